@@ -1,0 +1,1 @@
+//! Benchmarks of mysql_mux beside its peers.
