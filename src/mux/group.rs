@@ -162,7 +162,7 @@ impl Group {
         // Set while a failed connect is to be tried again, unless a link comes free before.
         let mut retry_at: Option<Instant> = None;
         loop {
-            let grant = match self.grant_or_wait(account, joining, retry_at.is_some()) {
+            let grant = match self.grant_or_wait(account, handle, joining, retry_at.is_some()) {
                 Ok(grant) => grant,
                 Err(waiter) => {
                     let until = retry_at.take().map_or(deadline, |at| at.min(deadline));
@@ -234,6 +234,7 @@ impl Group {
     fn grant_or_wait(
         &self,
         account: &Arc<Account>,
+        handle: u64,
         joining: bool,
         pausing: bool,
     ) -> std::result::Result<Grant, Arc<Waiter>> {
@@ -241,7 +242,7 @@ impl Group {
         if state.closed {
             return Ok(Grant::Failed(DriverError::MuxShutDown.into()));
         }
-        if let Some(grant) = self.grant(&mut state, account, joining, pausing) {
+        if let Some(grant) = self.grant(&mut state, account, handle, joining, pausing) {
             return Ok(grant);
         }
         let waiter = Arc::new(Waiter {
@@ -254,8 +255,23 @@ impl Group {
         Err(waiter)
     }
 
-    fn grant(&self, state: &mut State, account: &Arc<Account>, joining: bool, pausing: bool) -> Option<Grant> {
-        if let Some(at) = state.parked.iter().rposition(|p| Arc::ptr_eq(&p.account, account)) {
+    fn grant(
+        &self,
+        state: &mut State,
+        account: &Arc<Account>,
+        handle: u64,
+        joining: bool,
+        pausing: bool,
+    ) -> Option<Grant> {
+        // The caller's own session needs no reset, nobody's needs little; of the others the one
+        // used last is the warmest.
+        let fit = |p: &Parked| match p.link.session.owner {
+            owner if owner == handle => 2,
+            0 => 1,
+            _ => 0,
+        };
+        let own = state.parked.iter().enumerate().filter(|(_, p)| Arc::ptr_eq(&p.account, account));
+        if let Some((at, _)) = own.max_by_key(|(_, p)| fit(p)) {
             return Some(Grant::Link(state.parked.remove(at).link));
         }
         if pausing || !account.may_open() || (joining && account.links.load(Ordering::Relaxed) > 0) {

@@ -489,3 +489,220 @@ fn parse_column(payload: &Bytes) -> Result<Column, ProtocolError> {
         .parse::<Column>(())
         .map_err(|e| ProtocolError::new(format!("a column definition: {e}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packet(seq: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = (payload.len() as u32 | u32::from(seq) << 24).to_le_bytes().to_vec();
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    fn packets(payloads: &[&[u8]]) -> Vec<u8> {
+        (1..).zip(payloads).flat_map(|(seq, p)| packet(seq, p)).collect()
+    }
+
+    fn caps(deprecate_eof: bool) -> CapabilityFlags {
+        let mut caps = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SESSION_TRACK;
+        caps.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, deprecate_eof);
+        caps
+    }
+
+    fn pipeline(deprecate_eof: bool) -> Pipeline {
+        Pipeline::new(caps(deprecate_eof), FrameReader::new(1 << 24), FrameWriter::default())
+    }
+
+    /// `def`, empty names, `len` 11, LONGLONG.
+    const COLUMN: &[u8] =
+        b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x0b\0\0\0\x08\x01\0\0\0\0";
+    const OK: &[u8] = b"\0\x01\x02\x02\0\0\0";
+    const OK_MORE: &[u8] = b"\0\x01\0\x0a\0\0\0";
+    const END: &[u8] = b"\xfe\0\0\x02\0\0\0";
+    const EOF: &[u8] = b"\xfe\0\0\x02\0";
+    const ERR: &[u8] = b"\xff\x28\x04#42000You have an error";
+
+    /// Feeds `bytes` in pieces of `step` and describes what comes out.
+    fn run(pipeline: &mut Pipeline, bytes: &[u8], step: usize) -> Result<Vec<String>, Fatal> {
+        let mut seen = Vec::new();
+        for chunk in bytes.chunks(step) {
+            pipeline.buffer().extend_from_slice(chunk);
+            while let Some(event) = pipeline.next_event()? {
+                seen.push(match event {
+                    Event::Infile(name) => format!("infile {}", String::from_utf8_lossy(&name)),
+                    Event::Reply(Reply::Line(line)) => format!("line {line:?}"),
+                    Event::Reply(Reply::Prepared(Err(e))) => format!("prepare {}", e.code),
+                    Event::Reply(Reply::Prepared(Ok(p))) => {
+                        format!("prepared {} {} {}", p.id, p.params.len(), p.columns.len())
+                    }
+                    Event::Reply(Reply::Response(response)) => {
+                        response.outcomes.into_iter().map(describe).collect::<Vec<_>>().join(", ")
+                    }
+                });
+            }
+        }
+        Ok(seen)
+    }
+
+    fn describe(outcome: Outcome) -> String {
+        match outcome {
+            Outcome::Ok(ok) => format!("ok {} {}", ok.affected_rows, ok.last_insert_id),
+            Outcome::Err(Failure::Server(e)) => format!("err {} {}", e.code, e.state),
+            Outcome::Err(Failure::Local(e)) => format!("ours {e}"),
+            Outcome::Set(mut set) => {
+                let mut text = format!("set of {} columns:", set.columns.len());
+                while let Some(row) = set.rows.next_payload() {
+                    text.push_str(&format!(" {row:?}"));
+                }
+                text
+            }
+        }
+    }
+
+    /// Commands and the bytes that answer them, with what they come to.
+    fn exchanges(deprecate_eof: bool) -> Vec<(Vec<Command<'static>>, Vec<u8>, Vec<&'static str>)> {
+        let (mid, end): (&[&[u8]], &[u8]) = if deprecate_eof { (&[], END) } else { (&[EOF], EOF) };
+        let set = |rows: &[&'static [u8]]| {
+            [&[b"\x01", COLUMN], mid, rows, &[end]].concat()
+        };
+        let prepared = [&[b"\0\x07\0\0\0\x01\0\x01\0\0\0\0" as &[u8], COLUMN], mid, &[COLUMN], mid].concat();
+        vec![
+            (vec![Command::Ping], packets(&[OK]), vec!["ok 1 2"]),
+            (vec![Command::Query(b"x")], packets(&[ERR]), vec!["err 1064 42000"]),
+            (
+                vec![Command::Query(b"x")],
+                packets(&set(&[b"\x011", b"\xfb", b"\x012"])),
+                vec![r#"set of 1 columns: b"\x011" b"\xfb" b"\x012""#],
+            ),
+            (
+                vec![Command::Query(b"x")],
+                packets(&[&[OK_MORE], &set(&[b"\x011"])[..]].concat()),
+                vec![r#"ok 1 0, set of 1 columns: b"\x011""#],
+            ),
+            (
+                vec![Command::Query(b"x"), Command::Query(b"y")],
+                [packets(&set(&[])), packets(&[OK])].concat(),
+                vec!["set of 1 columns:", "ok 1 2"],
+            ),
+            (
+                vec![Command::Query(b"x")],
+                packets(&[&set(&[b"\x011"])[..set(&[b"\x011"]).len() - 1], &[ERR]].concat()),
+                vec!["err 1064 42000"],
+            ),
+            (vec![Command::Prepare(b"x")], packets(&prepared), vec!["prepared 7 1 1"]),
+            (vec![Command::Prepare(b"x")], packets(&[b"\0\x07\0\0\0\0\0\0\0\0\0\0"]), vec!["prepared 7 0 0"]),
+            (vec![Command::Prepare(b"x")], packets(&[ERR]), vec!["prepare 1064"]),
+            (vec![Command::Statistics], packets(&[b"Uptime: 3"]), vec![r#"line b"Uptime: 3""#]),
+            (
+                vec![Command::ResetConnection, Command::Query(b"SET x"), Command::InitDb("d")],
+                [packets(&[OK]), packets(&[ERR]), packets(&[OK])].concat(),
+                vec!["ok 1 2", "err 1064 42000", "ok 1 2"],
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_split_of_every_exchange_comes_to_the_same() {
+        for deprecate_eof in [true, false] {
+            for (commands, bytes, wanted) in exchanges(deprecate_eof) {
+                for step in 1..=bytes.len() {
+                    let mut pipeline = pipeline(deprecate_eof);
+                    commands.iter().for_each(|c| pipeline.push(*c).unwrap());
+                    let seen = run(&mut pipeline, &bytes, step).unwrap();
+                    assert_eq!(seen, wanted, "{commands:?} deprecate_eof={deprecate_eof} step={step}");
+                    assert!(pipeline.is_quiet());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_oversize_packet_leaves_no_trace() {
+        let mut pipeline = pipeline(true);
+        pipeline.set_max_packet(10);
+        assert!(matches!(
+            pipeline.push(Command::Query(b"0123456789")),
+            Err(Error::PacketTooLarge { size: 11, max: 10 })
+        ));
+        assert!(pipeline.out().is_empty() && pipeline.is_quiet());
+        pipeline.push(Command::Query(b"012345678")).unwrap();
+    }
+
+    #[test]
+    fn a_result_over_the_limit_is_an_error_and_the_link_goes_on() {
+        let mut pipeline = pipeline(true);
+        pipeline.set_max_result(100);
+        pipeline.push(Command::Query(b"x")).unwrap();
+        pipeline.push(Command::Ping).unwrap();
+        let row: &[u8] = &[b'\x3b'; 60];
+        let bytes = [packets(&[b"\x01", COLUMN, row, row, row, END]), packets(&[OK])].concat();
+        let seen = run(&mut pipeline, &bytes, 7).unwrap();
+        assert!(seen[0].starts_with("ours the result is over max_result_size = 100"), "{seen:?}");
+        assert_eq!(seen[1], "ok 1 2");
+    }
+
+    #[test]
+    fn an_endless_result_ends_the_link() {
+        let mut pipeline = pipeline(true);
+        pipeline.set_max_result(1000);
+        pipeline.push(Command::Query(b"x")).unwrap();
+        let mut bytes = packets(&[b"\x01", COLUMN]);
+        for seq in 3..=u8::MAX {
+            bytes.extend(packet(seq, &[7; 9000]));
+        }
+        assert!(matches!(run(&mut pipeline, &bytes, 5000), Err(Fatal::ResultTooLarge)));
+    }
+
+    #[test]
+    fn a_file_that_is_refused_is_the_statements_error() {
+        let mut pipeline = pipeline(true);
+        pipeline.push(Command::Query(b"x")).unwrap();
+        pipeline.out().clear();
+        assert_eq!(run(&mut pipeline, &packets(&[b"\xfb/etc/passwd"]), 3).unwrap(), ["infile /etc/passwd"]);
+        pipeline.infile_end(Some(DriverError::LocalInfileRefused("f".into()))).unwrap();
+        assert_eq!(&pipeline.out()[..], b"\0\0\0\x02");
+        let seen = run(&mut pipeline, &packet(3, OK), 1).unwrap();
+        assert!(seen[0].starts_with("ours the server asked for local file 'f'"), "{seen:?}");
+    }
+
+    #[test]
+    fn what_nobody_asked_for_ends_the_link() {
+        let mut quiet = pipeline(true);
+        assert!(matches!(run(&mut quiet, &packets(&[OK]), 9), Err(Fatal::Protocol(_))));
+        let mut told = pipeline(true);
+        match run(&mut told, &packet(0, b"\xff\x91\x0f#HY000inactive"), 9) {
+            Err(Fatal::Server(e)) => assert_eq!(e.code, 3985),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_never_panic(bytes: Vec<u8>, which in 0usize..5, deprecate_eof: bool) {
+            let command = [
+                Command::Query(b"x"),
+                Command::Execute(b"x"),
+                Command::Prepare(b"x"),
+                Command::Ping,
+                Command::Statistics,
+            ][which];
+            let mut pipeline = pipeline(deprecate_eof);
+            pipeline.push(command).unwrap();
+            drop(run(&mut pipeline, &bytes, 3));
+        }
+
+        #[test]
+        fn any_payloads_never_panic(
+            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..12),
+            which in 0usize..3,
+        ) {
+            let command = [Command::Query(b"x"), Command::Prepare(b"x"), Command::Ping][which];
+            let mut pipeline = pipeline(true);
+            pipeline.push(command).unwrap();
+            let payloads: Vec<&[u8]> = payloads.iter().map(|p| &p[..]).collect();
+            drop(run(&mut pipeline, &packets(&payloads), 5));
+        }
+    }
+}
