@@ -15,7 +15,9 @@ use crate::{
 
 /// A server's side of a login, as packets.
 pub fn login(data: &[u8]) {
-    let Ok(opts) = Opts::from_url("mysql://user:password@localhost/db") else { return };
+    let Ok(opts) = Opts::from_url("mysql://user:password@localhost/db") else {
+        return;
+    };
     let mut handshake = Handshake::new(opts.target().clone(), opts.identity().clone(), None, true);
     let mut reader = FrameReader::new(1 << 20);
     reader.buffer().extend_from_slice(data);
@@ -29,7 +31,9 @@ pub fn login(data: &[u8]) {
 
 /// A server's answers to some commands; the first byte chooses the capabilities.
 pub fn commands(data: &[u8]) {
-    let Some((&choice, data)) = data.split_first() else { return };
+    let Some((&choice, data)) = data.split_first() else {
+        return;
+    };
     let mut capabilities = CapabilityFlags::CLIENT_PROTOCOL_41;
     capabilities.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, choice & 1 != 0);
     capabilities.set(CapabilityFlags::CLIENT_SESSION_TRACK, choice & 2 != 0);
@@ -39,14 +43,19 @@ pub fn commands(data: &[u8]) {
     }
     let mut pipeline = Pipeline::new(capabilities, reader, FrameWriter::default());
     pipeline.set_max_result(1 << 16);
-    for command in [Command::Query(b""), Command::Prepare(b""), Command::Execute(b""), Command::Ping] {
+    for command in [
+        Command::Query(b""),
+        Command::Prepare(b""),
+        Command::Execute(b""),
+        Command::Ping,
+    ] {
         drop(pipeline.push(command));
     }
     for chunk in data.chunks(usize::from(choice >> 3) + 1) {
         pipeline.buffer().extend_from_slice(chunk);
         loop {
             match pipeline.next_event() {
-                Ok(Some(Event::Infile(_))) => drop(pipeline.infile_end(None)),
+                Ok(Some(Event::Infile(_))) => pipeline.infile_end(None),
                 Ok(Some(Event::Reply(reply))) => drop(reply),
                 Ok(None) => break,
                 Err(_) => return,

@@ -42,11 +42,20 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 type Fault = (ConnectPhase, ConnectCause);
 
 pub(super) fn auth_error(target: &Target, user: Option<&str>, e: AuthError) -> ConnectError {
-    error(target, user, (ConnectPhase::Authenticate, ConnectCause::Auth(e)))
+    error(
+        target,
+        user,
+        (ConnectPhase::Authenticate, ConnectCause::Auth(e)),
+    )
 }
 
 fn error(target: &Target, user: Option<&str>, (phase, cause): Fault) -> ConnectError {
-    ConnectError { server: target.endpoint.to_string(), user: user.map(str::to_owned), phase, cause }
+    ConnectError {
+        server: target.endpoint.to_string(),
+        user: user.map(str::to_owned),
+        phase,
+        cause,
+    }
 }
 
 /// Opens a link for the target and identity of `opts`, within its connect timeout and `deadline`.
@@ -62,19 +71,32 @@ pub(crate) fn open(
     let limit = Limit::until(deadline.min(Instant::now() + timeout));
     let opened = login(target, identity, schema, limit)
         .and_then(|(wire, pipeline, established)| {
-            let mut link = Link::new(target.clone(), wire, pipeline, established, schema, counters.clone());
+            let mut link = Link::new(
+                target.clone(),
+                wire,
+                pipeline,
+                established,
+                schema,
+                counters.clone(),
+            );
             link.set_limits(opts.get_stmt_cache_size(), opts.get_max_result_size());
             link.set_up(limit)?;
             Ok(link)
         })
         .map_err(|(phase, cause)| {
             let cause = match cause {
-                ConnectCause::Io(e) if e.kind() == io::ErrorKind::TimedOut => ConnectCause::Timeout(timeout),
+                ConnectCause::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
+                    ConnectCause::Timeout(timeout)
+                }
                 other => other,
             };
             error(target, identity.user.as_deref(), (phase, cause))
         });
-    let counter = if opened.is_ok() { &counters.connect_success } else { &counters.connect_failure };
+    let counter = if opened.is_ok() {
+        &counters.connect_success
+    } else {
+        &counters.connect_failure
+    };
     counter.fetch_add(1, Ordering::Relaxed);
     opened
 }
@@ -86,16 +108,26 @@ fn login(
     schema: Option<&str>,
     limit: Limit,
 ) -> Result<(Wire, Pipeline, Established), Fault> {
-    let Some(until) = limit.until else { unreachable!("a login has a deadline") };
+    let Some(until) = limit.until else {
+        unreachable!("a login has a deadline")
+    };
     let mut wire = Wire::open(target, until)?;
     let mut reader = FrameReader::new(LOGIN_PACKET);
     let mut writer = FrameWriter::default();
-    let mut handshake = Handshake::new(target.clone(), identity.clone(), schema.map(str::to_owned), true);
+    let mut handshake = Handshake::new(
+        target.clone(),
+        identity.clone(),
+        schema.map(str::to_owned),
+        true,
+    );
     let mut phase = ConnectPhase::Greeting;
     let mut out = BytesMut::new();
     loop {
         let io_fault = |e: io::Error| (phase, ConnectCause::Io(Arc::new(e)));
-        let packet = match reader.next_packet().map_err(|e| (phase, ConnectCause::Protocol(e)))? {
+        let packet = match reader
+            .next_packet()
+            .map_err(|e| (phase, ConnectCause::Protocol(e)))?
+        {
             Some(packet) => packet,
             None => {
                 if wire.read(reader.buffer(), limit).map_err(io_fault)? == 0 {
@@ -111,14 +143,15 @@ fn login(
         let mut seq = packet.seq.wrapping_add(1);
         let mut step = handshake.on_packet(&packet.payload)?;
         if let Step::StartTls(request) = &step {
-            put(&mut writer, seq, request, &mut out)?;
+            writer.put(seq, &[request], &mut out);
             wire.write_all(&mut out, limit).map_err(io_fault)?;
             // Bytes that came before the handshake were not protected by it.
             if !reader.is_empty() {
                 let early = crate::error::ProtocolError::new("bytes before the TLS handshake");
                 return Err((ConnectPhase::Tls, ConnectCause::Protocol(early)));
             }
-            wire.start_tls(target, limit).map_err(|cause| (ConnectPhase::Tls, cause))?;
+            wire.start_tls(target, limit)
+                .map_err(|cause| (ConnectPhase::Tls, cause))?;
             seq = seq.wrapping_add(1);
             step = handshake.tls_started()?;
         }
@@ -126,7 +159,7 @@ fn login(
         match step {
             Step::Wait => {}
             Step::Send(payload) => {
-                put(&mut writer, seq, &payload, &mut out)?;
+                writer.put(seq, &[&payload], &mut out);
                 wire.write_all(&mut out, limit)
                     .map_err(|e| (phase, ConnectCause::Io(Arc::new(e))))?;
             }
@@ -144,13 +177,6 @@ fn login(
             }
         }
     }
-}
-
-fn put(writer: &mut FrameWriter, seq: u8, payload: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
-    writer
-        .put(seq, &[payload], out)
-        .map(drop)
-        .map_err(|e| (ConnectPhase::Authenticate, ConnectCause::Protocol(e)))
 }
 
 impl Link {
@@ -191,7 +217,11 @@ impl Link {
     }
 
     fn begin_session(&mut self) -> Result<(), Error> {
-        let role = if self.server.mariadb && self.server.parsed >= (10, 0, 5) { ROLE } else { "SELECT NULL" };
+        let role = if self.server.mariadb && self.server.parsed >= (10, 0, 5) {
+            ROLE
+        } else {
+            "SELECT NULL"
+        };
         let setup = setup_sql(&self.target.fixed, true);
         let mut responses = self
             .train(
@@ -203,10 +233,14 @@ impl Link {
                 "preparing the session",
             )?
             .into_iter();
-        let server_max = responses.next().and_then(single_text).and_then(|text| text.parse::<usize>().ok());
+        let server_max = responses
+            .next()
+            .and_then(single_text)
+            .and_then(|text| text.parse::<usize>().ok());
         let ours = self.target.fixed.max_allowed_packet.unwrap_or(usize::MAX);
         // Where the server doesn't say, its documented default (4 MiB before MySQL 8) holds.
-        self.pipeline.set_max_packet(server_max.unwrap_or(4 << 20).min(ours));
+        self.pipeline
+            .set_max_packet(server_max.unwrap_or(4 << 20).min(ours));
         self.session.role = responses.next().and_then(role_of);
         self.session.trackers = true;
         let mut setup_response = responses.next().unwrap_or_default();
@@ -214,8 +248,10 @@ impl Link {
         if let Some(Outcome::Err(_)) = setup_response.outcomes.front() {
             // A server that does not know the trackers: the session begins without.
             let plain = setup_sql(&self.target.fixed, false);
-            setup_response =
-                self.train(&[Command::Query(plain.as_bytes())], "preparing the session")?.pop().unwrap_or_default();
+            setup_response = self
+                .train(&[Command::Query(plain.as_bytes())], "preparing the session")?
+                .pop()
+                .unwrap_or_default();
             self.session.trackers = false;
             self.session.setup = plain.into();
         }
@@ -242,7 +278,9 @@ fn cause_of(e: Error) -> ConnectCause {
 
 /// The one value of a text result; `None` for NULL or anything else.
 fn single_text(mut response: Response) -> Option<String> {
-    let Some(Outcome::Set(mut set)) = response.outcomes.pop_front() else { return None };
+    let Some(Outcome::Set(mut set)) = response.outcomes.pop_front() else {
+        return None;
+    };
     let row = set.rows.next_payload()?;
     if row.first() == Some(&0xfb) {
         return None;

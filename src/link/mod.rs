@@ -83,15 +83,17 @@ impl Link {
 
     /// Looks whether the link died while nobody used it. Costs one system call.
     pub(crate) fn is_alive(&mut self) -> bool {
-        self.pipeline.is_quiet()
-            && self.wire.check_idle(self.pipeline.buffer()) == Idle::Quiet
+        self.pipeline.is_quiet() && self.wire.check_idle(self.pipeline.buffer()) == Idle::Quiet
     }
 
     fn limits(&self) -> (Limit, Limit) {
         let socket = &self.target.socket;
         match self.login {
             Some(limit) => (limit, limit),
-            None => (Limit::each(socket.read_timeout), Limit::each(socket.write_timeout)),
+            None => (
+                Limit::each(socket.read_timeout),
+                Limit::each(socket.write_timeout),
+            ),
         }
     }
 
@@ -114,7 +116,11 @@ impl Link {
 
     fn lost_io(&self, attempted: &'static str, ran: Ran, e: io::Error) -> Error {
         let socket = &self.target.socket;
-        let limit = if ran == Ran::No { socket.write_timeout } else { socket.read_timeout };
+        let limit = if ran == Ran::No {
+            socket.write_timeout
+        } else {
+            socket.read_timeout
+        };
         let cause = match (e.kind(), limit) {
             (io::ErrorKind::TimedOut, Some(limit)) => LostCause::Timeout(limit),
             (io::ErrorKind::UnexpectedEof, _) => LostCause::Closed,
@@ -176,15 +182,25 @@ impl Link {
             Fatal::Server(e) => self.lost(attempted, Ran::Maybe, LostCause::Server(e)),
             Fatal::ResultTooLarge => {
                 self.broken.set(true);
-                Error::ResultTooLarge { max: self.pipeline.max_result() }
+                Error::ResultTooLarge {
+                    max: self.pipeline.max_result(),
+                }
             }
         }
     }
 
     fn count_bytes(&mut self) {
-        let Wire { bytes_in, bytes_out, .. } = self.wire;
-        self.counters.bytes_received.fetch_add(bytes_in - self.counted.0, Ordering::Relaxed);
-        self.counters.bytes_sent.fetch_add(bytes_out - self.counted.1, Ordering::Relaxed);
+        let Wire {
+            bytes_in,
+            bytes_out,
+            ..
+        } = self.wire;
+        self.counters
+            .bytes_received
+            .fetch_add(bytes_in - self.counted.0, Ordering::Relaxed);
+        self.counters
+            .bytes_sent
+            .fetch_add(bytes_out - self.counted.1, Ordering::Relaxed);
         self.counted = (bytes_in, bytes_out);
     }
 
@@ -199,17 +215,22 @@ impl Link {
         let failure = match handler {
             None => Some(DriverError::LocalInfileRefused(file)),
             Some(handler) => {
-                let mut writer = FileWriter { link: self, lost: None, attempted };
+                let mut writer = FileWriter {
+                    link: self,
+                    lost: None,
+                    attempted,
+                };
                 let ran = handler.run(name, &mut writer);
                 if let Some(lost) = writer.lost {
                     return Err(lost);
                 }
-                ran.err().map(|e| DriverError::LocalInfileFailed { file, what: e.to_string() })
+                ran.err().map(|e| DriverError::LocalInfileFailed {
+                    file,
+                    what: e.to_string(),
+                })
             }
         };
-        self.pipeline
-            .infile_end(failure)
-            .map_err(|e| self.lost(attempted, Ran::Maybe, LostCause::Protocol(e)))?;
+        self.pipeline.infile_end(failure);
         self.flush(attempted)
     }
 
@@ -227,12 +248,19 @@ impl Link {
                 self.session.observe(&response);
                 Ok(response)
             }
-            _ => Err(self.fatal(attempted, Fatal::Protocol(ProtocolError::new("another kind of reply")))),
+            _ => Err(self.fatal(
+                attempted,
+                Fatal::Protocol(ProtocolError::new("another kind of reply")),
+            )),
         }
     }
 
     /// `COM_QUERY`.
-    pub(crate) fn query(&mut self, sql: &[u8], infile: Option<&LocalInfileHandler>) -> Result<Response, Error> {
+    pub(crate) fn query(
+        &mut self,
+        sql: &[u8],
+        infile: Option<&LocalInfileHandler>,
+    ) -> Result<Response, Error> {
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
         self.command(Command::Query(sql), "a query", infile)
     }
@@ -262,7 +290,11 @@ impl Link {
     }
 
     /// Several `COM_QUERY`, `COM_RESET_CONNECTION` and `COM_INIT_DB` in one write; one round trip.
-    fn train(&mut self, commands: &[Command<'_>], attempted: &'static str) -> Result<Vec<Response>, Error> {
+    fn train(
+        &mut self,
+        commands: &[Command<'_>],
+        attempted: &'static str,
+    ) -> Result<Vec<Response>, Error> {
         for command in commands {
             if let Err(e) = self.pipeline.push(*command) {
                 // What was pushed before it is still in the out-buffer: the link can't go on.
@@ -285,7 +317,7 @@ impl Link {
     fn exchange_user(&mut self, mut exchange: ChangeUser, payload: &[u8]) -> Result<OkInfo, Error> {
         const WHAT: &str = "COM_CHANGE_USER";
         let protocol = |link: &Link, e| link.lost(WHAT, Ran::Maybe, LostCause::Protocol(e));
-        self.pipeline.push_raw(0, payload).map_err(|e| protocol(self, e))?;
+        self.pipeline.push_raw(0, payload);
         self.flush(WHAT)?;
         loop {
             let packet = match self.pipeline.next_raw().map_err(|e| protocol(self, e))? {
@@ -297,14 +329,14 @@ impl Link {
             };
             let step = exchange.on_packet(&packet.payload).map_err(|e| match e {
                 crate::proto::auth::AuthFailure::Protocol(e) => protocol(self, e),
-                crate::proto::auth::AuthFailure::Auth(e) => connect::auth_error(&self.target, None, e).into(),
+                crate::proto::auth::AuthFailure::Auth(e) => {
+                    connect::auth_error(&self.target, None, e).into()
+                }
             })?;
             match step {
                 AuthStep::Wait => {}
                 AuthStep::Send(answer) => {
-                    self.pipeline
-                        .push_raw(packet.seq.wrapping_add(1), &answer)
-                        .map_err(|e| protocol(self, e))?;
+                    self.pipeline.push_raw(packet.seq.wrapping_add(1), &answer);
                     self.flush(WHAT)?;
                 }
                 AuthStep::Done(ok) => {
@@ -354,14 +386,10 @@ impl io::Write for FileWriter<'_> {
         if data.is_empty() {
             return Ok(0);
         }
-        let sent = self
-            .link
-            .pipeline
-            .infile_data(data)
-            .map_err(|e| self.link.lost(self.attempted, Ran::Maybe, LostCause::Protocol(e)));
-        let sent = match sent {
-            Ok(()) if self.link.pipeline.out().len() >= 64 << 10 => self.link.flush(self.attempted),
-            other => other,
+        self.link.pipeline.infile_data(data);
+        let sent = match self.link.pipeline.out().len() {
+            0..=0xffff => Ok(()),
+            _ => self.link.flush(self.attempted),
         };
         match sent {
             Ok(()) => Ok(data.len()),

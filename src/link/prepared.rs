@@ -46,7 +46,10 @@ struct Entry {
 
 impl Cache {
     pub(super) fn new(capacity: usize) -> Self {
-        Cache { entries: VecDeque::new(), capacity }
+        Cache {
+            entries: VecDeque::new(),
+            capacity,
+        }
     }
 
     pub(super) fn set_capacity(&mut self, capacity: usize) {
@@ -84,7 +87,10 @@ impl Link {
     /// Prepares `sql` in the schema that is current, unless the server holds it already.
     pub(crate) fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>, Error> {
         let schema = self.session.schema.clone();
-        if let Some((_, held)) = self.statements.touch(|s| *s.sql == *sql && s.schema == schema) {
+        if let Some((_, held)) = self
+            .statements
+            .touch(|s| *s.sql == *sql && s.schema == schema)
+        {
             return Ok(held);
         }
         let made = self.com_prepare(sql)?;
@@ -104,7 +110,10 @@ impl Link {
         match self.round_trip(1, PREPARE, None)?.pop() {
             Some(Reply::Prepared(Ok(made))) => Ok(made),
             Some(Reply::Prepared(Err(e))) => Err(e.into()),
-            _ => Err(self.fatal(PREPARE, Fatal::Protocol(ProtocolError::new("another kind of reply")))),
+            _ => Err(self.fatal(
+                PREPARE,
+                Fatal::Protocol(ProtocolError::new("another kind of reply")),
+            )),
         }
     }
 
@@ -120,7 +129,8 @@ impl Link {
     /// The statement's id on this link; prepares it here if need be, in the schema of its names.
     fn id_of(&mut self, statement: &Arc<Prepared>) -> Result<u32, Error> {
         let held = self.statements.touch(|s| {
-            std::ptr::eq(s, &**statement) || (s.sql == statement.sql && s.schema == statement.schema)
+            std::ptr::eq(s, &**statement)
+                || (s.sql == statement.sql && s.schema == statement.schema)
         });
         if let Some((id, _)) = held {
             return Ok(id);
@@ -139,17 +149,23 @@ impl Link {
         }
         let made = made?;
         if made.params.len() != statement.params.len() {
-            return Err(Error::DriverError(crate::error::DriverError::MismatchedStmtParams {
-                required: made.params.len() as u16,
-                supplied: statement.params.len(),
-            }));
+            return Err(Error::DriverError(
+                crate::error::DriverError::MismatchedStmtParams {
+                    required: made.params.len() as u16,
+                    supplied: statement.params.len(),
+                },
+            ));
         }
         self.hold(made.id, statement.clone())?;
         Ok(made.id)
     }
 
     /// `COM_STMT_EXECUTE`, with what must go before it.
-    pub(crate) fn execute(&mut self, statement: &Arc<Prepared>, params: &[Value]) -> Result<Response, Error> {
+    pub(crate) fn execute(
+        &mut self,
+        statement: &Arc<Prepared>,
+        params: &[Value],
+    ) -> Result<Response, Error> {
         let id = self.id_of(statement)?;
         let (long_data, payload) = execute(id, params, self.pipeline.max_packet());
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
@@ -172,7 +188,8 @@ impl Link {
 
     /// Forgets a statement, here and on the server.
     pub(crate) fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<(), Error> {
-        let same = |e: &Entry| e.statement.sql == statement.sql && e.statement.schema == statement.schema;
+        let same =
+            |e: &Entry| e.statement.sql == statement.sql && e.statement.schema == statement.schema;
         if let Some(at) = self.statements.entries.iter().position(same)
             && let Some(entry) = self.statements.entries.remove(at)
         {
@@ -180,13 +197,5 @@ impl Link {
             self.flush("closing a statement")?;
         }
         Ok(())
-    }
-
-    /// The server holds this statement for this link.
-    pub(crate) fn holds(&self, statement: &Prepared) -> bool {
-        self.statements
-            .entries
-            .iter()
-            .any(|e| e.statement.sql == statement.sql && e.statement.schema == statement.schema)
     }
 }

@@ -95,7 +95,9 @@ impl Session {
                 Ok(Change::TransactionState(flags)) => {
                     self.in_transaction = flags.iter().any(|&c| c != b'_');
                 }
-                Ok(Change::TransactionCharacteristics(sql)) => self.next_transaction = !sql.is_empty(),
+                Ok(Change::TransactionCharacteristics(sql)) => {
+                    self.next_transaction = !sql.is_empty()
+                }
                 Ok(Change::State(_) | Change::SystemVariable { .. }) => state = true,
                 Ok(Change::Gtids(_)) => {}
                 // Not understood is treated as changed.
@@ -182,7 +184,9 @@ impl Link {
         self.session.start = Start::Used;
         self.session.owner = 0;
         let responses = self.train(&commands, "beginning the session")?;
-        self.counters.init_command_executed_count.fetch_add(init.len() as u64, Ordering::Relaxed);
+        self.counters
+            .init_command_executed_count
+            .fetch_add(init.len() as u64, Ordering::Relaxed);
         if theirs > ours {
             self.session.schema = schema.map(Into::into);
         }
@@ -201,7 +205,9 @@ impl Link {
                 } else if i < theirs {
                     self.session.schema = None;
                 } else {
-                    self.counters.init_command_failed_count.fetch_add(1, Ordering::Relaxed);
+                    self.counters
+                        .init_command_failed_count
+                        .fetch_add(1, Ordering::Relaxed);
                 }
                 return Err(e);
             }
@@ -214,9 +220,10 @@ impl Link {
     fn role_sql(&self) -> Option<String> {
         let server: &ServerInfo = &self.server;
         match (server.mariadb, server.parsed) {
-            (true, v) if v >= (10, 0, 5) => {
-                Some(format!("SET ROLE {}", self.session.role.as_deref().unwrap_or("NONE")))
-            }
+            (true, v) if v >= (10, 0, 5) => Some(format!(
+                "SET ROLE {}",
+                self.session.role.as_deref().unwrap_or("NONE")
+            )),
             (false, v) if v >= (8, 0, 0) => Some("SET ROLE DEFAULT".to_owned()),
             _ => None,
         }
@@ -224,14 +231,19 @@ impl Link {
 
     /// Makes the link another identity's, or takes a schema off it, by `COM_CHANGE_USER`. Two round
     /// trips and the setup. An error is the link's end.
-    pub(crate) fn change_user(&mut self, identity: &Arc<Identity>, schema: Option<&str>) -> Result<(), Error> {
+    pub(crate) fn change_user(
+        &mut self,
+        identity: &Arc<Identity>,
+        schema: Option<&str>,
+    ) -> Result<(), Error> {
         let ended = |link: &Link, e: Error| {
             link.broken.set(true);
             e
         };
         if self.server.mariadb && self.server.parsed >= (10, 0, 5) {
             // MariaDB keeps the active role through a change of user.
-            let response = self.command(Command::Query(b"SET ROLE NONE"), "leaving a role", None)?;
+            let response =
+                self.command(Command::Query(b"SET ROLE NONE"), "leaving a role", None)?;
             first_ok(response).map_err(|e| ended(self, e))?;
         }
         let (exchange, payload) = ChangeUser::new(
@@ -242,9 +254,16 @@ impl Link {
             self.pipeline.capabilities(),
             self.channel(),
         )
-        .map_err(|e| ended(self, super::connect::auth_error(&self.target, identity.user.as_deref(), e).into()))?;
+        .map_err(|e| {
+            ended(
+                self,
+                super::connect::auth_error(&self.target, identity.user.as_deref(), e).into(),
+            )
+        })?;
         self.statements.clear();
-        let ok = self.exchange_user(exchange, &payload).map_err(|e| ended(self, e))?;
+        let ok = self
+            .exchange_user(exchange, &payload)
+            .map_err(|e| ended(self, e))?;
         self.counters.user_changes.fetch_add(1, Ordering::Relaxed);
         self.session.observe_ok(&ok);
         self.session.schema = schema.map(Into::into);

@@ -55,7 +55,10 @@ impl Account {
     pub(super) fn fits(&self, opts: &Opts) -> bool {
         self.isolation == opts.get_isolation()
             && (Arc::ptr_eq(&self.identity, opts.identity()) || self.identity == *opts.identity())
-            && self.begin.as_ref().is_none_or(|begin| begin == opts.session())
+            && self
+                .begin
+                .as_ref()
+                .is_none_or(|begin| begin == opts.session())
     }
 
     pub(super) fn is_shared(&self) -> bool {

@@ -15,7 +15,11 @@ use std::{
 use once_cell::sync::OnceCell;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::{account::Account, limits::Limits, stats::{Counters, Counts}};
+use super::{
+    account::Account,
+    limits::Limits,
+    stats::{Counters, Counts},
+};
 use crate::{
     error::{AcquireTimeout, ConnectCause, ConnectError, ConnectPhase, DriverError, Error, Result},
     link::{self, Link, Stream},
@@ -99,7 +103,14 @@ pub(crate) enum Close {
 
 impl Group {
     pub(super) fn new(target: Arc<Target>, limits: Arc<Limits>) -> Group {
-        Group { target, counters: Arc::default(), limits, state: Mutex::default(), changed: Condvar::new(), server: OnceCell::new() }
+        Group {
+            target,
+            counters: Arc::default(),
+            limits,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            server: OnceCell::new(),
+        }
     }
 
     /// The account that these options belong to, with one handle more.
@@ -177,7 +188,9 @@ impl Group {
             match grant {
                 Grant::Link(mut link) => {
                     if link.is_alive() {
-                        self.counters.connection_reused.fetch_add(1, Ordering::Relaxed);
+                        self.counters
+                            .connection_reused
+                            .fetch_add(1, Ordering::Relaxed);
                         self.hold(&link, handle, why);
                         return Ok(link);
                     }
@@ -215,7 +228,10 @@ impl Group {
                         Err(e) => {
                             let again = self.may_retry(&e) && Instant::now() + pause < deadline;
                             let e = Arc::new(e);
-                            self.open_failed(account, (!again).then(|| Error::ConnectError(e.clone())));
+                            self.open_failed(
+                                account,
+                                (!again).then(|| Error::ConnectError(e.clone())),
+                            );
                             if !again {
                                 return Err(Error::ConnectError(e));
                             }
@@ -270,11 +286,16 @@ impl Group {
             0 => 1,
             _ => 0,
         };
-        let own = state.parked.iter().enumerate().filter(|(_, p)| Arc::ptr_eq(&p.account, account));
+        let own = state
+            .parked
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| Arc::ptr_eq(&p.account, account));
         if let Some((at, _)) = own.max_by_key(|(_, p)| fit(p)) {
             return Some(Grant::Link(state.parked.remove(at).link));
         }
-        if pausing || !account.may_open() || (joining && account.links.load(Ordering::Relaxed) > 0) {
+        if pausing || !account.may_open() || (joining && account.links.load(Ordering::Relaxed) > 0)
+        {
             return None;
         }
         if state.open < self.limits.max_links {
@@ -282,7 +303,10 @@ impl Group {
             account.links.fetch_add(1, Ordering::Relaxed);
             return Some(Grant::Open);
         }
-        let at = state.parked.iter().position(|p| p.account.may_lose_links())?;
+        let at = state
+            .parked
+            .iter()
+            .position(|p| p.account.may_lose_links())?;
         let parked = state.parked.remove(at);
         Some(steal(parked, account))
     }
@@ -305,7 +329,9 @@ impl Group {
     }
 
     fn timed_out(&self, began: Instant, last_connect: Option<Arc<ConnectError>>) -> Error {
-        self.counters.acquire_timeouts.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .acquire_timeouts
+            .fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         let holders = self
             .state
@@ -406,13 +432,20 @@ impl Group {
         }
         let mut state = self.state.lock();
         state.busy.retain(|b| b.link != link.id);
-        let parked = Parked { link, account: account.clone(), proven: true };
+        let parked = Parked {
+            link,
+            account: account.clone(),
+            proven: true,
+        };
         if state.closed {
             state.parked.push(parked);
             let all = std::mem::take(&mut state.parked);
             return self.close_all(state, all, Close::Explicit);
         }
-        let own = state.waiters.iter().position(|w| Arc::ptr_eq(&w.account, account));
+        let own = state
+            .waiters
+            .iter()
+            .position(|w| Arc::ptr_eq(&w.account, account));
         if let Some(waiter) = own.and_then(|at| state.waiters.remove(at)) {
             return waiter.give(Grant::Link(parked.link));
         }
@@ -433,7 +466,11 @@ impl Group {
             self.changed.notify_all();
             return;
         };
-        let why = if vacant { Close::Explicit } else { Close::Implicit };
+        let why = if vacant {
+            Close::Explicit
+        } else {
+            Close::Implicit
+        };
         self.close_all(state, over, why);
     }
 
@@ -448,7 +485,15 @@ impl Group {
         }
         let mut state = self.state.lock();
         state.busy.retain(|b| b.link != link.id);
-        self.close_all(state, vec![Parked { link, account: account.clone(), proven }], why);
+        self.close_all(
+            state,
+            vec![Parked {
+                link,
+                account: account.clone(),
+                proven,
+            }],
+            why,
+        );
     }
 
     /// Takes links out of the count, closes them without the lock.
@@ -456,7 +501,10 @@ impl Group {
         for parked in &links {
             state.open -= 1;
             parked.account.links.fetch_sub(1, Ordering::Relaxed);
-            parked.account.ready.fetch_sub(usize::from(parked.proven), Ordering::Release);
+            parked
+                .account
+                .ready
+                .fetch_sub(usize::from(parked.proven), Ordering::Release);
         }
         self.fill_vacancies(&mut state);
         forget_empty(&mut state);
@@ -476,8 +524,12 @@ impl Group {
     /// Lets those who wait open links where the limit allows it again.
     fn fill_vacancies(&self, state: &mut State) {
         while state.open < self.limits.max_links && !state.closed {
-            let Some(at) = state.waiters.iter().position(|w| w.account.may_open()) else { return };
-            let Some(waiter) = state.waiters.remove(at) else { return };
+            let Some(at) = state.waiters.iter().position(|w| w.account.may_open()) else {
+                return;
+            };
+            let Some(waiter) = state.waiters.remove(at) else {
+                return;
+            };
             state.open += 1;
             waiter.account.links.fetch_add(1, Ordering::Relaxed);
             waiter.give(Grant::Open);
@@ -492,7 +544,8 @@ impl Group {
         let idle = state.parked.len();
         let mut spare = idle.saturating_sub(limits.min_idle_links);
         let over = take_all(&mut state.parked, |p| {
-            let vacant = (*p.account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
+            let vacant =
+                (*p.account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
             if vacant {
                 return true;
             }
@@ -525,7 +578,9 @@ impl Group {
                         && a.handles.load(Ordering::Relaxed) > 0
                         && a.ready.load(Ordering::Relaxed) > 0
                 };
-                let Some(account) = state.accounts.iter().find(wants).cloned() else { return };
+                let Some(account) = state.accounts.iter().find(wants).cloned() else {
+                    return;
+                };
                 state.open += 1;
                 account.links.fetch_add(1, Ordering::Relaxed);
                 account
@@ -572,7 +627,11 @@ impl Group {
 
     pub(super) fn counts(&self) -> Counts {
         let state = self.state.lock();
-        let handles: usize = state.accounts.iter().map(|a| a.handles.load(Ordering::Relaxed)).sum();
+        let handles: usize = state
+            .accounts
+            .iter()
+            .map(|a| a.handles.load(Ordering::Relaxed))
+            .sum();
         Counts {
             active_connections: state.open as u64,
             idle_connections: state.parked.len() as u64,
@@ -596,7 +655,9 @@ fn steal(parked: Parked, thief: &Arc<Account>) -> Grant {
     count(&parked.account.links);
     count(&parked.account.ready);
     thief.links.fetch_add(1, Ordering::Relaxed);
-    if Arc::ptr_eq(&parked.account.identity, &thief.identity) || parked.account.identity == thief.identity {
+    if Arc::ptr_eq(&parked.account.identity, &thief.identity)
+        || parked.account.identity == thief.identity
+    {
         // The same identity in another isolation mode: its credentials are proven, its session is not.
         thief.ready.fetch_add(1, Ordering::Relaxed);
         return Grant::Link(parked.link);

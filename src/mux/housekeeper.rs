@@ -34,7 +34,9 @@ fn run(shared: &Weak<Shared>, leftovers: &Receiver<Leftover>, tick: Duration) {
             Ok(leftover) => clean(leftover),
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
-                let Some(shared) = shared.upgrade() else { return };
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
                 shared.for_each_group(|group| {
                     group.reap();
                     group.warm();

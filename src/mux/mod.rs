@@ -84,7 +84,9 @@ impl Eq for GroupKey {}
 
 impl fmt::Debug for Mux {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mux").field("groups", &self.0.groups.len()).finish_non_exhaustive()
+        f.debug_struct("Mux")
+            .field("groups", &self.0.groups.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,7 +98,9 @@ impl Mux {
 
     /// Makes a mux with limits of its own.
     pub fn builder() -> MuxBuilder {
-        MuxBuilder { limits: Limits::default() }
+        MuxBuilder {
+            limits: Limits::default(),
+        }
     }
 
     /// Opens a handle. The first one of its key and identity connects; the next ones do no I/O.
@@ -115,7 +119,8 @@ impl Mux {
     /// What was counted so far, and what is open now.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        self.0.for_each_group(|group| stats.push(group.target.endpoint.to_string(), group.counts()));
+        self.0
+            .for_each_group(|group| stats.push(group.target.endpoint.to_string(), group.counts()));
         stats
     }
 
@@ -126,7 +131,8 @@ impl Mux {
         self.0.closed.store(true, Ordering::SeqCst);
         let deadline = Instant::now() + timeout;
         let mut ended = 0;
-        self.0.for_each_group(|group| ended += group.shut_down(deadline));
+        self.0
+            .for_each_group(|group| ended += group.shut_down(deadline));
         ended
     }
 
@@ -135,17 +141,27 @@ impl Mux {
         if self.0.closed.load(Ordering::SeqCst) {
             return Err(DriverError::MuxShutDown.into());
         }
-        let key = GroupKey { hash: opts.target_hash(), target: opts.target().clone() };
+        let key = GroupKey {
+            hash: opts.target_hash(),
+            target: opts.target().clone(),
+        };
         let found = self.0.groups.get(&key).map(|g| g.clone());
         let group = found.unwrap_or_else(|| {
             let made = || Arc::new(Group::new(key.target.clone(), self.0.limits.clone()));
-            self.0.groups.entry(key.clone()).or_insert_with(made).clone()
+            self.0
+                .groups
+                .entry(key.clone())
+                .or_insert_with(made)
+                .clone()
         });
         let account = group.enter(opts)?;
         match group.verify(&account, handle) {
             Ok(saved) => {
                 if saved {
-                    group.counters.connects_saved.fetch_add(1, Ordering::Relaxed);
+                    group
+                        .counters
+                        .connects_saved
+                        .fetch_add(1, Ordering::Relaxed);
                 }
                 self.keep_house();
                 Ok(account)
@@ -159,7 +175,8 @@ impl Mux {
 
     fn keep_house(&self) {
         // Without a thread nothing is reaped; links are cleaned by those who drop them.
-        let start = || housekeeper::start(Arc::downgrade(&self.0), self.0.limits.tick()).map(Mutex::new);
+        let start =
+            || housekeeper::start(Arc::downgrade(&self.0), self.0.limits.tick()).map(Mutex::new);
         drop(self.0.housekeeper.get_or_try_init(start));
     }
 
@@ -260,7 +277,10 @@ impl MuxBuilder {
     /// [`DriverError::GlobalMuxInUse`] where the global mux was installed or used before.
     pub fn install(self) -> Result<&'static Mux> {
         let mut mine = Some(self);
-        let mux = GLOBAL.get_or_init(|| mine.take().map_or_else(|| Mux::builder().build(), MuxBuilder::build));
+        let mux = GLOBAL.get_or_init(|| {
+            mine.take()
+                .map_or_else(|| Mux::builder().build(), MuxBuilder::build)
+        });
         match mine {
             None => Ok(mux),
             Some(_) => Err(DriverError::GlobalMuxInUse.into()),

@@ -93,8 +93,14 @@ impl Seat {
         self.with_link("preparing a statement", |link| link.prepare(sql))
     }
 
-    pub(crate) fn execute(&mut self, statement: &Arc<Prepared>, params: &[Value]) -> Result<Response> {
-        let response = self.with_link("a prepared statement", |link| link.execute(statement, params))?;
+    pub(crate) fn execute(
+        &mut self,
+        statement: &Arc<Prepared>,
+        params: &[Value],
+    ) -> Result<Response> {
+        let response = self.with_link("a prepared statement", |link| {
+            link.execute(statement, params)
+        })?;
         self.keep_ok(&response);
         Ok(response)
     }
@@ -102,7 +108,9 @@ impl Seat {
     /// Has the server forget a statement, if the link at hand holds it; the others forget it as
     /// their caches turn over.
     pub(crate) fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<()> {
-        self.with_link("closing a statement", |link| link.close_statement(statement))
+        self.with_link("closing a statement", |link| {
+            link.close_statement(statement)
+        })
     }
 
     pub(crate) fn ping(&mut self) -> Result<()> {
@@ -173,10 +181,6 @@ impl Seat {
             // Nothing ran: what the link's session is, is known.
             drop(self.put(link, None));
         }
-    }
-
-    pub(crate) fn in_transaction(&self) -> bool {
-        self.held.as_ref().is_some_and(|link| link.session.in_transaction())
     }
 
     /// Why a link is kept, if one is.
@@ -250,16 +254,25 @@ impl Seat {
             let lost = link.session.pin().unwrap_or("a transaction");
             let server = link.name.clone();
             self.account.group.give_up(link, &self.account, Close::Lost);
-            return Err(Error::SessionLost { server, lost: lost.to_owned() });
+            return Err(Error::SessionLost {
+                server,
+                lost: lost.to_owned(),
+            });
         }
-        let link = self.account.group.acquire(&self.account, self.id, why, false)?;
+        let link = self
+            .account
+            .group
+            .acquire(&self.account, self.id, why, false)?;
         self.met(&link.server);
         Ok(link)
     }
 
     /// Makes the session on the link this handle's.
     fn make_ours(&mut self, link: &mut Link) -> Result<()> {
-        link.set_limits(self.opts.get_stmt_cache_size(), self.opts.get_max_result_size());
+        link.set_limits(
+            self.opts.get_stmt_cache_size(),
+            self.opts.get_max_result_size(),
+        );
         let session = self.opts.session().clone();
         if self.is_shared() {
             if link.session.owner != EVERYBODY {
@@ -270,7 +283,10 @@ impl Seat {
             let lost = self.account.lost_sessions.load(Ordering::Relaxed);
             if std::mem::replace(&mut self.lost_sessions, lost) != lost {
                 let what = "what was set on the session that its handles share".to_owned();
-                return Err(Error::SessionLost { server: link.name.clone(), lost: what });
+                return Err(Error::SessionLost {
+                    server: link.name.clone(),
+                    lost: what,
+                });
             }
             return Ok(());
         }
@@ -328,7 +344,10 @@ impl Seat {
             if self.is_shared() {
                 return self.account.group.release(link, &self.account);
             }
-            self.mux.clean(Leftover { link, account: self.account.clone() });
+            self.mux.clean(Leftover {
+                link,
+                account: self.account.clone(),
+            });
         }
     }
 }

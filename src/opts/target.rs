@@ -18,10 +18,18 @@ pub(crate) struct Target {
 /// Transport and address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Endpoint {
-    Tcp { host: String, port: u16 },
-    Socket { path: PathBuf },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Socket {
+        path: PathBuf,
+    },
     /// A Windows named pipe, by its name without `\\.\pipe\`; `server` is `.` for this machine.
-    Pipe { server: String, name: String },
+    Pipe {
+        server: String,
+        name: String,
+    },
 }
 
 /// What the handshake fixes and a user can observe.

@@ -81,7 +81,10 @@ enum Plugin {
     None,
     /// The transport proves the user; whatever is asked gets an empty answer.
     Transport,
-    Proc { name: &'static str, proc: AuthProc },
+    Proc {
+        name: &'static str,
+        proc: AuthProc,
+    },
 }
 
 /// What a plugin may know.
@@ -112,19 +115,41 @@ impl plugins::Context for &Context<'_> {
 }
 
 impl Auth {
-    pub(crate) fn new(identity: Arc<Identity>, channel: Channel, capabilities: CapabilityFlags) -> Auth {
-        Auth { identity, channel, capabilities, factor: 0, plugin: Plugin::None, nonce: Vec::new(), packets: 0 }
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        channel: Channel,
+        capabilities: CapabilityFlags,
+    ) -> Auth {
+        Auth {
+            identity,
+            channel,
+            capabilities,
+            factor: 0,
+            plugin: Plugin::None,
+            nonce: Vec::new(),
+            packets: 0,
+        }
     }
 
     /// Plugin name and data of the first answer. Where the server's plugin may not answer yet, or
     /// is not known here, another is announced and the server switches if it must.
-    pub(crate) fn first(&mut self, plugin: Option<&[u8]>, nonce: &[u8]) -> Result<(Vec<u8>, Vec<u8>), AuthError> {
-        let named = plugin.filter(|p| !p.is_empty()).unwrap_or(b"mysql_native_password");
+    pub(crate) fn first(
+        &mut self,
+        plugin: Option<&[u8]>,
+        nonce: &[u8],
+    ) -> Result<(Vec<u8>, Vec<u8>), AuthError> {
+        let named = plugin
+            .filter(|p| !p.is_empty())
+            .unwrap_or(b"mysql_native_password");
         let may_begin = matches!(
             AuthPlugin::from_bytes(named),
             AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password
         );
-        let named = if may_begin { named } else { b"mysql_native_password" };
+        let named = if may_begin {
+            named
+        } else {
+            b"mysql_native_password"
+        };
         match self.start(named, nonce)? {
             Some(data) => Ok((named.to_vec(), data)),
             None => Ok((named.to_vec(), Vec::new())),
@@ -143,20 +168,32 @@ impl Auth {
         let whole = || Bytes::copy_from_slice(payload);
         match first {
             0x00 => Ok(AuthStep::Done(ok::parse_ok(&whole(), self.capabilities)?)),
-            0xff => Ok(AuthStep::Denied(ok::parse_err(&whole(), self.capabilities)?)),
+            0xff => Ok(AuthStep::Denied(ok::parse_err(
+                &whole(),
+                self.capabilities,
+            )?)),
             0xfe if rest.is_empty() => Err(AuthError::OldPassword.into()),
             0xfe => self.switch(rest),
-            0x02 if self.capabilities.contains(CapabilityFlags::MULTI_FACTOR_AUTHENTICATION) => {
+            0x02 if self
+                .capabilities
+                .contains(CapabilityFlags::MULTI_FACTOR_AUTHENTICATION) =>
+            {
                 self.factor += 1;
-                if self.identity.passwords.len() <= self.factor && !transport_plugin(name_of(rest).0) {
+                if self.identity.passwords.len() <= self.factor
+                    && !transport_plugin(name_of(rest).0)
+                {
                     return Err(AuthError::FactorPasswordMissing(self.factor as u8 + 1).into());
                 }
                 self.switch(rest)
             }
             0x01 => self.challenge(rest),
             // MariaDB's first servers with parsec sent the salt without the leading byte.
-            b'P' if matches!(self.plugin, Plugin::Proc { name: "parsec", .. }) => self.challenge(payload),
-            other => Err(ProtocolError::new(format!("packet {other:#04x} while logging in")).into()),
+            b'P' if matches!(self.plugin, Plugin::Proc { name: "parsec", .. }) => {
+                self.challenge(payload)
+            }
+            other => {
+                Err(ProtocolError::new(format!("packet {other:#04x} while logging in")).into())
+            }
         }
     }
 
@@ -175,7 +212,8 @@ impl Auth {
             return Ok(Some(Vec::new()));
         }
         let plugin = AuthPlugin::from_bytes(name);
-        let unsupported = || AuthError::UnsupportedPlugin(String::from_utf8_lossy(name).into_owned());
+        let unsupported =
+            || AuthError::UnsupportedPlugin(String::from_utf8_lossy(name).into_owned());
         let known = match &plugin {
             AuthPlugin::MysqlOldPassword => return Err(AuthError::OldPassword),
             AuthPlugin::MysqlClearPassword => {
@@ -217,17 +255,23 @@ impl Auth {
     }
 
     fn run(&mut self, challenge: &[u8]) -> Result<AuthStep, AuthError> {
-        let Plugin::Proc { name, mut proc } = std::mem::replace(&mut self.plugin, Plugin::None) else {
+        let Plugin::Proc { name, mut proc } = std::mem::replace(&mut self.plugin, Plugin::None)
+        else {
             return Ok(AuthStep::Wait);
         };
         // Without TLS the password is encrypted with the server's RSA key; a key that comes over an
         // open network may be anybody's.
         let wants_key = match name {
             "caching_sha2_password" => self.channel == Channel::Open && challenge == [4],
-            "sha256_password" => self.channel != Channel::Tls && !self.identity.password(self.factor).is_empty(),
+            "sha256_password" => {
+                self.channel != Channel::Tls && !self.identity.password(self.factor).is_empty()
+            }
             _ => false,
         };
-        if wants_key && self.identity.server_public_key.is_none() && !self.identity.get_server_public_key {
+        if wants_key
+            && self.identity.server_public_key.is_none()
+            && !self.identity.get_server_public_key
+        {
             return Err(AuthError::PublicKeyRequired);
         }
         let ran = proc.run(&Context { auth: self }, challenge);
@@ -237,13 +281,24 @@ impl Auth {
                 Ok(packet.map_or(AuthStep::Wait, AuthStep::Send))
             }
             Err(plugins::Error::FeatureRequired(_)) => Err(match name {
-                "parsec" => AuthError::FeatureRequired { plugin: "parsec", feature: "client_parsec" },
-                _ => AuthError::FeatureRequired { plugin: "client_ed25519", feature: "client_ed25519" },
+                "parsec" => AuthError::FeatureRequired {
+                    plugin: "parsec",
+                    feature: "client_parsec",
+                },
+                _ => AuthError::FeatureRequired {
+                    plugin: "client_ed25519",
+                    feature: "client_ed25519",
+                },
             }),
             Err(plugins::Error::Challenge) if wants_key || challenge.starts_with(b"-----BEGIN") => {
-                Err(AuthError::BadPublicKey("it is no RSA public key in PEM".into()))
+                Err(AuthError::BadPublicKey(
+                    "it is no RSA public key in PEM".into(),
+                ))
             }
-            Err(e) => Err(AuthError::Exchange { plugin: name.into(), what: e.to_string() }),
+            Err(e) => Err(AuthError::Exchange {
+                plugin: name.into(),
+                what: e.to_string(),
+            }),
         }
     }
 }
@@ -272,13 +327,17 @@ mod tests {
     fn auth_of(passwords: &[&str], channel: Channel, change: impl FnOnce(&mut Identity)) -> Auth {
         let mut identity = Identity {
             user: Some("u".into()),
-            passwords: passwords.iter().map(|p| Secret::new(p.as_bytes())).collect(),
+            passwords: passwords
+                .iter()
+                .map(|p| Secret::new(p.as_bytes()))
+                .collect(),
             cleartext_plugin: false,
             server_public_key: None,
             get_server_public_key: true,
         };
         change(&mut identity);
-        let caps = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::MULTI_FACTOR_AUTHENTICATION;
+        let caps =
+            CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::MULTI_FACTOR_AUTHENTICATION;
         Auth::new(Arc::new(identity), channel, caps)
     }
 
@@ -310,7 +369,10 @@ mod tests {
         let (plugin, data) = auth.first(Some(b"mysql_native_password"), NONCE).unwrap();
         assert_eq!(plugin, b"mysql_native_password");
         assert_eq!(data.len(), 20);
-        assert!(matches!(auth.on_packet(b"\0\0\0\x02\0\0\0"), Ok(AuthStep::Done(_))));
+        assert!(matches!(
+            auth.on_packet(b"\0\0\0\x02\0\0\0"),
+            Ok(AuthStep::Done(_))
+        ));
     }
 
     #[test]
@@ -337,54 +399,91 @@ mod tests {
         let mut open = super::tests::auth(Channel::Open);
         open.first(Some(b"caching_sha2_password"), NONCE).unwrap();
         assert_eq!(sent(open.on_packet(b"\x01\x04")), b"\x02");
-        assert!(matches!(refused(open.on_packet(b"\x01-----BEGIN nonsense")), AuthError::BadPublicKey(_)));
+        assert!(matches!(
+            refused(open.on_packet(b"\x01-----BEGIN nonsense")),
+            AuthError::BadPublicKey(_)
+        ));
 
-        let mut refuses = auth_of(&["secret"], Channel::Open, |i| i.get_server_public_key = false);
-        refuses.first(Some(b"caching_sha2_password"), NONCE).unwrap();
-        assert_eq!(refused(refuses.on_packet(b"\x01\x04")), AuthError::PublicKeyRequired);
+        let mut refuses = auth_of(&["secret"], Channel::Open, |i| {
+            i.get_server_public_key = false
+        });
+        refuses
+            .first(Some(b"caching_sha2_password"), NONCE)
+            .unwrap();
+        assert_eq!(
+            refused(refuses.on_packet(b"\x01\x04")),
+            AuthError::PublicKeyRequired
+        );
     }
 
     #[test]
     fn sha256_sends_the_password_over_tls_only() {
         let data = [NONCE, b"\0"].concat();
-        assert_eq!(sent(auth(Channel::Tls).on_packet(&switch("sha256_password", &data))), b"secret\0");
-        assert_eq!(sent(auth(Channel::Local).on_packet(&switch("sha256_password", &data))), b"\x01");
+        assert_eq!(
+            sent(auth(Channel::Tls).on_packet(&switch("sha256_password", &data))),
+            b"secret\0"
+        );
+        assert_eq!(
+            sent(auth(Channel::Local).on_packet(&switch("sha256_password", &data))),
+            b"\x01"
+        );
     }
 
     #[test]
     fn clear_password_needs_consent_and_a_safe_transport() {
         let ask = switch("mysql_clear_password", b"");
-        assert_eq!(refused(auth(Channel::Tls).on_packet(&ask)), AuthError::CleartextNotEnabled);
+        assert_eq!(
+            refused(auth(Channel::Tls).on_packet(&ask)),
+            AuthError::CleartextNotEnabled
+        );
         let mut open = auth_of(&["secret"], Channel::Open, |i| i.cleartext_plugin = true);
-        assert!(matches!(refused(open.on_packet(&ask)), AuthError::InsecureTransport(_)));
+        assert!(matches!(
+            refused(open.on_packet(&ask)),
+            AuthError::InsecureTransport(_)
+        ));
         let mut safe = auth_of(&["secret"], Channel::Tls, |i| i.cleartext_plugin = true);
         assert_eq!(sent(safe.on_packet(&ask)), b"secret\0");
     }
 
     #[test]
     fn the_old_scramble_is_refused() {
-        assert_eq!(refused(auth(Channel::Tls).on_packet(b"\xfe")), AuthError::OldPassword);
+        assert_eq!(
+            refused(auth(Channel::Tls).on_packet(b"\xfe")),
+            AuthError::OldPassword
+        );
         let named = switch("mysql_old_password", b"12345678\0");
-        assert_eq!(refused(auth(Channel::Tls).on_packet(&named)), AuthError::OldPassword);
+        assert_eq!(
+            refused(auth(Channel::Tls).on_packet(&named)),
+            AuthError::OldPassword
+        );
     }
 
     #[test]
     fn what_is_not_known_is_named() {
         let step = auth(Channel::Tls).on_packet(&switch("auth_gssapi_client", b""));
-        assert_eq!(refused(step), AuthError::UnsupportedPlugin("auth_gssapi_client".into()));
+        assert_eq!(
+            refused(step),
+            AuthError::UnsupportedPlugin("auth_gssapi_client".into())
+        );
     }
 
     #[test]
     fn sockets_prove_themselves() {
         for name in ["auth_socket", "unix_socket"] {
-            assert_eq!(sent(auth(Channel::Local).on_packet(&switch(name, b""))), b"");
+            assert_eq!(
+                sent(auth(Channel::Local).on_packet(&switch(name, b""))),
+                b""
+            );
         }
     }
 
     #[cfg(feature = "client_ed25519")]
     #[test]
     fn ed25519_signs() {
-        assert_eq!(sent(auth(Channel::Open).on_packet(&switch("client_ed25519", &[7; 32]))).len(), 64);
+        assert_eq!(
+            sent(auth(Channel::Open).on_packet(&switch("client_ed25519", &[7; 32]))).len(),
+            64
+        );
     }
 
     #[cfg(feature = "client_parsec")]
@@ -403,7 +502,10 @@ mod tests {
         let mut one = auth(Channel::Tls);
         one.first(Some(b"caching_sha2_password"), NONCE).unwrap();
         let next = [b"\x02sha256_password\0", NONCE, b"\0"].concat();
-        assert_eq!(refused(one.on_packet(&next)), AuthError::FactorPasswordMissing(2));
+        assert_eq!(
+            refused(one.on_packet(&next)),
+            AuthError::FactorPasswordMissing(2)
+        );
         let mut two = auth_of(&["one", "two"], Channel::Tls, |_| {});
         two.first(Some(b"caching_sha2_password"), NONCE).unwrap();
         assert_eq!(sent(two.on_packet(&next)), b"two\0");

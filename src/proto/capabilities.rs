@@ -41,18 +41,50 @@ pub(crate) fn negotiate(
             ours |= flag;
             Ok(())
         }
-        (true, false) => Err(ConnectCause::Unsupported(format!("the server does not offer {what}"))),
+        (true, false) => Err(ConnectCause::Unsupported(format!(
+            "the server does not offer {what}"
+        ))),
     };
-    want(want_tls, C::CLIENT_SSL, "TLS, which the options require; nothing was sent in the clear")?;
-    want(fixed.compress.is_some(), C::CLIENT_COMPRESS, "zlib compression (compress)")?;
-    want(fixed.found_rows, C::CLIENT_FOUND_ROWS, "CLIENT_FOUND_ROWS (found_rows)")?;
-    want(fixed.ignore_space, C::CLIENT_IGNORE_SPACE, "CLIENT_IGNORE_SPACE (ignore_space)")?;
-    want(fixed.multi_statements, C::CLIENT_MULTI_STATEMENTS, "several statements in one query (multi_statements)")?;
-    want(fixed.no_schema, C::CLIENT_NO_SCHEMA, "CLIENT_NO_SCHEMA (no_schema)")?;
+    want(
+        want_tls,
+        C::CLIENT_SSL,
+        "TLS, which the options require; nothing was sent in the clear",
+    )?;
+    want(
+        fixed.compress.is_some(),
+        C::CLIENT_COMPRESS,
+        "zlib compression (compress)",
+    )?;
+    want(
+        fixed.found_rows,
+        C::CLIENT_FOUND_ROWS,
+        "CLIENT_FOUND_ROWS (found_rows)",
+    )?;
+    want(
+        fixed.ignore_space,
+        C::CLIENT_IGNORE_SPACE,
+        "CLIENT_IGNORE_SPACE (ignore_space)",
+    )?;
+    want(
+        fixed.multi_statements,
+        C::CLIENT_MULTI_STATEMENTS,
+        "several statements in one query (multi_statements)",
+    )?;
+    want(
+        fixed.no_schema,
+        C::CLIENT_NO_SCHEMA,
+        "CLIENT_NO_SCHEMA (no_schema)",
+    )?;
     want(with_db, C::CLIENT_CONNECT_WITH_DB, "a schema at login")?;
     // These the server may lack: then there is nothing to be told or sent.
-    ours.set(C::CLIENT_CONNECT_ATTRS, fixed.connect_attrs.is_some() && server.contains(C::CLIENT_CONNECT_ATTRS));
-    ours.set(C::CLIENT_LOCAL_FILES, local_files && server.contains(C::CLIENT_LOCAL_FILES));
+    ours.set(
+        C::CLIENT_CONNECT_ATTRS,
+        fixed.connect_attrs.is_some() && server.contains(C::CLIENT_CONNECT_ATTRS),
+    );
+    ours.set(
+        C::CLIENT_LOCAL_FILES,
+        local_files && server.contains(C::CLIENT_LOCAL_FILES),
+    );
     ours.set(C::CLIENT_INTERACTIVE, fixed.interactive);
     Ok(ours)
 }

@@ -37,7 +37,10 @@ impl ChangeUser {
         let plugin = Some(&server.default_plugin[..]).filter(|p| !p.is_empty());
         let (plugin, data) = auth.first(plugin, &server.nonce)?;
         let mut payload = vec![0x11];
-        put_null_str(&mut payload, identity.user.as_deref().unwrap_or("").as_bytes());
+        put_null_str(
+            &mut payload,
+            identity.user.as_deref().unwrap_or("").as_bytes(),
+        );
         payload.push(data.len() as u8);
         payload.extend_from_slice(&data);
         put_null_str(&mut payload, db_name.unwrap_or("").as_bytes());

@@ -3,9 +3,7 @@
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
 
 use mysql_common::{
-    constants::MAX_PAYLOAD_LEN,
-    packets::ComStmtExecuteRequestBuilder,
-    proto::MySerialize,
+    constants::MAX_PAYLOAD_LEN, packets::ComStmtExecuteRequestBuilder, proto::MySerialize,
     value::Value,
 };
 
@@ -46,9 +44,10 @@ impl Command<'_> {
     pub(crate) fn expect(&self) -> Expect {
         match self {
             Command::Quit | Command::LongData(_) | Command::CloseStmt(_) => Expect::Nothing,
-            Command::InitDb(_) | Command::Ping | Command::ResetConnection | Command::ResetStmt(_) => {
-                Expect::Ok
-            }
+            Command::InitDb(_)
+            | Command::Ping
+            | Command::ResetConnection
+            | Command::ResetStmt(_) => Expect::Ok,
             Command::Query(_) => Expect::Text,
             Command::Execute(_) => Expect::Binary,
             Command::Prepare(_) => Expect::Prepare,

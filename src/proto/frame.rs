@@ -6,10 +6,13 @@
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>
 
+use std::io::Write as _;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use flate2::write::ZlibEncoder;
 use mysql_common::{
     constants::MAX_PAYLOAD_LEN,
-    proto::codec::{CompDecoder, Compression, compress, packet_to_chunks},
+    proto::codec::{CompDecoder, Compression, packet_to_chunks},
 };
 
 use crate::error::ProtocolError;
@@ -60,7 +63,11 @@ impl FrameReader {
 
     /// Where the transport puts what it read.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
-        if self.inflate.is_some() { &mut self.raw } else { &mut self.plain }
+        if self.inflate.is_some() {
+            &mut self.raw
+        } else {
+            &mut self.plain
+        }
     }
 
     /// How many more bytes complete the packet that is begun; a hint for the size of the next read.
@@ -78,7 +85,10 @@ impl FrameReader {
 
     fn head(&self) -> Option<(usize, u8)> {
         let head = self.plain.get(..HEADER)?;
-        Some((usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16, head[3]))
+        Some((
+            usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16,
+            head[3],
+        ))
     }
 
     fn inflate(&mut self) -> Result<(), ProtocolError> {
@@ -96,7 +106,9 @@ impl FrameReader {
     pub(crate) fn next_packet(&mut self) -> Result<Option<Packet>, ProtocolError> {
         self.inflate()?;
         loop {
-            let Some((len, seq)) = self.head() else { return Ok(None) };
+            let Some((len, seq)) = self.head() else {
+                return Ok(None);
+            };
             if self.partial.len() + len > self.max_payload {
                 return Err(ProtocolError::new(format!(
                     "a packet of {} bytes, {} are allowed",
@@ -115,10 +127,16 @@ impl FrameReader {
             }
             let payload = self.plain.split_to(len);
             if self.partial.is_empty() {
-                return Ok(Some(Packet { payload: payload.freeze(), seq }));
+                return Ok(Some(Packet {
+                    payload: payload.freeze(),
+                    seq,
+                }));
             }
             self.partial.extend_from_slice(&payload);
-            return Ok(Some(Packet { payload: self.partial.split().freeze(), seq }));
+            return Ok(Some(Packet {
+                payload: self.partial.split().freeze(),
+                seq,
+            }));
         }
     }
 
@@ -202,16 +220,49 @@ impl FrameWriter {
 
     /// Appends one payload, made of `parts`, beginning with sequence number `seq`; returns the
     /// number after the last packet's.
-    pub(crate) fn put(&mut self, seq: u8, parts: &[&[u8]], out: &mut BytesMut) -> Result<u8, ProtocolError> {
+    pub(crate) fn put(&mut self, seq: u8, parts: &[&[u8]], out: &mut BytesMut) -> u8 {
         let Some(level) = self.level else {
-            return Ok(put_plain(seq, parts, out));
+            return put_plain(seq, parts, out);
         };
         self.scratch.clear();
         let next = put_plain(seq, parts, &mut self.scratch);
-        let after = compress(seq, level, MAX_PAYLOAD_LEN, &mut self.scratch, out)
-            .map_err(|e| ProtocolError::new(format!("compressing: {e}")))?;
-        Ok(next.max(after))
+        let after = put_compressed(seq, level, &self.scratch, out);
+        next.max(after)
     }
+}
+
+/// Packs bytes into compressed packets. (`mysql_common`'s function cuts what zlib can't make
+/// smaller.)
+///
+/// Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_compression_packet.html>
+fn put_compressed(mut seq: u8, level: Compression, plain: &[u8], out: &mut BytesMut) -> u8 {
+    /// Below this the server doesn't compress either (`MIN_COMPRESS_LENGTH` in `my_compress.cc`).
+    const WORTH_IT: usize = 50;
+    for chunk in plain.chunks(MAX_PAYLOAD_LEN) {
+        let mut packed = Vec::new();
+        if chunk.len() >= WORTH_IT && level != Compression::none() {
+            let mut encoder = ZlibEncoder::new(&mut packed, level);
+            // Writing into memory doesn't fail; if it did, the chunk goes as it is.
+            if encoder
+                .write_all(chunk)
+                .and_then(|()| encoder.finish().map(drop))
+                .is_err()
+            {
+                packed.clear();
+            }
+        }
+        let (body, plain_len) = match packed.len() {
+            n if n > 0 && n < chunk.len() => (&packed[..], chunk.len()),
+            _ => (chunk, 0),
+        };
+        out.reserve(7 + body.len());
+        out.put_uint_le(body.len() as u64, 3);
+        out.put_u8(seq);
+        out.put_uint_le(plain_len as u64, 3);
+        out.put_slice(body);
+        seq = seq.wrapping_add(1);
+    }
+    seq
 }
 
 fn put_plain(seq: u8, parts: &[&[u8]], out: &mut BytesMut) -> u8 {
@@ -242,7 +293,7 @@ mod tests {
         let mut out = BytesMut::new();
         let mut seq = 1;
         for p in payloads {
-            seq = writer.put(seq, &[p], &mut out).unwrap();
+            seq = writer.put(seq, &[p], &mut out);
         }
         out
     }
@@ -265,7 +316,12 @@ mod tests {
 
     #[test]
     fn payloads_of_16_mib_and_around_survive() {
-        for len in [MAX_PAYLOAD_LEN - 1, MAX_PAYLOAD_LEN, MAX_PAYLOAD_LEN + 1, 2 * MAX_PAYLOAD_LEN] {
+        for len in [
+            MAX_PAYLOAD_LEN - 1,
+            MAX_PAYLOAD_LEN,
+            MAX_PAYLOAD_LEN + 1,
+            2 * MAX_PAYLOAD_LEN,
+        ] {
             let payload = vec![7u8; len];
             for compressed in [false, true] {
                 let bytes = write(std::slice::from_ref(&payload), compressed);
@@ -286,11 +342,16 @@ mod tests {
     #[test]
     fn a_run_stops_at_the_packet_that_is_not_wanted() {
         let mut reader = FrameReader::new(1 << 20);
-        reader.buffer().extend_from_slice(b"\x01\0\0\x01a\x01\0\0\x02b\x01\0\0\x03\xfe\x02\0\0\x04x");
+        reader
+            .buffer()
+            .extend_from_slice(b"\x01\0\0\x01a\x01\0\0\x02b\x01\0\0\x03\xfe\x02\0\0\x04x");
         let mut seq = SeqCheck::response(false);
         let run = reader.take_run(&mut seq, |_, first| first != 0xfe).unwrap();
         assert_eq!(&run[..], b"\x01\0\0\x01a\x01\0\0\x02b");
-        assert_eq!(reader.next_packet().unwrap().unwrap().payload, Bytes::from_static(b"\xfe"));
+        assert_eq!(
+            reader.next_packet().unwrap().unwrap().payload,
+            Bytes::from_static(b"\xfe")
+        );
         assert_eq!(reader.next_packet().unwrap(), None);
         assert_eq!(reader.wanted(), 1);
     }

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     error::{ConnectCause, ConnectPhase, ProtocolError},
-    opts::{identity::Identity, target::{Fixed, Target}},
+    opts::{
+        identity::Identity,
+        target::{Fixed, Target},
+    },
 };
 
 /// `utf8mb4_general_ci`: known to every server; the connection's own collation is set afterwards.
@@ -49,8 +52,15 @@ pub(crate) struct Handshake {
 enum State {
     Greeting,
     /// The server agreed to TLS by what it offered; the handshake is under way.
-    Tls { server: ServerInfo, capabilities: CapabilityFlags },
-    Login { server: ServerInfo, capabilities: CapabilityFlags, auth: Auth },
+    Tls {
+        server: ServerInfo,
+        capabilities: CapabilityFlags,
+    },
+    Login {
+        server: ServerInfo,
+        capabilities: CapabilityFlags,
+        auth: Auth,
+    },
     Over,
 }
 
@@ -78,8 +88,7 @@ pub(crate) struct Established {
 /// What the greeting says.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerInfo {
-    /// Without the `5.5.5-` that MariaDB puts before its own for old replicas' sake.
-    pub version: String,
+    /// MariaDB's is its own, without the `5.5.5-` that it puts before it for old replicas' sake.
     pub parsed: (u16, u16, u16),
     pub mariadb: bool,
     pub connection_id: u32,
@@ -95,34 +104,60 @@ impl Handshake {
         db_name: Option<String>,
         local_files: bool,
     ) -> Self {
-        Handshake { target, identity, db_name, local_files, state: State::Greeting }
+        Handshake {
+            target,
+            identity,
+            db_name,
+            local_files,
+            state: State::Greeting,
+        }
     }
 
     /// The payload of a packet from the server.
     pub(crate) fn on_packet(&mut self, payload: &[u8]) -> Result<Step, Fault> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Greeting => self.on_greeting(payload),
-            State::Login { server, capabilities, mut auth } => {
+            State::Login {
+                server,
+                capabilities,
+                mut auth,
+            } => {
                 let step = auth.on_packet(payload).map_err(auth_fault)?;
                 match step {
                     AuthStep::Done(ok) => {
                         let compress = self.target.fixed.compress;
-                        return Ok(Step::Done(Box::new(Established { server, capabilities, ok, compress })));
+                        return Ok(Step::Done(Box::new(Established {
+                            server,
+                            capabilities,
+                            ok,
+                            compress,
+                        })));
                     }
-                    AuthStep::Denied(e) => return Err((ConnectPhase::Authenticate, ConnectCause::Server(e))),
+                    AuthStep::Denied(e) => {
+                        return Err((ConnectPhase::Authenticate, ConnectCause::Server(e)));
+                    }
                     AuthStep::Send(answer) => {
-                        self.state = State::Login { server, capabilities, auth };
+                        self.state = State::Login {
+                            server,
+                            capabilities,
+                            auth,
+                        };
                         Ok(Step::Send(answer))
                     }
                     AuthStep::Wait => {
-                        self.state = State::Login { server, capabilities, auth };
+                        self.state = State::Login {
+                            server,
+                            capabilities,
+                            auth,
+                        };
                         Ok(Step::Wait)
                     }
                 }
             }
-            State::Tls { .. } | State::Over => {
-                Err((ConnectPhase::Tls, ConnectCause::Protocol(ProtocolError::new("a packet out of turn"))))
-            }
+            State::Tls { .. } | State::Over => Err((
+                ConnectPhase::Tls,
+                ConnectCause::Protocol(ProtocolError::new("a packet out of turn")),
+            )),
         }
     }
 
@@ -146,7 +181,10 @@ impl Handshake {
         if self.target.ssl.is_some() {
             let mut request = Vec::new();
             SslRequest::new(capabilities, MAX_PACKET, COLLATION).serialize(&mut request);
-            self.state = State::Tls { server, capabilities };
+            self.state = State::Tls {
+                server,
+                capabilities,
+            };
             return Ok(Step::StartTls(request));
         }
         self.log_in(server, capabilities)
@@ -155,8 +193,14 @@ impl Handshake {
     /// TLS stands: what follows is protected.
     pub(crate) fn tls_started(&mut self) -> Result<Step, Fault> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Tls { server, capabilities } => self.log_in(server, capabilities),
-            _ => Err((ConnectPhase::Tls, ConnectCause::Protocol(ProtocolError::new("TLS out of turn")))),
+            State::Tls {
+                server,
+                capabilities,
+            } => self.log_in(server, capabilities),
+            _ => Err((
+                ConnectPhase::Tls,
+                ConnectCause::Protocol(ProtocolError::new("TLS out of turn")),
+            )),
         }
     }
 
@@ -168,9 +212,15 @@ impl Handshake {
         };
         let mut auth = Auth::new(self.identity.clone(), channel, capabilities);
         let plugin = Some(&server.default_plugin[..]).filter(|p| !p.is_empty());
-        let (plugin, data) = auth.first(plugin, &server.nonce).map_err(|e| auth_fault(e.into()))?;
+        let (plugin, data) = auth
+            .first(plugin, &server.nonce)
+            .map_err(|e| auth_fault(e.into()))?;
         let response = self.response(capabilities, &plugin, &data);
-        self.state = State::Login { server, capabilities, auth };
+        self.state = State::Login {
+            server,
+            capabilities,
+            auth,
+        };
         Ok(Step::Send(response))
     }
 
@@ -182,7 +232,10 @@ impl Handshake {
         out.extend_from_slice(&MAX_PACKET.to_le_bytes());
         out.push(COLLATION);
         out.extend_from_slice(&[0; 23]);
-        put_null_str(&mut out, self.identity.user.as_deref().unwrap_or("").as_bytes());
+        put_null_str(
+            &mut out,
+            self.identity.user.as_deref().unwrap_or("").as_bytes(),
+        );
         if capabilities.contains(CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA) {
             put_lenenc_str(&mut out, data);
         } else {
@@ -247,7 +300,8 @@ pub(super) fn put_attrs(out: &mut Vec<u8>, fixed: &Fixed) {
 
 /// Reads `HandshakeV10`.
 fn greeting(payload: &[u8]) -> Result<ServerInfo, ProtocolError> {
-    let not_mysql = |what: &str| ProtocolError::new(format!("{what}; is this a MySQL server's port?"));
+    let not_mysql =
+        |what: &str| ProtocolError::new(format!("{what}; is this a MySQL server's port?"));
     if payload.first() != Some(&10) {
         return Err(not_mysql("the greeting is not protocol version 10"));
     }
@@ -258,19 +312,21 @@ fn greeting(payload: &[u8]) -> Result<ServerInfo, ProtocolError> {
     if nonce_len.is_none_or(|&len| len >= 0x80) {
         return Err(not_mysql("the greeting is cut short or broken"));
     }
-    let packet: HandshakePacket<'_> =
-        ParseBuf(payload).parse(()).map_err(|e| not_mysql(&format!("the greeting can't be read: {e}")))?;
+    let packet: HandshakePacket<'_> = ParseBuf(payload)
+        .parse(())
+        .map_err(|e| not_mysql(&format!("the greeting can't be read: {e}")))?;
     let version = packet.server_version_str().into_owned();
     let mariadb = version.contains("MariaDB") || packet.maria_db_server_version_parsed().is_some();
     let version = match version.strip_prefix("5.5.5-") {
         Some(own) if mariadb => own.to_owned(),
         _ => version,
     };
-    let mut numbers = version.split(['.', '-', '+', '~']).map(|n| n.parse().unwrap_or(0));
+    let mut numbers = version
+        .split(['.', '-', '+', '~'])
+        .map(|n| n.parse().unwrap_or(0));
     let mut number = || numbers.next().unwrap_or(0);
     Ok(ServerInfo {
         parsed: (number(), number(), number()),
-        version,
         mariadb,
         connection_id: packet.connection_id(),
         nonce: packet.nonce(),
@@ -298,20 +354,35 @@ mod tests {
     fn handshake(url: &str) -> Handshake {
         let opts = Opts::from_url(url).unwrap();
         let db_name = opts.session().db_name.clone();
-        Handshake::new(opts.target().clone(), opts.identity().clone(), db_name, true)
+        Handshake::new(
+            opts.target().clone(),
+            opts.identity().clone(),
+            db_name,
+            true,
+        )
     }
 
     #[test]
     fn a_login_from_greeting_to_ok() {
         let mut h = handshake("mysql://me:secret@db.example/shop");
-        let Ok(Step::Send(response)) = h.on_packet(&mysql_greeting()) else { panic!() };
+        let Ok(Step::Send(response)) = h.on_packet(&mysql_greeting()) else {
+            panic!()
+        };
         let text = String::from_utf8_lossy(&response);
-        assert!(text.contains("me\0") && text.contains("shop\0caching_sha2_password\0"), "{text}");
+        assert!(
+            text.contains("me\0") && text.contains("shop\0caching_sha2_password\0"),
+            "{text}"
+        );
         assert!(text.contains("_client_name"), "{text}");
         assert!(!text.contains("secret"));
         assert!(matches!(h.on_packet(b"\x01\x03"), Ok(Step::Wait)));
-        let Ok(Step::Done(done)) = h.on_packet(b"\0\0\0\x02\0\0\0") else { panic!() };
-        assert_eq!((done.server.parsed, done.server.connection_id), ((9, 7, 4), 42));
+        let Ok(Step::Done(done)) = h.on_packet(b"\0\0\0\x02\0\0\0") else {
+            panic!()
+        };
+        assert_eq!(
+            (done.server.parsed, done.server.connection_id),
+            ((9, 7, 4), 42)
+        );
         assert!(!done.server.mariadb);
     }
 
@@ -319,7 +390,9 @@ mod tests {
     #[test]
     fn tls_comes_before_anything_that_names_the_user() {
         let mut h = handshake("mysql://me:secret@db.example/?require_ssl=true");
-        let Ok(Step::StartTls(request)) = h.on_packet(&mysql_greeting()) else { panic!() };
+        let Ok(Step::StartTls(request)) = h.on_packet(&mysql_greeting()) else {
+            panic!()
+        };
         assert_eq!(request.len(), 32);
         assert!(matches!(h.tls_started(), Ok(Step::Send(_))));
     }
@@ -330,7 +403,9 @@ mod tests {
         let mut greeting = mysql_greeting();
         greeting[7 + 13 + 1] &= !0x08;
         match handshake("mysql://me:secret@db.example/?require_ssl=true").on_packet(&greeting) {
-            Err((ConnectPhase::Greeting, ConnectCause::Unsupported(what))) => assert!(what.contains("TLS")),
+            Err((ConnectPhase::Greeting, ConnectCause::Unsupported(what))) => {
+                assert!(what.contains("TLS"))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -362,7 +437,10 @@ mod tests {
         // Without its last byte it is what MySQL before 5.5.10 sent; shorter names another plugin.
         let nonce_end = whole.len() - b"caching_sha2_password\0".len();
         for len in 0..nonce_end {
-            assert!(handshake("mysql://u@h/").on_packet(&whole[..len]).is_err(), "{len}");
+            assert!(
+                handshake("mysql://u@h/").on_packet(&whole[..len]).is_err(),
+                "{len}"
+            );
         }
     }
 

@@ -18,7 +18,10 @@ fn cut(what: &str) -> ProtocolError {
 /// An OK packet, header 0x00, or the one that ends rows under `CLIENT_DEPRECATE_EOF`, header 0xFE:
 /// they are of one shape. `mysql_common` has a parser for it, which copies nothing either but drops
 /// the counts of the second.
-pub(crate) fn parse_ok(payload: &Bytes, capabilities: CapabilityFlags) -> Result<OkInfo, ProtocolError> {
+pub(crate) fn parse_ok(
+    payload: &Bytes,
+    capabilities: CapabilityFlags,
+) -> Result<OkInfo, ProtocolError> {
     let short = || cut("an OK packet");
     let mut buf = ParseBuf(payload);
     buf.checked_eat_u8().ok_or_else(short)?;
@@ -26,7 +29,13 @@ pub(crate) fn parse_ok(payload: &Bytes, capabilities: CapabilityFlags) -> Result
     let last_insert_id = buf.checked_eat_lenenc_int().ok_or_else(short)?;
     let status = StatusFlags::from_bits_truncate(buf.checked_eat_u16_le().ok_or_else(short)?);
     let warnings = buf.checked_eat_u16_le().ok_or_else(short)?;
-    let mut ok = OkInfo { affected_rows, last_insert_id, status, warnings, ..OkInfo::default() };
+    let mut ok = OkInfo {
+        affected_rows,
+        last_insert_id,
+        status,
+        warnings,
+        ..OkInfo::default()
+    };
     if !capabilities.contains(CapabilityFlags::CLIENT_SESSION_TRACK) {
         ok.info = payload.slice_ref(buf.0);
         return Ok(ok);
@@ -49,7 +58,11 @@ pub(crate) fn parse_ok_terminator(
     capabilities: CapabilityFlags,
 ) -> Result<OkInfo, ProtocolError> {
     let ok = parse_ok(payload, capabilities)?;
-    Ok(OkInfo { affected_rows: 0, last_insert_id: 0, ..ok })
+    Ok(OkInfo {
+        affected_rows: 0,
+        last_insert_id: 0,
+        ..ok
+    })
 }
 
 /// An EOF packet.
@@ -66,7 +79,9 @@ pub(crate) fn parse_eof(payload: &Bytes, _: CapabilityFlags) -> Result<OkInfo, P
 
 /// An ERR packet, with an SQLSTATE or, as before the client's capabilities are known, without.
 pub(crate) fn parse_err(payload: &Bytes, _: CapabilityFlags) -> Result<MySqlError, ProtocolError> {
-    let [0xff, c0, c1, ref rest @ ..] = payload[..] else { return Err(cut("an ERR packet")) };
+    let [0xff, c0, c1, ref rest @ ..] = payload[..] else {
+        return Err(cut("an ERR packet"));
+    };
     let (state, message) = match rest {
         [b'#', state @ ..] if state.len() >= 5 => state.split_at(5),
         message => (&b"HY000"[..], message),
@@ -91,7 +106,10 @@ mod tests {
     fn an_ok_with_trackers() {
         let payload = Bytes::from_static(b"\0\x02\x07\x02\x40\x01\0\x03abc\x07\x01\x05\x04test");
         let ok = parse_ok(&payload, track()).unwrap();
-        assert_eq!((ok.affected_rows, ok.last_insert_id, ok.warnings), (2, 7, 1));
+        assert_eq!(
+            (ok.affected_rows, ok.last_insert_id, ok.warnings),
+            (2, 7, 1)
+        );
         assert_eq!(ok.info, "abc");
         assert_eq!(&ok.changes[..], b"\x01\x05\x04test");
     }
@@ -106,10 +124,20 @@ mod tests {
 
     #[test]
     fn an_error_with_and_without_state_and_with_broken_utf8() {
-        let with = parse_err(&Bytes::from_static(b"\xff\x15\x04#28000denied \xff"), track()).unwrap();
-        assert_eq!((with.code, &*with.state, &*with.message), (1045, "28000", "denied \u{fffd}"));
+        let with = parse_err(
+            &Bytes::from_static(b"\xff\x15\x04#28000denied \xff"),
+            track(),
+        )
+        .unwrap();
+        assert_eq!(
+            (with.code, &*with.state, &*with.message),
+            (1045, "28000", "denied \u{fffd}")
+        );
         let without = parse_err(&Bytes::from_static(b"\xff\x10\x04Too many"), track()).unwrap();
-        assert_eq!((without.code, &*without.state, &*without.message), (1040, "HY000", "Too many"));
+        assert_eq!(
+            (without.code, &*without.state, &*without.message),
+            (1040, "HY000", "Too many")
+        );
     }
 
     proptest! {

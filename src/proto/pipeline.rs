@@ -93,17 +93,39 @@ enum State {
     Start,
     /// The server waits for a file.
     Infile,
-    Columns { left: usize, columns: Vec<Column> },
+    Columns {
+        left: usize,
+        columns: Vec<Column>,
+    },
     /// The EOF between columns and rows, without `CLIENT_DEPRECATE_EOF`.
-    ColumnsEof { columns: Vec<Column> },
-    Rows { columns: Arc<[Column]>, rows: Rows },
-    PrepareParams { id: u32, left: usize, params: Vec<Column>, columns: usize },
-    PrepareColumns { id: u32, params: Arc<[Column]>, left: usize, columns: Vec<Column> },
+    ColumnsEof {
+        columns: Vec<Column>,
+    },
+    Rows {
+        columns: Arc<[Column]>,
+        rows: Rows,
+    },
+    PrepareParams {
+        id: u32,
+        left: usize,
+        params: Vec<Column>,
+        columns: usize,
+    },
+    PrepareColumns {
+        id: u32,
+        params: Arc<[Column]>,
+        left: usize,
+        columns: Vec<Column>,
+    },
 }
 
 impl Pipeline {
     /// Takes over from the connection phase, with what it had read beyond its end.
-    pub(crate) fn new(capabilities: CapabilityFlags, reader: FrameReader, writer: FrameWriter) -> Self {
+    pub(crate) fn new(
+        capabilities: CapabilityFlags,
+        reader: FrameReader,
+        writer: FrameWriter,
+    ) -> Self {
         let lenient = capabilities.contains(CapabilityFlags::CLIENT_COMPRESS);
         Pipeline {
             capabilities,
@@ -147,16 +169,22 @@ impl Pipeline {
     /// Appends a command to the out-buffer. Fails, without a trace, where the server would refuse
     /// the packet and close the connection.
     pub(crate) fn push(&mut self, command: Command<'_>) -> Result<(), Error> {
-        let Pipeline { writer, out, max_packet, .. } = self;
+        let Pipeline {
+            writer,
+            out,
+            max_packet,
+            ..
+        } = self;
         command.with_payload(|parts| {
             let size: usize = parts.iter().map(|p| p.len()).sum();
             if size > *max_packet {
-                return Err(Error::PacketTooLarge { size, max: *max_packet });
+                return Err(Error::PacketTooLarge {
+                    size,
+                    max: *max_packet,
+                });
             }
-            writer.put(0, parts, out).map(drop).map_err(|e| {
-                // zlib on memory does not fail; if it does nothing of the command is in `out`.
-                Error::MySqlError(MySqlError { state: "HY000".into(), message: e.to_string(), code: 2000 })
-            })
+            writer.put(0, parts, out);
+            Ok(())
         })?;
         if command.expect() != Expect::Nothing {
             self.in_flight.push_back(command.expect());
@@ -165,8 +193,8 @@ impl Pipeline {
     }
 
     /// Sends bytes that belong to an exchange of their own (`COM_CHANGE_USER`).
-    pub(crate) fn push_raw(&mut self, seq: u8, payload: &[u8]) -> Result<u8, ProtocolError> {
-        self.writer.put(seq, &[payload], &mut self.out)
+    pub(crate) fn push_raw(&mut self, seq: u8, payload: &[u8]) {
+        self.writer.put(seq, &[payload], &mut self.out);
     }
 
     /// The next packet of an exchange that is not a command's response.
@@ -203,12 +231,16 @@ impl Pipeline {
             if let State::Rows { .. } = &self.state {
                 self.take_rows()?;
             }
-            let Some(packet) = self.reader.next_packet()? else { return Ok(None) };
+            let Some(packet) = self.reader.next_packet()? else {
+                return Ok(None);
+            };
             let is_err = packet.payload.first() == Some(&0xff);
             if self.in_flight.is_empty() {
                 return Err(match is_err {
                     true => Fatal::Server(ok::parse_err(&packet.payload, self.capabilities)?),
-                    false => ProtocolError::new("the server sent a packet that nobody asked for").into(),
+                    false => {
+                        ProtocolError::new("the server sent a packet that nobody asked for").into()
+                    }
                 });
             }
             if self.reader_seq_jumps(&packet) {
@@ -232,12 +264,15 @@ impl Pipeline {
     }
 
     fn deprecate_eof(&self) -> bool {
-        self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+        self.capabilities
+            .contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
     }
 
     /// The common case, many rows in the buffer, without a step for each.
     fn take_rows(&mut self) -> Result<(), Fatal> {
-        let run = self.reader.take_run(&mut self.seq, |_, first| first != 0xfe && first != 0xff)?;
+        let run = self
+            .reader
+            .take_run(&mut self.seq, |_, first| first != 0xfe && first != 0xff)?;
         if run.is_empty() {
             return Ok(());
         }
@@ -257,7 +292,9 @@ impl Pipeline {
                 return Err(Fatal::ResultTooLarge);
             }
             if self.failure.is_none() {
-                self.failure = Some(Error::ResultTooLarge { max: self.max_result });
+                self.failure = Some(Error::ResultTooLarge {
+                    max: self.max_result,
+                });
                 self.response.outcomes.clear();
                 if let State::Rows { rows, .. } = &mut self.state {
                     *rows = Rows::default();
@@ -277,9 +314,15 @@ impl Pipeline {
                 self.grow(payload.len())?;
                 columns.push(parse_column(&payload)?);
                 if left > 1 {
-                    self.state = State::Columns { left: left - 1, columns };
+                    self.state = State::Columns {
+                        left: left - 1,
+                        columns,
+                    };
                 } else if self.deprecate_eof() {
-                    self.state = State::Rows { columns: columns.into(), rows: Rows::default() };
+                    self.state = State::Rows {
+                        columns: columns.into(),
+                        rows: Rows::default(),
+                    };
                 } else {
                     self.state = State::ColumnsEof { columns };
                 }
@@ -292,7 +335,10 @@ impl Pipeline {
                 if first != Some(0xfe) || payload.len() >= 9 {
                     return Err(ProtocolError::new("no EOF after the columns").into());
                 }
-                self.state = State::Rows { columns: columns.into(), rows: Rows::default() };
+                self.state = State::Rows {
+                    columns: columns.into(),
+                    rows: Rows::default(),
+                };
                 Ok(None)
             }
             State::Rows { columns, mut rows } => match first {
@@ -316,11 +362,21 @@ impl Pipeline {
                     Ok(None)
                 }
             },
-            State::PrepareParams { id, left, mut params, columns } => {
+            State::PrepareParams {
+                id,
+                left,
+                mut params,
+                columns,
+            } => {
                 if left > 0 {
                     self.grow(payload.len())?;
                     params.push(parse_column(&payload)?);
-                    self.state = State::PrepareParams { id, left: left - 1, params, columns };
+                    self.state = State::PrepareParams {
+                        id,
+                        left: left - 1,
+                        params,
+                        columns,
+                    };
                 } else if first == Some(0xfe) && payload.len() < 9 {
                     // The EOF of servers without CLIENT_DEPRECATE_EOF.
                     return Ok(self.prepare_columns(id, params, columns));
@@ -329,7 +385,12 @@ impl Pipeline {
                 }
                 Ok(self.prepare_params_done())
             }
-            State::PrepareColumns { id, params, left, mut columns } => {
+            State::PrepareColumns {
+                id,
+                params,
+                left,
+                mut columns,
+            } => {
                 if left > 0 {
                     self.grow(payload.len())?;
                     columns.push(parse_column(&payload)?);
@@ -344,7 +405,12 @@ impl Pipeline {
                         columns: columns.into(),
                     })))));
                 }
-                self.state = State::PrepareColumns { id, params, left: left_now, columns };
+                self.state = State::PrepareColumns {
+                    id,
+                    params,
+                    left: left_now,
+                    columns,
+                };
                 Ok(None)
             }
         }
@@ -385,7 +451,10 @@ impl Pipeline {
                 if count == 0 || count > MAX_COLUMNS {
                     return Err(ProtocolError::new(format!("a result of {count} columns")).into());
                 }
-                self.state = State::Columns { left: count as usize, columns: Vec::new() };
+                self.state = State::Columns {
+                    left: count as usize,
+                    columns: Vec::new(),
+                };
                 Ok(None)
             }
             (_, other) => {
@@ -411,7 +480,9 @@ impl Pipeline {
         }
         let mut response = mem::take(&mut self.response);
         if let Some(failure) = self.failure.take() {
-            response.outcomes.push_back(Outcome::Err(Failure::Local(failure)));
+            response
+                .outcomes
+                .push_back(Outcome::Err(Failure::Local(failure)));
         }
         Some(self.complete(Reply::Response(response)))
     }
@@ -424,7 +495,12 @@ impl Pipeline {
         let id = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
         let columns = usize::from(u16::from_le_bytes([head[5], head[6]]));
         let params = usize::from(u16::from_le_bytes([head[7], head[8]]));
-        self.state = State::PrepareParams { id, left: params, params: Vec::new(), columns };
+        self.state = State::PrepareParams {
+            id,
+            left: params,
+            params: Vec::new(),
+            columns,
+        };
         if params == 0 {
             return Ok(self.prepare_columns(id, Vec::new(), columns));
         }
@@ -436,9 +512,12 @@ impl Pipeline {
             return None;
         }
         match mem::replace(&mut self.state, State::Start) {
-            State::PrepareParams { id, left: 0, params, columns } => {
-                self.prepare_columns(id, params, columns)
-            }
+            State::PrepareParams {
+                id,
+                left: 0,
+                params,
+                columns,
+            } => self.prepare_columns(id, params, columns),
             other => {
                 self.state = other;
                 None
@@ -449,10 +528,19 @@ impl Pipeline {
     fn prepare_columns(&mut self, id: u32, params: Vec<Column>, columns: usize) -> Option<Event> {
         let params: Arc<[Column]> = params.into();
         if columns == 0 {
-            let ok = PrepareOk { id, params, columns: Arc::new([]) };
+            let ok = PrepareOk {
+                id,
+                params,
+                columns: Arc::new([]),
+            };
             return Some(self.complete(Reply::Prepared(Ok(ok))));
         }
-        self.state = State::PrepareColumns { id, params, left: columns, columns: Vec::new() };
+        self.state = State::PrepareColumns {
+            id,
+            params,
+            left: columns,
+            columns: Vec::new(),
+        };
         None
     }
 
@@ -465,22 +553,20 @@ impl Pipeline {
     }
 
     /// A part of the file that the server asked for.
-    pub(crate) fn infile_data(&mut self, data: &[u8]) -> Result<(), ProtocolError> {
+    pub(crate) fn infile_data(&mut self, data: &[u8]) {
         // An empty packet would be the end.
         for chunk in data.chunks(1 << 20) {
             let seq = self.seq.ours();
-            self.writer.put(seq, &[chunk], &mut self.out)?;
+            self.writer.put(seq, &[chunk], &mut self.out);
         }
-        Ok(())
     }
 
     /// The end of the file; `failure` becomes the statement's result in place of the server's.
-    pub(crate) fn infile_end(&mut self, failure: Option<DriverError>) -> Result<(), ProtocolError> {
+    pub(crate) fn infile_end(&mut self, failure: Option<DriverError>) {
         let seq = self.seq.ours();
-        self.writer.put(seq, &[], &mut self.out)?;
+        self.writer.put(seq, &[], &mut self.out);
         self.failure = failure.map(Error::DriverError);
         self.state = State::Start;
-        Ok(())
     }
 }
 
@@ -496,13 +582,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn packet(seq: u8, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = (payload.len() as u32 | u32::from(seq) << 24).to_le_bytes().to_vec();
+        let mut bytes = (payload.len() as u32 | u32::from(seq) << 24)
+            .to_le_bytes()
+            .to_vec();
         bytes.extend_from_slice(payload);
         bytes
     }
 
     fn packets(payloads: &[&[u8]]) -> Vec<u8> {
-        (1..).zip(payloads).flat_map(|(seq, p)| packet(seq, p)).collect()
+        (1..)
+            .zip(payloads)
+            .flat_map(|(seq, p)| packet(seq, p))
+            .collect()
     }
 
     fn caps(deprecate_eof: bool) -> CapabilityFlags {
@@ -512,12 +603,15 @@ mod tests {
     }
 
     fn pipeline(deprecate_eof: bool) -> Pipeline {
-        Pipeline::new(caps(deprecate_eof), FrameReader::new(1 << 24), FrameWriter::default())
+        Pipeline::new(
+            caps(deprecate_eof),
+            FrameReader::new(1 << 24),
+            FrameWriter::default(),
+        )
     }
 
     /// `def`, empty names, `len` 11, LONGLONG.
-    const COLUMN: &[u8] =
-        b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x0b\0\0\0\x08\x01\0\0\0\0";
+    const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x0b\0\0\0\x08\x01\0\0\0\0";
     const OK: &[u8] = b"\0\x01\x02\x02\0\0\0";
     const OK_MORE: &[u8] = b"\0\x01\0\x0a\0\0\0";
     const END: &[u8] = b"\xfe\0\0\x02\0\0\0";
@@ -537,9 +631,12 @@ mod tests {
                     Event::Reply(Reply::Prepared(Ok(p))) => {
                         format!("prepared {} {} {}", p.id, p.params.len(), p.columns.len())
                     }
-                    Event::Reply(Reply::Response(response)) => {
-                        response.outcomes.into_iter().map(describe).collect::<Vec<_>>().join(", ")
-                    }
+                    Event::Reply(Reply::Response(response)) => response
+                        .outcomes
+                        .into_iter()
+                        .map(describe)
+                        .collect::<Vec<_>>()
+                        .join(", "),
                 });
             }
         }
@@ -563,14 +660,26 @@ mod tests {
 
     /// Commands and the bytes that answer them, with what they come to.
     fn exchanges(deprecate_eof: bool) -> Vec<(Vec<Command<'static>>, Vec<u8>, Vec<&'static str>)> {
-        let (mid, end): (&[&[u8]], &[u8]) = if deprecate_eof { (&[], END) } else { (&[EOF], EOF) };
-        let set = |rows: &[&'static [u8]]| {
-            [&[b"\x01", COLUMN], mid, rows, &[end]].concat()
+        let (mid, end): (&[&[u8]], &[u8]) = if deprecate_eof {
+            (&[], END)
+        } else {
+            (&[EOF], EOF)
         };
-        let prepared = [&[b"\0\x07\0\0\0\x01\0\x01\0\0\0\0" as &[u8], COLUMN], mid, &[COLUMN], mid].concat();
+        let set = |rows: &[&'static [u8]]| [&[b"\x01", COLUMN], mid, rows, &[end]].concat();
+        let prepared = [
+            &[b"\0\x07\0\0\0\x01\0\x01\0\0\0\0" as &[u8], COLUMN],
+            mid,
+            &[COLUMN],
+            mid,
+        ]
+        .concat();
         vec![
             (vec![Command::Ping], packets(&[OK]), vec!["ok 1 2"]),
-            (vec![Command::Query(b"x")], packets(&[ERR]), vec!["err 1064 42000"]),
+            (
+                vec![Command::Query(b"x")],
+                packets(&[ERR]),
+                vec!["err 1064 42000"],
+            ),
             (
                 vec![Command::Query(b"x")],
                 packets(&set(&[b"\x011", b"\xfb", b"\x012"])),
@@ -591,12 +700,32 @@ mod tests {
                 packets(&[&set(&[b"\x011"])[..set(&[b"\x011"]).len() - 1], &[ERR]].concat()),
                 vec!["err 1064 42000"],
             ),
-            (vec![Command::Prepare(b"x")], packets(&prepared), vec!["prepared 7 1 1"]),
-            (vec![Command::Prepare(b"x")], packets(&[b"\0\x07\0\0\0\0\0\0\0\0\0\0"]), vec!["prepared 7 0 0"]),
-            (vec![Command::Prepare(b"x")], packets(&[ERR]), vec!["prepare 1064"]),
-            (vec![Command::Statistics], packets(&[b"Uptime: 3"]), vec![r#"line b"Uptime: 3""#]),
             (
-                vec![Command::ResetConnection, Command::Query(b"SET x"), Command::InitDb("d")],
+                vec![Command::Prepare(b"x")],
+                packets(&prepared),
+                vec!["prepared 7 1 1"],
+            ),
+            (
+                vec![Command::Prepare(b"x")],
+                packets(&[b"\0\x07\0\0\0\0\0\0\0\0\0\0"]),
+                vec!["prepared 7 0 0"],
+            ),
+            (
+                vec![Command::Prepare(b"x")],
+                packets(&[ERR]),
+                vec!["prepare 1064"],
+            ),
+            (
+                vec![Command::Statistics],
+                packets(&[b"Uptime: 3"]),
+                vec![r#"line b"Uptime: 3""#],
+            ),
+            (
+                vec![
+                    Command::ResetConnection,
+                    Command::Query(b"SET x"),
+                    Command::InitDb("d"),
+                ],
                 [packets(&[OK]), packets(&[ERR]), packets(&[OK])].concat(),
                 vec!["ok 1 2", "err 1064 42000", "ok 1 2"],
             ),
@@ -611,7 +740,10 @@ mod tests {
                     let mut pipeline = pipeline(deprecate_eof);
                     commands.iter().for_each(|c| pipeline.push(*c).unwrap());
                     let seen = run(&mut pipeline, &bytes, step).unwrap();
-                    assert_eq!(seen, wanted, "{commands:?} deprecate_eof={deprecate_eof} step={step}");
+                    assert_eq!(
+                        seen, wanted,
+                        "{commands:?} deprecate_eof={deprecate_eof} step={step}"
+                    );
                     assert!(pipeline.is_quiet());
                 }
             }
@@ -637,9 +769,16 @@ mod tests {
         pipeline.push(Command::Query(b"x")).unwrap();
         pipeline.push(Command::Ping).unwrap();
         let row: &[u8] = &[b'\x3b'; 60];
-        let bytes = [packets(&[b"\x01", COLUMN, row, row, row, END]), packets(&[OK])].concat();
+        let bytes = [
+            packets(&[b"\x01", COLUMN, row, row, row, END]),
+            packets(&[OK]),
+        ]
+        .concat();
         let seen = run(&mut pipeline, &bytes, 7).unwrap();
-        assert!(seen[0].starts_with("ours the result is over max_result_size = 100"), "{seen:?}");
+        assert!(
+            seen[0].starts_with("ours the result is over max_result_size = 100"),
+            "{seen:?}"
+        );
         assert_eq!(seen[1], "ok 1 2");
     }
 
@@ -652,7 +791,10 @@ mod tests {
         for seq in 3..=u8::MAX {
             bytes.extend(packet(seq, &[7; 9000]));
         }
-        assert!(matches!(run(&mut pipeline, &bytes, 5000), Err(Fatal::ResultTooLarge)));
+        assert!(matches!(
+            run(&mut pipeline, &bytes, 5000),
+            Err(Fatal::ResultTooLarge)
+        ));
     }
 
     #[test]
@@ -660,17 +802,26 @@ mod tests {
         let mut pipeline = pipeline(true);
         pipeline.push(Command::Query(b"x")).unwrap();
         pipeline.out().clear();
-        assert_eq!(run(&mut pipeline, &packets(&[b"\xfb/etc/passwd"]), 3).unwrap(), ["infile /etc/passwd"]);
-        pipeline.infile_end(Some(DriverError::LocalInfileRefused("f".into()))).unwrap();
+        assert_eq!(
+            run(&mut pipeline, &packets(&[b"\xfb/etc/passwd"]), 3).unwrap(),
+            ["infile /etc/passwd"]
+        );
+        pipeline.infile_end(Some(DriverError::LocalInfileRefused("f".into())));
         assert_eq!(&pipeline.out()[..], b"\0\0\0\x02");
         let seen = run(&mut pipeline, &packet(3, OK), 1).unwrap();
-        assert!(seen[0].starts_with("ours the server asked for local file 'f'"), "{seen:?}");
+        assert!(
+            seen[0].starts_with("ours the server asked for local file 'f'"),
+            "{seen:?}"
+        );
     }
 
     #[test]
     fn what_nobody_asked_for_ends_the_link() {
         let mut quiet = pipeline(true);
-        assert!(matches!(run(&mut quiet, &packets(&[OK]), 9), Err(Fatal::Protocol(_))));
+        assert!(matches!(
+            run(&mut quiet, &packets(&[OK]), 9),
+            Err(Fatal::Protocol(_))
+        ));
         let mut told = pipeline(true);
         match run(&mut told, &packet(0, b"\xff\x91\x0f#HY000inactive"), 9) {
             Err(Fatal::Server(e)) => assert_eq!(e.code, 3985),

@@ -9,7 +9,10 @@ use crate::error::ProtocolError;
 /// One thing that the server tells.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
-    SystemVariable { name: &'a [u8], value: &'a [u8] },
+    SystemVariable {
+        name: &'a [u8],
+        value: &'a [u8],
+    },
     /// The schema that is current now; empty: none.
     Schema(&'a [u8]),
     /// Something of the session's state changed.
@@ -24,7 +27,10 @@ pub(crate) enum Change<'a> {
 
 /// Walks through the trackers of one OK packet. After an error nothing more comes.
 pub(crate) fn changes(raw: &[u8]) -> Changes<'_> {
-    Changes { raw: ParseBuf(raw), variables: ParseBuf(&[]) }
+    Changes {
+        raw: ParseBuf(raw),
+        variables: ParseBuf(&[]),
+    }
 }
 
 /// See [`changes`].
@@ -85,7 +91,10 @@ mod tests {
         assert_eq!(
             seen,
             [
-                Change::SystemVariable { name: b"autocommit", value: b"OFF" },
+                Change::SystemVariable {
+                    name: b"autocommit",
+                    value: b"OFF"
+                },
                 Change::Schema(b"test"),
                 Change::State(true),
                 Change::TransactionState(b"T_______"),
@@ -96,7 +105,9 @@ mod tests {
 
     #[test]
     fn several_variables_in_one_entry() {
-        let seen: Vec<_> = changes(b"\0\x08\x01a\x011\x01b\x012").map(Result::unwrap).collect();
+        let seen: Vec<_> = changes(b"\0\x08\x01a\x011\x01b\x012")
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(seen.len(), 2);
     }
 

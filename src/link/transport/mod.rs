@@ -50,11 +50,17 @@ pub(crate) struct Limit {
 
 impl Limit {
     pub(crate) fn until(deadline: Instant) -> Self {
-        Limit { per_op: None, until: Some(deadline) }
+        Limit {
+            per_op: None,
+            until: Some(deadline),
+        }
     }
 
     pub(crate) fn each(per_op: Option<Duration>) -> Self {
-        Limit { per_op, until: None }
+        Limit {
+            per_op,
+            until: None,
+        }
     }
 
     /// The time that the next operation has; an error when it is over.
@@ -95,10 +101,17 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// Opens the transport of `target`, trying all of a host's addresses.
-    pub(crate) fn open(target: &Target, deadline: Instant) -> Result<Wire, (ConnectPhase, ConnectCause)> {
+    pub(crate) fn open(
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Wire, (ConnectPhase, ConnectCause)> {
         let stream = match &target.endpoint {
-            Endpoint::Tcp { host, port } => socket::tcp(host, *port, &target.socket, deadline).map(Stream::Socket)?,
-            Endpoint::Socket { path } => socket::unix(path, &target.socket, deadline).map(Stream::Socket)?,
+            Endpoint::Tcp { host, port } => {
+                socket::tcp(host, *port, &target.socket, deadline).map(Stream::Socket)?
+            }
+            Endpoint::Socket { path } => {
+                socket::unix(path, &target.socket, deadline).map(Stream::Socket)?
+            }
             #[cfg(windows)]
             Endpoint::Pipe { server, name } => pipe::Pipe::connect(server, name, deadline)
                 .map(Stream::Pipe)
@@ -106,7 +119,10 @@ impl Wire {
             #[cfg(not(windows))]
             Endpoint::Pipe { .. } => {
                 let why = DriverError::TransportUnavailable("a Windows named pipe");
-                return Err((ConnectPhase::Open, ConnectCause::Unsupported(why.to_string())));
+                return Err((
+                    ConnectPhase::Open,
+                    ConnectCause::Unsupported(why.to_string()),
+                ));
             }
         };
         Ok(Wire {
@@ -138,7 +154,9 @@ impl Wire {
             }
             chunk.clear();
             if self.recv(&mut chunk, limit).map_err(io_cause)? == 0 {
-                return Err(ConnectCause::Tls("the server closed the connection during the handshake".into()));
+                return Err(ConnectCause::Tls(
+                    "the server closed the connection during the handshake".into(),
+                ));
             }
             if let Err(e) = tls.take_in(&chunk, &mut BytesMut::new()) {
                 // The server is told why, as the protocol has it; that may fail too.
@@ -154,7 +172,9 @@ impl Wire {
 
     #[cfg(not(feature = "rustls-tls"))]
     pub(crate) fn start_tls(&mut self, _: &Target, _: Limit) -> Result<(), ConnectCause> {
-        Err(ConnectCause::Unsupported("TLS needs the cargo feature 'rustls-tls'".into()))
+        Err(ConnectCause::Unsupported(
+            "TLS needs the cargo feature 'rustls-tls'".into(),
+        ))
     }
 
     /// Sends all of `bytes` and empties it.
@@ -171,7 +191,12 @@ impl Wire {
     }
 
     #[cfg(feature = "rustls-tls")]
-    fn write_tls(&mut self, tls: &mut tls::Tls, bytes: &mut BytesMut, limit: Limit) -> io::Result<()> {
+    fn write_tls(
+        &mut self,
+        tls: &mut tls::Tls,
+        bytes: &mut BytesMut,
+        limit: Limit,
+    ) -> io::Result<()> {
         while !bytes.is_empty() {
             tls.encrypt(bytes)?;
             let out = tls.take_out()?;
@@ -192,7 +217,12 @@ impl Wire {
     }
 
     #[cfg(feature = "rustls-tls")]
-    fn read_tls(&mut self, tls: &mut tls::Tls, buf: &mut BytesMut, limit: Limit) -> io::Result<usize> {
+    fn read_tls(
+        &mut self,
+        tls: &mut tls::Tls,
+        buf: &mut BytesMut,
+        limit: Limit,
+    ) -> io::Result<usize> {
         let mut chunk = BytesMut::with_capacity(32 << 10);
         loop {
             chunk.clear();

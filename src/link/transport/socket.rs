@@ -23,7 +23,12 @@ fn open_fault(e: io::Error) -> Fault {
 }
 
 /// Connects to the first address that answers. The error is the last one's.
-pub(super) fn tcp(host: &str, port: u16, opts: &SocketOpts, deadline: Instant) -> Result<Socket, Fault> {
+pub(super) fn tcp(
+    host: &str,
+    port: u16,
+    opts: &SocketOpts,
+    deadline: Instant,
+) -> Result<Socket, Fault> {
     let addresses = resolve(host, port, deadline)?;
     let mut last = None;
     for (i, address) in addresses.iter().enumerate() {
@@ -35,11 +40,17 @@ pub(super) fn tcp(host: &str, port: u16, opts: &SocketOpts, deadline: Instant) -
             Err(e) => last = Some(e),
         }
     }
-    Err(open_fault(last.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
+    Err(open_fault(
+        last.unwrap_or_else(|| io::ErrorKind::NotFound.into()),
+    ))
 }
 
 fn tcp_address(address: SocketAddr, opts: &SocketOpts, timeout: Duration) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if let Some(bind) = opts.bind_address {
         socket.bind(&bind.into())?;
     }
@@ -84,16 +95,22 @@ fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, 
     std::thread::Builder::new()
         .name("mysql_mux-resolve".into())
         .spawn(move || {
-            let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+            let found = (name.as_str(), port)
+                .to_socket_addrs()
+                .map(Iterator::collect::<Vec<_>>);
             drop(answer.send(found));
         })
         .map_err(fault)?;
     match answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(Ok(addresses)) if addresses.is_empty() => {
-            Err(fault(io::Error::new(io::ErrorKind::NotFound, "the host has no address")))
-        }
+        Ok(Ok(addresses)) if addresses.is_empty() => Err(fault(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the host has no address",
+        ))),
         Ok(found) => found.map_err(fault),
-        Err(_) => Err(fault(io::Error::new(io::ErrorKind::TimedOut, "the resolver did not answer in time"))),
+        Err(_) => Err(fault(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the resolver did not answer in time",
+        ))),
     }
 }
 
@@ -103,7 +120,10 @@ pub(super) fn unix(path: &Path, opts: &SocketOpts, deadline: Instant) -> Result<
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         buffers(&socket, opts)?;
         let timeout = deadline.saturating_duration_since(Instant::now());
-        socket.connect_timeout(&SockAddr::unix(path)?, timeout.max(Duration::from_millis(1)))?;
+        socket.connect_timeout(
+            &SockAddr::unix(path)?,
+            timeout.max(Duration::from_millis(1)),
+        )?;
         Ok(socket)
     };
     connect().map_err(open_fault)
@@ -112,7 +132,10 @@ pub(super) fn unix(path: &Path, opts: &SocketOpts, deadline: Instant) -> Result<
 #[cfg(not(unix))]
 pub(super) fn unix(_: &Path, _: &SocketOpts, _: Instant) -> Result<Socket, Fault> {
     let why = crate::error::DriverError::TransportUnavailable("a Unix socket");
-    Err((ConnectPhase::Open, ConnectCause::Unsupported(why.to_string())))
+    Err((
+        ConnectPhase::Open,
+        ConnectCause::Unsupported(why.to_string()),
+    ))
 }
 
 /// Sends what fits; a peer that has gone is an error and no signal.

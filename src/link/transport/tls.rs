@@ -9,8 +9,8 @@ use std::{
 use bytes::{Buf, BytesMut};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     client::WebPkiServerVerifier,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
@@ -44,7 +44,8 @@ impl Tls {
             (None, Endpoint::Tcp { host, .. }) => host.clone(),
             (None, _) => "localhost".to_owned(),
         };
-        let name = ServerName::try_from(name).map_err(|_| bad("the host's name can't be in a certificate"))?;
+        let name = ServerName::try_from(name)
+            .map_err(|_| bad("the host's name can't be in a certificate"))?;
         let config = Arc::new(config(ssl)?);
         ClientConnection::new(config, name).map(Tls).map_err(bad)
     }
@@ -101,7 +102,9 @@ fn config(ssl: &SslOpts) -> Result<ClientConfig, ConnectCause> {
         match ssl.root_cert_pem().map_err(bad)? {
             Some(pem) => {
                 for cert in CertificateDer::pem_slice_iter(&pem) {
-                    roots.add(cert.map_err(|e| bad(format!("the root certificate: {e}")))?).map_err(bad)?;
+                    roots
+                        .add(cert.map_err(|e| bad(format!("the root certificate: {e}")))?)
+                        .map_err(bad)?;
                 }
                 if roots.is_empty() {
                     return Err(bad("the root certificate file holds no certificate"));
@@ -117,7 +120,9 @@ fn config(ssl: &SslOpts) -> Result<ClientConfig, ConnectCause> {
             false => webpki,
         }
     };
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     match ssl.client_identity() {
         None => Ok(builder.with_no_client_auth()),
         Some(identity) => {
@@ -146,11 +151,14 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         use rustls::CertificateError as C;
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
+        match self
+            .0
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
+        {
             // webpki checks the name last: everything else was found good.
-            Err(rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. })) => {
-                Ok(ServerCertVerified::assertion())
-            }
+            Err(rustls::Error::InvalidCertificate(
+                C::NotValidForName | C::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
             verified => verified,
         }
     }
