@@ -179,12 +179,17 @@ impl Handle {
 
     /// The server's version; MariaDB's is its own, without `5.5.5-`.
     pub fn server_version(&self) -> (u16, u16, u16) {
-        self.seat.server_version()
+        self.seat.server().map_or((0, 0, 0), |server| server.parsed)
+    }
+
+    /// The server's version as it tells it, with what follows the numbers.
+    pub fn server_version_str(&self) -> &str {
+        self.seat.server().map_or("", |server| &server.version)
     }
 
     /// The server is MariaDB.
     pub fn is_mariadb(&self) -> bool {
-        self.seat.is_mariadb()
+        self.seat.server().is_some_and(|server| server.mariadb)
     }
 
     /// The server's id of the connection that ran the last statement; 0 before the first one. The

@@ -68,11 +68,7 @@ impl Link {
     }
 
     pub(crate) fn channel(&self) -> Channel {
-        match (&self.target.ssl, self.target.endpoint.is_local()) {
-            (Some(_), _) => Channel::Tls,
-            (None, true) => Channel::Local,
-            (None, false) => Channel::Open,
-        }
+        Channel::of(&self.target)
     }
 
     /// Statements that are kept prepared, and bytes that one response may take.

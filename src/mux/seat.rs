@@ -13,7 +13,10 @@ use crate::{
     error::{DriverError, Error, Ran, Result},
     link::{Link, Prepared},
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
-    proto::result::{OkInfo, Outcome, Response},
+    proto::{
+        handshake::ServerInfo,
+        result::{OkInfo, Outcome, Response},
+    },
 };
 
 /// Handles are numbered from 1: 0 is nobody.
@@ -34,8 +37,7 @@ pub(crate) struct Seat {
     /// Wishes to keep the link, whatever the session's state.
     holds: u32,
     connection_id: u32,
-    version: (u16, u16, u16),
-    mariadb: bool,
+    server: Option<Arc<ServerInfo>>,
     /// The handle's current schema.
     schema: Option<Arc<str>>,
     /// Shared sessions that were lost before this handle, or of which it was told.
@@ -53,29 +55,19 @@ impl Seat {
         }
         let id = NEXT_HANDLE.fetch_add(1, Ordering::Relaxed);
         let account = mux.enter(&opts, id)?;
-        let mut seat = Seat {
+        Ok(Seat {
             mux: mux.clone(),
             id,
             held: None,
             holds: 0,
             connection_id: 0,
-            version: (0, 0, 0),
-            mariadb: false,
+            server: account.group.server(),
             schema: opts.session().db_name.as_deref().map(Into::into),
             lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
             account,
             opts,
-        };
-        if let Some(server) = seat.account.group.server() {
-            seat.met(&server);
-        }
-        Ok(seat)
-    }
-
-    fn met(&mut self, server: &crate::proto::handshake::ServerInfo) {
-        self.version = server.parsed;
-        self.mariadb = server.mariadb;
+        })
     }
 
     fn is_shared(&self) -> bool {
@@ -193,12 +185,9 @@ impl Seat {
         &self.ok
     }
 
-    pub(crate) fn server_version(&self) -> (u16, u16, u16) {
-        self.version
-    }
-
-    pub(crate) fn is_mariadb(&self) -> bool {
-        self.mariadb
+    /// The server as it was met last.
+    pub(crate) fn server(&self) -> Option<&ServerInfo> {
+        self.server.as_deref()
     }
 
     pub(crate) fn connection_id(&self) -> u32 {
@@ -263,7 +252,7 @@ impl Seat {
             .account
             .group
             .acquire(&self.account, self.id, why, false)?;
-        self.met(&link.server);
+        self.server = Some(link.server.clone());
         Ok(link)
     }
 

@@ -75,13 +75,6 @@ pub(crate) struct SocketOpts {
     pub write_timeout: Option<Duration>,
 }
 
-impl Endpoint {
-    /// Bytes on it can't be read by anybody in between.
-    pub(crate) fn is_local(&self) -> bool {
-        !matches!(self, Endpoint::Tcp { .. })
-    }
-}
-
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -1,21 +1,22 @@
-//! The connection phase: greeting, TLS switch, handshake response, authentication.
+//! The connection phase: the server's greeting, TLS, the answer, and the login behind it, as a value.
 //!
-//! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html>
+//! Knows what is said and in which order; not how bytes get to the server, nor how TLS is done.
+//!
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets.html>
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use bytes::Bytes;
 use mysql_common::{
     constants::CapabilityFlags,
-    io::ParseBuf,
+    io::{BufMutExt, ParseBuf},
     packets::{HandshakePacket, SslRequest},
     proto::MySerialize,
 };
 
 use super::{
-    auth::{Auth, AuthFailure, AuthStep, Channel},
+    auth::{Auth, AuthFailure, AuthStep, Channel, no_nul},
     capabilities::negotiate,
-    ok,
+    ok::parse_err,
     result::OkInfo,
 };
 use crate::{
@@ -26,19 +27,76 @@ use crate::{
     },
 };
 
-/// `utf8mb4_general_ci`: known to every server; the connection's own collation is set afterwards.
+/// `utf8mb4_general_ci`, which every server since 5.5.3 has. The collation that was asked for has no
+/// number that fits (one byte, and other numbers on other servers); `SET NAMES` follows.
 pub(super) const COLLATION: u8 = 45;
+/// What is said about our packets where the options say nothing: the protocol's limit.
+const MAX_PACKET: u32 = 0x4000_0000;
+/// Both servers cut connect attributes off at 64 KiB, in the middle if need be; `libmysqlclient`
+/// refuses to send more.
+const MAX_ATTRS: usize = 64 << 10;
 
-/// What we say that we can take, bytes; the protocol's maximum.
-const MAX_PACKET: u32 = 1 << 30;
+/// What to do next.
+pub(crate) enum Step {
+    /// Go on with the next packet.
+    Wait,
+    /// Send a packet with this payload, and go on with the answer.
+    Send(Vec<u8>),
+    /// Send a packet with this payload, do the TLS handshake, and go on with
+    /// [`Handshake::tls_started`]. Bytes that came before TLS are nobody's word: there must be none.
+    StartTls(Vec<u8>),
+    /// Logged in.
+    Done(Box<Established>),
+}
 
-/// Connect attributes that a server takes at most, bytes (`MAX_CONNECTION_ATTR_STORAGE_LENGTH` in
-/// MySQL's `sql-common/client.cc`).
-const MAX_ATTRS: usize = 65_536;
+// By hand: what is sent may be a password.
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Wait => f.write_str("Wait"),
+            Step::Send(payload) => write!(f, "Send(<{} bytes>)", payload.len()),
+            Step::StartTls(payload) => write!(f, "StartTls(<{} bytes>)", payload.len()),
+            Step::Done(established) => f.debug_tuple("Done").field(established).finish(),
+        }
+    }
+}
 
-type Fault = (ConnectPhase, ConnectCause);
+/// A connection on which commands can be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Established {
+    pub server: ServerInfo,
+    /// What was agreed on.
+    pub capabilities: CapabilityFlags,
+    pub ok: OkInfo,
+    /// zlib level; from now on everything is compressed.
+    pub compress: Option<u32>,
+}
 
-/// A login as a value.
+/// What the greeting tells.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerInfo {
+    /// Without the `5.5.5-` that MariaDB puts in front for old replicas.
+    pub version: String,
+    /// Zeros where the version doesn't begin with numbers.
+    pub parsed: (u16, u16, u16),
+    pub mariadb: bool,
+    pub connection_id: u32,
+    /// For the plugin that the greeting names; `COM_CHANGE_USER` begins with it once more.
+    pub nonce: Vec<u8>,
+    /// The plugin that the greeting names; empty: none.
+    pub default_plugin: Vec<u8>,
+    /// The server's, not what was agreed on.
+    pub capabilities: CapabilityFlags,
+}
+
+impl ServerInfo {
+    /// The plugin that the greeting names.
+    pub(super) fn plugin(&self) -> Option<&[u8]> {
+        (!self.default_plugin.is_empty()).then_some(&*self.default_plugin)
+    }
+}
+
+/// One connection phase.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     target: Arc<Target>,
@@ -51,59 +109,22 @@ pub(crate) struct Handshake {
 #[derive(Debug)]
 enum State {
     Greeting,
-    /// The server agreed to TLS by what it offered; the handshake is under way.
-    Tls {
-        server: ServerInfo,
-        capabilities: CapabilityFlags,
-    },
-    Login {
-        server: ServerInfo,
-        capabilities: CapabilityFlags,
-        auth: Auth,
-    },
-    Over,
+    Tls(ServerInfo, CapabilityFlags),
+    Login(ServerInfo, CapabilityFlags, Auth),
+    Ended,
 }
 
-/// What is to be done next.
-#[derive(Debug)]
-pub(crate) enum Step {
-    Wait,
-    /// Send this payload.
-    Send(Vec<u8>),
-    /// Send this payload, do the TLS handshake, call [`Handshake::tls_started`].
-    StartTls(Vec<u8>),
-    Done(Box<Established>),
-}
-
-/// A login that succeeded.
-#[derive(Debug)]
-pub(crate) struct Established {
-    pub server: ServerInfo,
-    pub capabilities: CapabilityFlags,
-    pub ok: OkInfo,
-    /// zlib level, where the connection is compressed from here on.
-    pub compress: Option<u32>,
-}
-
-/// What the greeting says.
-#[derive(Clone, Debug)]
-pub(crate) struct ServerInfo {
-    /// MariaDB's is its own, without the `5.5.5-` that it puts before it for old replicas' sake.
-    pub parsed: (u16, u16, u16),
-    pub mariadb: bool,
-    pub connection_id: u32,
-    pub nonce: Vec<u8>,
-    pub default_plugin: Vec<u8>,
-    pub capabilities: CapabilityFlags,
-}
+type Fault = (ConnectPhase, ConnectCause);
 
 impl Handshake {
+    /// `local_files`: `LOAD DATA LOCAL` may be asked for by the server.
     pub(crate) fn new(
         target: Arc<Target>,
         identity: Arc<Identity>,
         db_name: Option<String>,
         local_files: bool,
     ) -> Self {
+        let db_name = db_name.filter(|name| !name.is_empty());
         Handshake {
             target,
             identity,
@@ -113,348 +134,607 @@ impl Handshake {
         }
     }
 
-    /// The payload of a packet from the server.
+    /// The payload of a packet from the server. After an error there is nothing more to do.
     pub(crate) fn on_packet(&mut self, payload: &[u8]) -> Result<Step, Fault> {
-        match std::mem::replace(&mut self.state, State::Over) {
+        match std::mem::replace(&mut self.state, State::Ended) {
             State::Greeting => self.on_greeting(payload),
-            State::Login {
-                server,
-                capabilities,
-                mut auth,
-            } => {
-                let step = auth.on_packet(payload).map_err(auth_fault)?;
-                match step {
-                    AuthStep::Done(ok) => {
-                        let compress = self.target.fixed.compress;
-                        return Ok(Step::Done(Box::new(Established {
+            State::Login(server, capabilities, mut auth) => {
+                let fault = |cause| (ConnectPhase::Authenticate, cause);
+                let step = match auth.on_packet(payload) {
+                    Ok(AuthStep::Send(answer)) => Step::Send(answer),
+                    Ok(AuthStep::Wait) => Step::Wait,
+                    Ok(AuthStep::Done(ok)) => {
+                        let compress =
+                            self.target.fixed.compress.filter(|_| {
+                                capabilities.contains(CapabilityFlags::CLIENT_COMPRESS)
+                            });
+                        let established = Established {
                             server,
                             capabilities,
                             ok,
                             compress,
-                        })));
-                    }
-                    AuthStep::Denied(e) => {
-                        return Err((ConnectPhase::Authenticate, ConnectCause::Server(e)));
-                    }
-                    AuthStep::Send(answer) => {
-                        self.state = State::Login {
-                            server,
-                            capabilities,
-                            auth,
                         };
-                        Ok(Step::Send(answer))
+                        return Ok(Step::Done(Box::new(established)));
                     }
-                    AuthStep::Wait => {
-                        self.state = State::Login {
-                            server,
-                            capabilities,
-                            auth,
-                        };
-                        Ok(Step::Wait)
-                    }
-                }
+                    Ok(AuthStep::Denied(e)) => return Err(fault(ConnectCause::Server(e))),
+                    Err(AuthFailure::Auth(e)) => return Err(fault(ConnectCause::Auth(e))),
+                    Err(AuthFailure::Protocol(e)) => return Err(fault(ConnectCause::Protocol(e))),
+                };
+                self.state = State::Login(server, capabilities, auth);
+                Ok(step)
             }
-            State::Tls { .. } | State::Over => Err((
+            State::Tls(..) => Err((
                 ConnectPhase::Tls,
-                ConnectCause::Protocol(ProtocolError::new("a packet out of turn")),
+                protocol("a packet before the TLS handshake"),
             )),
+            State::Ended => Err((
+                ConnectPhase::Authenticate,
+                protocol("a packet after the end of the login"),
+            )),
+        }
+    }
+
+    /// TLS protects the bytes from here on.
+    pub(crate) fn tls_started(&mut self) -> Result<Step, Fault> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Tls(server, capabilities) => self.respond(server, capabilities),
+            State::Greeting | State::Login(..) | State::Ended => {
+                Err((ConnectPhase::Tls, protocol("TLS where none was begun")))
+            }
         }
     }
 
     fn on_greeting(&mut self, payload: &[u8]) -> Result<Step, Fault> {
         let fault = |cause| (ConnectPhase::Greeting, cause);
         if payload.first() == Some(&0xff) {
-            let none = CapabilityFlags::empty();
-            let e = ok::parse_err(&Bytes::copy_from_slice(payload), none)
-                .map_err(|e| fault(ConnectCause::Protocol(e)))?;
-            return Err(fault(ConnectCause::Server(e)));
+            // Nothing is agreed on yet.
+            let e = parse_err(payload, CapabilityFlags::empty());
+            return Err(fault(
+                e.map_or_else(ConnectCause::Protocol, ConnectCause::Server),
+            ));
         }
-        let server = greeting(payload).map_err(|e| fault(ConnectCause::Protocol(e)))?;
-        let capabilities = negotiate(
-            server.capabilities,
-            &self.target.fixed,
-            self.target.ssl.is_some(),
-            self.db_name.is_some(),
-            self.local_files,
-        )
-        .map_err(fault)?;
-        if self.target.ssl.is_some() {
+        let server = read_greeting(payload).map_err(|e| fault(ConnectCause::Protocol(e)))?;
+        let fixed = &self.target.fixed;
+        let tls = self.target.ssl.is_some();
+        let with_db = self.db_name.is_some();
+        let capabilities =
+            negotiate(server.capabilities, fixed, tls, with_db, self.local_files).map_err(fault)?;
+        if tls {
             let mut request = Vec::new();
-            SslRequest::new(capabilities, MAX_PACKET, COLLATION).serialize(&mut request);
-            self.state = State::Tls {
-                server,
-                capabilities,
-            };
+            SslRequest::new(capabilities, max_packet(fixed), COLLATION).serialize(&mut request);
+            self.state = State::Tls(server, capabilities);
             return Ok(Step::StartTls(request));
         }
-        self.log_in(server, capabilities)
+        self.respond(server, capabilities)
     }
 
-    /// TLS stands: what follows is protected.
-    pub(crate) fn tls_started(&mut self) -> Result<Step, Fault> {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Tls {
-                server,
-                capabilities,
-            } => self.log_in(server, capabilities),
-            _ => Err((
-                ConnectPhase::Tls,
-                ConnectCause::Protocol(ProtocolError::new("TLS out of turn")),
-            )),
-        }
-    }
-
-    fn log_in(&mut self, server: ServerInfo, capabilities: CapabilityFlags) -> Result<Step, Fault> {
-        let channel = match (&self.target.ssl, self.target.endpoint.is_local()) {
-            (Some(_), _) => Channel::Tls,
-            (None, true) => Channel::Local,
-            (None, false) => Channel::Open,
-        };
+    /// The handshake response. By hand: `mysql_common`'s keeps the attributes in a `HashMap`, and
+    /// takes the collation from the server's version.
+    fn respond(
+        &mut self,
+        server: ServerInfo,
+        capabilities: CapabilityFlags,
+    ) -> Result<Step, Fault> {
+        let fault = |e| (ConnectPhase::Authenticate, ConnectCause::Auth(e));
+        no_nul("the user's name", self.identity.user.as_deref()).map_err(fault)?;
+        no_nul("the schema's name", self.db_name.as_deref()).map_err(fault)?;
+        let channel = Channel::of(&self.target);
         let mut auth = Auth::new(self.identity.clone(), channel, capabilities);
-        let plugin = Some(&server.default_plugin[..]).filter(|p| !p.is_empty());
-        let (plugin, data) = auth
-            .first(plugin, &server.nonce)
-            .map_err(|e| auth_fault(e.into()))?;
-        let response = self.response(capabilities, &plugin, &data);
-        self.state = State::Login {
-            server,
-            capabilities,
-            auth,
-        };
-        Ok(Step::Send(response))
-    }
+        let (plugin, answer) = auth.first(server.plugin(), &server.nonce).map_err(fault)?;
 
-    /// `HandshakeResponse41`. (`mysql_common`'s always asks for the same collation and sends the
-    /// attributes in a random order.)
-    fn response(&self, capabilities: CapabilityFlags, plugin: &[u8], data: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        out.extend_from_slice(&capabilities.bits().to_le_bytes());
-        out.extend_from_slice(&MAX_PACKET.to_le_bytes());
-        out.push(COLLATION);
-        out.extend_from_slice(&[0; 23]);
-        put_null_str(
-            &mut out,
-            self.identity.user.as_deref().unwrap_or("").as_bytes(),
-        );
+        let fixed = &self.target.fixed;
+        let mut packet = Vec::with_capacity(256);
+        packet.extend(capabilities.bits().to_le_bytes());
+        packet.extend(max_packet(fixed).to_le_bytes());
+        packet.push(COLLATION);
+        // The last four bytes are MariaDB's extended flags: none of them is asked for.
+        packet.extend([0; 23]);
+        put_nul_str(&mut packet, self.identity.user.as_deref());
         if capabilities.contains(CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA) {
-            put_lenenc_str(&mut out, data);
+            packet.put_lenenc_str(&answer);
         } else {
-            out.push(data.len() as u8);
-            out.extend_from_slice(data);
+            // A scramble of 20 or 32 bytes: it fits.
+            packet.put_u8_str(&answer);
         }
         if capabilities.contains(CapabilityFlags::CLIENT_CONNECT_WITH_DB) {
-            put_null_str(&mut out, self.db_name.as_deref().unwrap_or("").as_bytes());
+            put_nul_str(&mut packet, self.db_name.as_deref());
         }
-        if capabilities.contains(CapabilityFlags::CLIENT_PLUGIN_AUTH) {
-            put_null_str(&mut out, plugin);
-        }
-        if capabilities.contains(CapabilityFlags::CLIENT_CONNECT_ATTRS) {
-            put_attrs(&mut out, &self.target.fixed);
-        }
-        out
+        put_plugin_and_attrs(&mut packet, capabilities, &plugin, fixed);
+        self.state = State::Login(server, capabilities, auth);
+        Ok(Step::Send(packet))
     }
 }
 
-fn auth_fault(failure: AuthFailure) -> Fault {
-    let cause = match failure {
-        AuthFailure::Auth(e) => ConnectCause::Auth(e),
-        AuthFailure::Protocol(e) => ConnectCause::Protocol(e),
-    };
-    (ConnectPhase::Authenticate, cause)
+fn max_packet(fixed: &Fixed) -> u32 {
+    fixed
+        .max_allowed_packet
+        .map_or(MAX_PACKET, |max| u32::try_from(max).unwrap_or(u32::MAX))
 }
 
-/// A string up to a zero; a zero within can't be sent and ends it.
-pub(super) fn put_null_str(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().take_while(|&&b| b != 0));
-    out.push(0);
+pub(super) fn put_nul_str(packet: &mut Vec<u8>, text: Option<&str>) {
+    packet.extend(text.unwrap_or_default().as_bytes());
+    packet.push(0);
 }
 
-fn put_lenenc_str(out: &mut Vec<u8>, text: &[u8]) {
-    match text.len() {
-        n @ 0..=250 => out.push(n as u8),
-        n @ 251..=0xffff => {
-            out.push(0xfc);
-            out.extend_from_slice(&(n as u16).to_le_bytes());
+/// The end of a handshake response and of a `COM_CHANGE_USER`.
+pub(super) fn put_plugin_and_attrs(
+    packet: &mut Vec<u8>,
+    capabilities: CapabilityFlags,
+    plugin: &[u8],
+    fixed: &Fixed,
+) {
+    if capabilities.contains(CapabilityFlags::CLIENT_PLUGIN_AUTH) {
+        packet.extend(plugin);
+        packet.push(0);
+    }
+    if capabilities.contains(CapabilityFlags::CLIENT_CONNECT_ATTRS) {
+        packet.put_lenenc_str(&attrs(fixed.connect_attrs.as_ref()));
+    }
+}
+
+/// Names and values; those that don't fit any more are left out, whole.
+fn attrs(attrs: Option<&BTreeMap<String, String>>) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut one = Vec::new();
+    for (name, value) in attrs.into_iter().flatten() {
+        one.clear();
+        one.put_lenenc_str(name.as_bytes());
+        one.put_lenenc_str(value.as_bytes());
+        if all.len() + one.len() <= MAX_ATTRS {
+            all.extend(&one);
         }
-        n => {
-            out.push(0xfd);
-            out.extend_from_slice(&(n as u32).to_le_bytes()[..3]);
-        }
     }
-    out.extend_from_slice(text);
+    all
 }
 
-/// Connect attributes, as many as a server takes.
-pub(super) fn put_attrs(out: &mut Vec<u8>, fixed: &Fixed) {
-    let mut attrs = Vec::new();
-    for (name, value) in fixed.connect_attrs.iter().flatten() {
-        let mut attr = Vec::new();
-        put_lenenc_str(&mut attr, name.as_bytes());
-        put_lenenc_str(&mut attr, value.as_bytes());
-        if attrs.len() + attr.len() <= MAX_ATTRS {
-            attrs.extend_from_slice(&attr);
-        }
-    }
-    put_lenenc_str(out, &attrs);
+fn protocol(what: &str) -> ConnectCause {
+    ConnectCause::Protocol(ProtocolError::new(what))
 }
 
-/// Reads `HandshakeV10`.
-fn greeting(payload: &[u8]) -> Result<ServerInfo, ProtocolError> {
-    let not_mysql =
-        |what: &str| ProtocolError::new(format!("{what}; is this a MySQL server's port?"));
-    if payload.first() != Some(&10) {
-        return Err(not_mysql("the greeting is not protocol version 10"));
+fn read_greeting(payload: &[u8]) -> Result<ServerInfo, ProtocolError> {
+    match payload.first() {
+        Some(10) => {}
+        Some(9) => {
+            return Err(ProtocolError::new(
+                "the server speaks version 9, of MySQL 3.21",
+            ));
+        }
+        // A notice frame is the first thing that MySQL's X plugin says (port 33060).
+        Some(11) => {
+            return Err(ProtocolError::new(
+                "this looks like MySQL's X protocol, which listens on a port of its own; give the \
+                 port of the classic protocol (3306)",
+            ));
+        }
+        _ => {
+            return Err(ProtocolError::new(
+                "this is not a MySQL server's greeting: is it the right port?",
+            ));
+        }
     }
-    // `mysql_common` computes with this length as a signed byte, where 0x80-0x87 overflow. No
-    // server's nonce is that long.
-    let after_version = payload.iter().position(|&b| b == 0).map(|at| at + 1);
-    let nonce_len = after_version.and_then(|at| payload.get(at + 20));
-    if nonce_len.is_none_or(|&len| len >= 0x80) {
-        return Err(not_mysql("the greeting is cut short or broken"));
+    let cut = || ProtocolError::new("the server's greeting can't be read");
+    // `mysql_common` computes `length as i8 - 8`, which overflows from 128 to 135: version, NUL,
+    // id (4), scramble (8), filler (1), flags (2), collation (1), status (2), flags (2), length.
+    let version_end = payload.iter().position(|&b| b == 0).ok_or_else(cut)?;
+    if *payload.get(version_end + 21).ok_or_else(cut)? > 0x7f {
+        return Err(cut());
     }
-    let packet: HandshakePacket<'_> = ParseBuf(payload)
-        .parse(())
-        .map_err(|e| not_mysql(&format!("the greeting can't be read: {e}")))?;
-    let version = packet.server_version_str().into_owned();
-    let mariadb = version.contains("MariaDB") || packet.maria_db_server_version_parsed().is_some();
+    let greeting: HandshakePacket<'_> = ParseBuf(payload).parse(()).map_err(|_| cut())?;
+    let capabilities = greeting.capabilities();
+    let version = greeting.server_version_str();
+    let mariadb = version.to_ascii_lowercase().contains("mariadb")
+        // MariaDB's CLIENT_MYSQL, which it leaves out.
+        || !capabilities.contains(CapabilityFlags::CLIENT_LONG_PASSWORD);
     let version = match version.strip_prefix("5.5.5-") {
-        Some(own) if mariadb => own.to_owned(),
-        _ => version,
+        Some(rest) if mariadb => rest.to_owned(),
+        _ => version.into_owned(),
     };
-    let mut numbers = version
-        .split(['.', '-', '+', '~'])
-        .map(|n| n.parse().unwrap_or(0));
-    let mut number = || numbers.next().unwrap_or(0);
+    // In two parts; a NUL ends the second where the plugin keeps its nonce as a C string. Not
+    // `HandshakePacket::nonce`, which takes any last zero for that NUL.
+    let mut nonce = greeting.scramble_1_ref().to_vec();
+    nonce.extend(greeting.scramble_2_ref().unwrap_or_default());
+    if let [.., 0] = nonce[..]
+        && nonce.len() == 21
+    {
+        nonce.pop();
+    }
     Ok(ServerInfo {
-        parsed: (number(), number(), number()),
+        parsed: version_numbers(&version),
+        version,
         mariadb,
-        connection_id: packet.connection_id(),
-        nonce: packet.nonce(),
-        default_plugin: packet.auth_plugin_name_ref().unwrap_or_default().to_vec(),
-        capabilities: packet.capabilities(),
+        connection_id: greeting.connection_id(),
+        nonce,
+        default_plugin: greeting.auth_plugin_name_ref().unwrap_or_default().to_vec(),
+        capabilities,
     })
 }
 
+/// `10.11.19-MariaDB`: 10, 11, 19.
+fn version_numbers(version: &str) -> (u16, u16, u16) {
+    let mut rest = version;
+    let mut next = || {
+        let end = rest
+            .bytes()
+            .position(|b| !b.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let number = rest[..end].parse().unwrap_or(0);
+        rest = rest[end..].strip_prefix('.').unwrap_or_default();
+        number
+    };
+    (next(), next(), next())
+}
+
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::opts::Opts;
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use mysql_common::{constants::StatusFlags, packets::HandshakeResponse};
     use proptest::prelude::*;
 
-    /// MySQL 9's greeting.
-    fn mysql_greeting() -> Vec<u8> {
-        [
-            b"\x0a9.7.4\0\x2a\0\0\0abcdefgh\0\xff\xff\xff\x02\0\xff\xdf\x15".as_slice(),
-            &[0; 10],
-            b"ijklmnopqrst\0caching_sha2_password\0",
-        ]
-        .concat()
+    use super::{
+        super::{
+            auth::tests::{PASSWORD, any_packet, hex, identity},
+            capabilities::tests::{MYSQL, fixed},
+        },
+        *,
+    };
+    use crate::{
+        error::{AuthError, MySqlError},
+        opts::target::{Endpoint, SocketOpts},
+    };
+
+    // Recorded. MariaDB 10.11.19 without TLS, and MySQL 9.7.4.
+    const MARIADB: &str = "0a352e352e352d31302e31312e31392d4d6172696144422d302b646562313275310\
+        00f000000387e34296d6d595800feff080200ff81150000000000001d0000002c727c38417b6b28226e277300\
+        6d7973716c5f6e61746976655f70617373776f726400";
+    pub(in crate::proto) const MYSQL_GREETING: &str = "0a392e372e342d3200100000002510345d5a5f533600ffffff0200ffdf1500000000000000000000\
+         152e5c6e0b156c18060725690063616368696e675f736861325f70617373776f726400";
+
+    pub(in crate::proto) fn target(endpoint: Endpoint, tls: bool) -> Target {
+        Target {
+            endpoint,
+            ssl: tls.then(Default::default),
+            fixed: fixed(),
+            socket: SocketOpts {
+                nodelay: true,
+                keepalive: None,
+                keepalive_interval: None,
+                keepalive_retries: None,
+                user_timeout: None,
+                bind_address: None,
+                send_buffer: None,
+                recv_buffer: None,
+                connect_timeout: Duration::from_secs(1),
+                read_timeout: None,
+                write_timeout: None,
+            },
+        }
     }
 
-    fn handshake(url: &str) -> Handshake {
-        let opts = Opts::from_url(url).unwrap();
-        let db_name = opts.session().db_name.clone();
-        Handshake::new(
-            opts.target().clone(),
-            opts.identity().clone(),
-            db_name,
-            true,
+    fn tcp(tls: bool) -> Target {
+        target(
+            Endpoint::Tcp {
+                host: "h".into(),
+                port: 3306,
+            },
+            tls,
         )
     }
 
+    pub(in crate::proto) fn one_attr() -> Option<BTreeMap<String, String>> {
+        Some(BTreeMap::from([("a".to_owned(), "b".to_owned())]))
+    }
+
+    fn handshake(target: Target, user: &str, db: Option<&str>) -> Handshake {
+        let identity = Arc::new(identity(user, &[PASSWORD]));
+        Handshake::new(Arc::new(target), identity, db.map(str::to_owned), false)
+    }
+
+    fn sent(step: Result<Step, Fault>) -> Vec<u8> {
+        match step {
+            Ok(Step::Send(payload)) => payload,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn established(step: Result<Step, Fault>) -> Established {
+        match step {
+            Ok(Step::Done(established)) => *established,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A greeting with these flags.
+    fn greeting(version: &str, capabilities: CapabilityFlags, plugin: &str) -> Vec<u8> {
+        let mut packet = Vec::new();
+        HandshakePacket::new(
+            10,
+            version.as_bytes(),
+            7,
+            *b"12345678",
+            Some(&b"123456789012\0"[..]),
+            capabilities,
+            COLLATION,
+            StatusFlags::SERVER_STATUS_AUTOCOMMIT,
+            Some(format!("{plugin}\0").into_bytes()),
+        )
+        .serialize(&mut packet);
+        packet
+    }
+
     #[test]
-    fn a_login_from_greeting_to_ok() {
-        let mut h = handshake("mysql://me:secret@db.example/shop");
-        let Ok(Step::Send(response)) = h.on_packet(&mysql_greeting()) else {
-            panic!()
-        };
-        let text = String::from_utf8_lossy(&response);
-        assert!(
-            text.contains("me\0") && text.contains("shop\0caching_sha2_password\0"),
-            "{text}"
-        );
-        assert!(text.contains("_client_name"), "{text}");
-        assert!(!text.contains("secret"));
-        assert!(matches!(h.on_packet(b"\x01\x03"), Ok(Step::Wait)));
-        let Ok(Step::Done(done)) = h.on_packet(b"\0\0\0\x02\0\0\0") else {
-            panic!()
-        };
+    fn a_login_to_mariadb_byte_for_byte() {
+        let mut target = tcp(false);
+        target.fixed.connect_attrs = one_attr();
+        let mut login = handshake(target, "wta_n", Some("mux"));
+        // What the server took.
+        let expected = "0da2be01000000402d00000000000000000000000000000000000000000000007774615f6e00\
+            14c1f594dcb948bd719e892c739121fcd7f557bf1c6d7578006d7973716c5f6e61746976655f706173\
+            73776f7264000401610162";
+        assert_eq!(sent(login.on_packet(&hex(MARIADB))), hex(expected));
+        let done = established(login.on_packet(&hex("0000000240000000060104036d7578")));
+        assert_eq!(done.server.version, "10.11.19-MariaDB-0+deb12u1");
+        assert_eq!(done.server.parsed, (10, 11, 19));
+        assert!(done.server.mariadb);
+        assert_eq!(done.server.connection_id, 15);
+        assert_eq!(done.server.default_plugin, b"mysql_native_password");
+        assert_eq!(done.server.nonce.len(), 20);
+        assert_eq!(done.capabilities.bits(), 0x01be_a20d);
+        assert_eq!(done.ok.changes, &b"\x01\x04\x03mux"[..]);
+        assert_eq!(done.compress, None);
+        assert!(login.on_packet(b"\0").is_err());
+    }
+
+    #[test]
+    fn a_login_to_mysql() {
+        let mut login = handshake(tcp(false), "wta_c2", None);
+        let response = sent(login.on_packet(&hex(MYSQL_GREETING)));
+        let parsed: HandshakeResponse<'_> = ParseBuf(&response).parse(()).unwrap();
+        assert_eq!(parsed.user(), b"wta_c2");
         assert_eq!(
-            (done.server.parsed, done.server.connection_id),
-            ((9, 7, 4), 42)
+            parsed.scramble_buf(),
+            hex("8d6fa8d04de7fc55025782f52752a8260fcddba4248803dfdcba20bb3b7209c1")
+        );
+        assert_eq!(parsed.db_name(), None);
+        assert_eq!(parsed.connect_attributes(), None);
+        assert_eq!(
+            parsed.auth_plugin().unwrap().as_bytes(),
+            b"caching_sha2_password"
+        );
+        assert!(matches!(login.on_packet(b"\x01\x03"), Ok(Step::Wait)));
+        let done = established(login.on_packet(b"\0\0\0\x02\0\0\0"));
+        assert_eq!(
+            (done.server.version.as_str(), done.server.parsed),
+            ("9.7.4-2", (9, 7, 4))
         );
         assert!(!done.server.mariadb);
     }
 
-    #[cfg(feature = "rustls-tls")]
     #[test]
-    fn tls_comes_before_anything_that_names_the_user() {
-        let mut h = handshake("mysql://me:secret@db.example/?require_ssl=true");
-        let Ok(Step::StartTls(request)) = h.on_packet(&mysql_greeting()) else {
-            panic!()
+    fn full_authentication_on_an_open_channel() {
+        let mut login = handshake(tcp(false), "u", None);
+        sent(login.on_packet(&hex(MYSQL_GREETING)));
+        assert!(matches!(
+            login.on_packet(b"\x01\x04"),
+            Err((
+                ConnectPhase::Authenticate,
+                ConnectCause::Auth(AuthError::PublicKeyRequired)
+            ))
+        ));
+    }
+
+    #[test]
+    fn tls_comes_before_the_users_name() {
+        let mut login = handshake(tcp(true), "secret-user", None);
+        let request = match login.on_packet(&hex(MYSQL_GREETING)) {
+            Ok(Step::StartTls(request)) => request,
+            other => panic!("{other:?}"),
         };
-        assert_eq!(request.len(), 32);
-        assert!(matches!(h.tls_started(), Ok(Step::Send(_))));
+        let parsed: SslRequest = ParseBuf(&request).parse(()).unwrap();
+        assert!(parsed.capabilities().contains(CapabilityFlags::CLIENT_SSL));
+        assert_eq!(
+            (
+                request.len(),
+                parsed.character_set(),
+                parsed.max_packet_size()
+            ),
+            (32, 45, MAX_PACKET)
+        );
+        let response = sent(login.tls_started());
+        assert_eq!(response[..32], request[..], "the same promises");
+        assert_eq!(sent(login.on_packet(b"\x01\x04")), b"auth-Pass1\0");
+        established(login.on_packet(b"\0\0\0\x02\0\0\0"));
     }
 
-    #[cfg(feature = "rustls-tls")]
     #[test]
-    fn tls_that_is_not_offered_is_an_error_and_no_downgrade() {
-        let mut greeting = mysql_greeting();
-        greeting[7 + 13 + 1] &= !0x08;
-        match handshake("mysql://me:secret@db.example/?require_ssl=true").on_packet(&greeting) {
-            Err((ConnectPhase::Greeting, ConnectCause::Unsupported(what))) => {
-                assert!(what.contains("TLS"))
+    fn tls_out_of_order() {
+        assert!(handshake(tcp(true), "u", None).tls_started().is_err());
+        let mut login = handshake(tcp(true), "u", None);
+        login.on_packet(&hex(MYSQL_GREETING)).unwrap();
+        assert!(matches!(
+            login.on_packet(b"\0\0\0\x02\0\0\0"),
+            Err((ConnectPhase::Tls, _))
+        ));
+        assert!(login.tls_started().is_err());
+    }
+
+    #[test]
+    fn tls_that_is_not_offered_is_an_error() {
+        let none = greeting(
+            "8.0.1",
+            MYSQL - CapabilityFlags::CLIENT_SSL,
+            "caching_sha2_password",
+        );
+        let mut login = handshake(tcp(true), "u", None);
+        assert!(matches!(
+            login.on_packet(&none),
+            Err((_, ConnectCause::Unsupported(_)))
+        ));
+    }
+
+    #[test]
+    fn compression_begins_after_the_login() {
+        let mut target = tcp(false);
+        target.fixed.compress = Some(3);
+        let mut login = handshake(target, "u", None);
+        sent(login.on_packet(&hex(MYSQL_GREETING)));
+        assert_eq!(
+            established(login.on_packet(b"\0\0\0\x02\0\0\0")).compress,
+            Some(3)
+        );
+    }
+
+    #[test]
+    fn an_error_in_place_of_a_greeting() {
+        for (packet, code) in [
+            (&b"\xff\x10\x04#08004Too many connections"[..], 1040),
+            (b"\xff\x6a\x04Host 'x' is not allowed", 1130),
+            (b"\xff\x69\x04Host 'x' is blocked", 1129),
+        ] {
+            match handshake(tcp(false), "u", None).on_packet(packet) {
+                Err((ConnectPhase::Greeting, ConnectCause::Server(MySqlError { code: c, .. }))) => {
+                    assert_eq!(c, code);
+                }
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn mariadbs_version_is_its_own() {
-        let greeting = [
-            b"\x0a5.5.5-10.11.19-MariaDB-0+deb12u1\0\x01\0\0\0abcdefgh\0\xfe\xf7\x2d\x02\0\xff\x81\x15".as_slice(),
-            &[0; 6],
-            b"\x1d\0\0\0ijklmnopqrst\0mysql_native_password\0",
-        ]
-        .concat();
-        let server = super::greeting(&greeting).unwrap();
-        assert_eq!((server.parsed, server.mariadb), ((10, 11, 19), true));
-        assert_eq!(server.nonce, b"abcdefghijklmnopqrst");
-    }
-
-    #[test]
-    fn a_server_that_is_full_says_so_before_its_greeting() {
-        match handshake("mysql://u@h/").on_packet(b"\xff\x10\x04Too many connections") {
-            Err((ConnectPhase::Greeting, ConnectCause::Server(e))) => assert_eq!(e.code, 1040),
-            other => panic!("{other:?}"),
+    fn what_is_not_a_mysql_server() {
+        for (packet, says) in [
+            (&b"SSH-2.0-OpenSSH_9.2"[..], "not a MySQL server"),
+            (b"HTTP/1.1 400 Bad Request", "not a MySQL server"),
+            (b"", "not a MySQL server"),
+            (b"\x093.21.0\0", "version 9"),
+            (b"\x0b\x08\x05\x1a\0", "X protocol"),
+            (b"\x0a8.0", "can't be read"),
+        ] {
+            match handshake(tcp(false), "u", None).on_packet(packet) {
+                Err((ConnectPhase::Greeting, ConnectCause::Protocol(e))) => {
+                    assert!(e.what.contains(says), "{e}");
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
 
     #[test]
-    fn a_greeting_cut_anywhere_is_an_error() {
-        let whole = mysql_greeting();
-        // Without its last byte it is what MySQL before 5.5.10 sent; shorter names another plugin.
-        let nonce_end = whole.len() - b"caching_sha2_password\0".len();
-        for len in 0..nonce_end {
-            assert!(
-                handshake("mysql://u@h/").on_packet(&whole[..len]).is_err(),
-                "{len}"
-            );
+    fn a_greeting_cut_anywhere_is_no_panic() {
+        for whole in [hex(MARIADB), hex(MYSQL_GREETING)] {
+            for len in 0..whole.len() {
+                drop(handshake(tcp(false), "u", None).on_packet(&whole[..len]));
+            }
+            // Every value of every byte, the length of the nonce among them.
+            for at in 0..whole.len() {
+                for byte in 0..=255 {
+                    let mut packet = whole.clone();
+                    packet[at] = byte;
+                    drop(handshake(tcp(false), "u", None).on_packet(&packet));
+                }
+            }
         }
+    }
+
+    #[test]
+    fn versions() {
+        let read = |version: &str, caps| read_greeting(&greeting(version, caps, "x")).unwrap();
+        let mysql = read("5.5.5-log", MYSQL);
+        assert_eq!(
+            (mysql.version.as_str(), mysql.mariadb, mysql.parsed),
+            ("5.5.5-log", false, (5, 5, 5))
+        );
+        let hidden = read(
+            "5.5.5-10.6.1",
+            MYSQL - CapabilityFlags::CLIENT_LONG_PASSWORD,
+        );
+        assert_eq!(
+            (hidden.version.as_str(), hidden.mariadb, hidden.parsed),
+            ("10.6.1", true, (10, 6, 1))
+        );
+        assert!(read("10.4.2-mariadb-log", MYSQL).mariadb);
+        assert_eq!(version_numbers("8.0"), (8, 0, 0));
+        assert_eq!(version_numbers("8.0.36-28.1"), (8, 0, 36));
+        assert_eq!(version_numbers("99999999.1.x"), (0, 1, 0));
+        assert_eq!(version_numbers("TiDB"), (0, 0, 0));
+        assert_eq!(version_numbers(""), (0, 0, 0));
+    }
+
+    #[test]
+    fn longer_nonces_of_a_greeting() {
+        let mut packet = greeting("11.8.1-MariaDB", MYSQL, "");
+        // 32 bytes, none of which is a NUL.
+        let at = packet.len() - 13 - 1;
+        packet[8 + 15 + 13] = 0;
+        packet.truncate(at);
+        let length = packet.iter().position(|&b| b == 0).unwrap() + 21;
+        packet[length] = 32;
+        packet.extend([b'n'; 24]);
+        packet.extend(b"parsec\0");
+        let server = read_greeting(&packet).unwrap();
+        assert_eq!(
+            (server.nonce.len(), &*server.default_plugin),
+            (32, &b"parsec"[..])
+        );
+    }
+
+    #[test]
+    fn names_with_a_nul_are_refused() {
+        for (user, db) in [("u\0mysql_clear_password", None), ("u", Some("d\0"))] {
+            let step = handshake(tcp(false), user, db).on_packet(&hex(MYSQL_GREETING));
+            assert!(matches!(
+                step,
+                Err((_, ConnectCause::Auth(AuthError::Exchange { .. })))
+            ));
+        }
+    }
+
+    #[test]
+    fn attributes_are_sorted_and_bounded() {
+        let mut target = tcp(false);
+        let long = "v".repeat(40_000);
+        target.fixed.connect_attrs = Some(
+            [("z", "1"), ("a", "2"), ("m", &*long), ("n", &*long)]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
+        );
+        let response = sent(handshake(target, "u", None).on_packet(&hex(MYSQL_GREETING)));
+        let parsed: HandshakeResponse<'_> = ParseBuf(&response).parse(()).unwrap();
+        let attrs = parsed.connect_attributes().unwrap();
+        assert_eq!(attrs.len(), 3);
+        assert!(!attrs.contains_key("n"));
+        assert!(response.ends_with(b"\x01z\x011"));
+    }
+
+    #[test]
+    fn a_server_without_plugins_or_lengths() {
+        let old = MYSQL
+            - CapabilityFlags::CLIENT_PLUGIN_AUTH
+            - CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA;
+        let mut packet = greeting("5.5.3", old, "");
+        packet.truncate(packet.len() - 1);
+        let response = sent(handshake(tcp(false), "u", Some("")).on_packet(&packet));
+        let parsed: HandshakeResponse<'_> = ParseBuf(&response).parse(()).unwrap();
+        assert_eq!(parsed.scramble_buf().len(), 20);
+        assert_eq!((parsed.auth_plugin(), parsed.db_name()), (None, None));
     }
 
     proptest! {
         #[test]
-        fn any_greeting_never_panics(mut bytes: Vec<u8>, at in 0usize..90, with: u8) {
-            drop(handshake("mysql://u:p@h/").on_packet(&bytes));
-            bytes.insert(0, 10);
-            drop(handshake("mysql://u:p@h/").on_packet(&bytes));
-            let mut bent = mysql_greeting();
-            if let Some(byte) = bent.get_mut(at) {
-                *byte = with;
+        fn any_packets_no_panic(
+            tls: bool,
+            real: bool,
+            greeting in prop::collection::vec(any::<u8>(), 0..128),
+            packets in prop::collection::vec(any_packet(), 0..6),
+        ) {
+            let mut login = handshake(tcp(tls), "u", Some("d"));
+            let greeting = if real { hex(MYSQL_GREETING) } else { [&b"\x0a8\0"[..], &greeting].concat() };
+            if let Ok(Step::StartTls(_)) = login.on_packet(&greeting) {
+                drop(login.tls_started());
             }
-            drop(handshake("mysql://u:p@h/").on_packet(&bent));
+            for packet in packets {
+                drop(login.on_packet(&packet));
+            }
         }
     }
 }
