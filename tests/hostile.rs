@@ -227,7 +227,7 @@ fn an_authentication_that_never_ends_ends() {
     let mut script = vec![Step::Send(greeting()), Step::Read];
     for i in 0..100_u8 {
         let switch = b"\xfemysql_native_password\0abcdefghijklmnopqrst\0";
-        script.extend([Step::Send(packet((2 + i * 2) & 0xff, switch)), Step::Read]);
+        script.extend([Step::Send(packet(2 + i * 2, switch)), Step::Read]);
     }
     drop(refused(&Fake::new(script)));
 }
