@@ -61,7 +61,10 @@ pub use mysql_common::{
     },
 };
 
-pub use error::{Error, FromRowError, FromValueError, MySqlError, Result};
+pub use error::{
+    AcquireTimeout, AuthError, ConnectCause, ConnectError, ConnectPhase, ConnectionLost, DriverError,
+    Error, FromRowError, FromValueError, LostCause, MySqlError, ProtocolError, Ran, Result,
+};
 pub use handle::{
     AccessMode, Binary, Handle, IsolationLevel, QueryResult, QueryWithParams, ResultSet,
     SetColumns, Statement, Text, Transaction, TxOpts,

@@ -392,7 +392,7 @@ mod tls {
         let named = SslOpts::default().with_root_cert_path(Some(server().file("CA")));
         let wrong = named
             .clone()
-            .with_tls_hostname_override(Some("elsewhere.example"));
+            .with_server_name(Some("elsewhere.example"));
         let e = error_of(mux().connect(opts.clone().ssl_opts(wrong.clone())));
         assert_eq!(connect_error(&e).phase, ConnectPhase::Tls, "{e}");
 
@@ -449,8 +449,8 @@ mod tls {
         assert_eq!(e.code(), Some(1045), "{e}");
 
         let identity = mysql_mux::ClientIdentity::new(
-            server().file("CLIENT_CERT").into(),
-            server().file("CLIENT_KEY").into(),
+            server().file("CLIENT_CERT"),
+            server().file("CLIENT_KEY"),
         );
         let ssl = trusting("CA").with_client_identity(Some(identity));
         let mut handle = mux().connect(opts.ssl_opts(ssl)).unwrap();

@@ -316,6 +316,18 @@ impl OptsBuilder {
         self
     }
 
+    /// The connection's character set, for `SET NAMES`. Default: `utf8mb4`.
+    pub fn charset<T: Into<String>>(mut self, charset: T) -> Self {
+        self.fixed.charset = charset.into();
+        self
+    }
+
+    /// The connection's collation. Default: the server's for the character set.
+    pub fn collation<T: Into<String>>(mut self, collation: Option<T>) -> Self {
+        self.fixed.collation = collation.map(Into::into);
+        self
+    }
+
     /// Affected rows count the rows that matched, changed or not. Default: `false`.
     pub fn found_rows(mut self, found_rows: bool) -> Self {
         self.fixed.found_rows = found_rows;
