@@ -158,8 +158,9 @@ impl Pipeline {
     /// Bytes that one response may take.
     pub(crate) fn set_max_result(&mut self, max: usize) {
         self.max_result = max;
-        // One row may be the whole result; beyond it is only its framing.
-        self.reader.set_max_payload(max.saturating_add(1 << 16));
+        // A row over the limit is read and dropped like others, up to the size of one packet.
+        self.reader
+            .set_max_payload(max.saturating_mul(2).max(1 << 24));
     }
 
     pub(crate) fn max_result(&self) -> usize {
