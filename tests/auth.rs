@@ -2,7 +2,7 @@
 
 mod support;
 
-use mysql_mux::{AuthError, ChangeUserOpts, ConnectCause};
+use mysql_mux::{ChangeUserOpts, error::{AuthError, ConnectCause}};
 use support::{
     fake::{Step, packet},
     *,

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use mysql_mux::{ConnectCause, ConnectError, ConnectPhase};
+use mysql_mux::error::{ConnectCause, ConnectError, ConnectPhase};
 use support::{
     fake::{Step, err, greeting, greeting_with, ok, packet},
     *,
@@ -458,7 +458,7 @@ fn a_file_that_is_asked_for_unasked_is_not_sent() {
     assert!(
         matches!(
             &e,
-            Error::DriverError(mysql_mux::DriverError::LocalInfileRefused(file)) if file == "/etc/passwd"
+            Error::DriverError(mysql_mux::error::DriverError::LocalInfileRefused(file)) if file == "/etc/passwd"
         ),
         "{e}"
     );

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use mysql_mux::{DriverError, Row, Value, params};
+use mysql_mux::{Row, Value, error::DriverError, params};
 use support::*;
 
 fn connect() -> Handle {
