@@ -59,6 +59,9 @@ pub enum Error {
     /// Something was asked for that can't be done; nothing was sent.
     #[error(transparent)]
     DriverError(#[from] DriverError),
+    /// A row that the server sent doesn't fit its columns.
+    #[error("a row can't be read: {0}")]
+    MalformedRow(String),
     /// A value has another type than it is wanted as.
     #[error(transparent)]
     FromValueError(#[from] FromValueError),
@@ -191,9 +194,13 @@ impl ConnectError {
         match &self.cause {
             ConnectCause::Server(e) => match e.code {
                 1040 => Some("The server is at max_connections: close some, or raise it"),
-                1044 | 1045 | 1698 => Some("Check user, password, and from which host this user may come"),
+                1044 | 1045 | 1698 => {
+                    Some("Check user, password, and from which host this user may come")
+                }
                 1049 => Some("Create the schema, or connect without one"),
-                1129 => Some("The server blocks this host after too many errors: FLUSH HOSTS on it"),
+                1129 => {
+                    Some("The server blocks this host after too many errors: FLUSH HOSTS on it")
+                }
                 1130 => Some("The server has no user that may come from this host"),
                 1203 | 1226 => Some("The user is at its limit of connections"),
                 1820 | 1862 => Some("The password has expired: change it with ALTER USER"),
@@ -216,7 +223,10 @@ impl ConnectError {
     pub fn is_transient(&self) -> bool {
         match &self.cause {
             ConnectCause::Server(e) => {
-                matches!(e.code, 1040 | 1053 | 1152 | 1158..=1161 | 1203 | 1226 | 3168)
+                matches!(
+                    e.code,
+                    1040 | 1053 | 1152 | 1158..=1161 | 1203 | 1226 | 3168
+                )
             }
             ConnectCause::Io(e) => {
                 use io::ErrorKind as K;
@@ -253,22 +263,32 @@ pub enum AuthError {
         feature: &'static str,
     },
     /// The scramble of MySQL 3.23, which can be broken by listening.
-    #[error("the server asks for the pre-4.1 password scramble, which is not secure; give the account a new password hash")]
+    #[error(
+        "the server asks for the pre-4.1 password scramble, which is not secure; give the account a new password hash"
+    )]
     OldPassword,
     /// `mysql_clear_password` without the user's consent.
-    #[error("the server asks for the password in the clear; set enable_cleartext_plugin=true to allow it over TLS or a local socket")]
+    #[error(
+        "the server asks for the password in the clear; set enable_cleartext_plugin=true to allow it over TLS or a local socket"
+    )]
     CleartextNotEnabled,
     /// The password would cross an open network.
-    #[error("plugin '{0}' would send the password unprotected; use TLS (require_ssl=true) or a local socket")]
+    #[error(
+        "plugin '{0}' would send the password unprotected; use TLS (require_ssl=true) or a local socket"
+    )]
     InsecureTransport(String),
     /// The RSA key is needed, unknown, and may not be asked for.
-    #[error("the server's RSA key is needed: give server_public_key, set get_server_public_key=true, or use TLS")]
+    #[error(
+        "the server's RSA key is needed: give server_public_key, set get_server_public_key=true, or use TLS"
+    )]
     PublicKeyRequired,
     /// The server's RSA key can't be used.
     #[error("the server's RSA key can't be used: {0}")]
     BadPublicKey(String),
     /// The server asks for more factors than there are passwords.
-    #[error("the server asks for authentication factor {0}, for which no password was given (password{0})")]
+    #[error(
+        "the server asks for authentication factor {0}, for which no password was given (password{0})"
+    )]
     FactorPasswordMissing(u8),
     /// The plugin's exchange is broken.
     #[error("plugin '{plugin}': {what}")]
@@ -483,6 +503,12 @@ impl Error {
             Error::ResultTooLarge { .. } => true,
             _ => false,
         }
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -18,10 +18,18 @@ pub(crate) struct Target {
 /// Transport and address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Endpoint {
-    Tcp { host: String, port: u16 },
-    Socket { path: PathBuf },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Socket {
+        path: PathBuf,
+    },
     /// A Windows named pipe, by its name without `\\.\pipe\`; `server` is `.` for this machine.
-    Pipe { server: String, name: String },
+    Pipe {
+        server: String,
+        name: String,
+    },
 }
 
 /// What the handshake fixes and a user can observe.
@@ -65,13 +73,6 @@ pub(crate) struct SocketOpts {
     pub connect_timeout: Duration,
     pub read_timeout: Option<Duration>,
     pub write_timeout: Option<Duration>,
-}
-
-impl Endpoint {
-    /// Bytes on it can't be read by anybody in between.
-    pub(crate) fn is_local(&self) -> bool {
-        !matches!(self, Endpoint::Tcp { .. })
-    }
 }
 
 impl std::fmt::Display for Endpoint {

@@ -71,7 +71,6 @@ pub(crate) struct ResultSet {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     segments: VecDeque<Segment>,
-    bytes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -86,20 +85,13 @@ impl Rows {
     /// Adds whole packets with their headers, each under 16 MiB - 1.
     pub(crate) fn push_framed(&mut self, packets: Bytes) {
         if !packets.is_empty() {
-            self.bytes += packets.len();
             self.segments.push_back(Segment::Framed(packets));
         }
     }
 
     /// Adds one row's payload.
     pub(crate) fn push_whole(&mut self, payload: Bytes) {
-        self.bytes += payload.len();
         self.segments.push_back(Segment::Whole(payload));
-    }
-
-    /// Bytes that were pushed.
-    pub(crate) fn len_bytes(&self) -> usize {
-        self.bytes
     }
 
     /// The next row's payload.
@@ -130,13 +122,18 @@ mod tests {
     #[test]
     fn rows_come_back_in_order_from_framed_and_whole_segments() {
         let mut rows = Rows::default();
-        rows.push_framed(Bytes::from_static(b"\x01\0\0\x03a\x00\0\0\x04\x02\0\0\x05bc"));
+        rows.push_framed(Bytes::from_static(
+            b"\x01\0\0\x03a\x00\0\0\x04\x02\0\0\x05bc",
+        ));
         rows.push_whole(Bytes::from_static(b"big"));
         rows.push_framed(Bytes::from_static(b"\x01\0\0\x06d"));
         let mut seen = Vec::new();
         while let Some(row) = rows.next_payload() {
             seen.push(row);
         }
-        assert_eq!(seen, ["a", "", "bc", "big", "d"].map(|s| Bytes::copy_from_slice(s.as_bytes())));
+        assert_eq!(
+            seen,
+            ["a", "", "bc", "big", "d"].map(|s| Bytes::copy_from_slice(s.as_bytes()))
+        );
     }
 }

@@ -1,0 +1,405 @@
+//! Running statements: the trait that handles and transactions share, and how a handle does it.
+
+use std::borrow::Cow;
+
+use mysql_common::{
+    params::Params,
+    row::convert::{FromRow, FromRowError, from_row, from_row_opt},
+};
+
+use super::{
+    Handle, Statement, params,
+    result::{Binary, QueryResult, Text},
+};
+use crate::error::Result;
+
+type Opt<T> = std::result::Result<T, FromRowError>;
+
+/// What can be run as a prepared statement: a [`Statement`], or text that is prepared first.
+pub trait AsStatement {
+    /// The statement.
+    ///
+    /// # Errors
+    /// The server doesn't take the text.
+    fn as_statement<Q: Queryable>(&self, queryable: &mut Q) -> Result<Cow<'_, Statement>>;
+}
+
+impl AsStatement for Statement {
+    fn as_statement<Q: Queryable>(&self, _: &mut Q) -> Result<Cow<'_, Statement>> {
+        Ok(Cow::Borrowed(self))
+    }
+}
+
+impl AsStatement for &Statement {
+    fn as_statement<Q: Queryable>(&self, _: &mut Q) -> Result<Cow<'_, Statement>> {
+        Ok(Cow::Borrowed(self))
+    }
+}
+
+macro_rules! text_is_a_statement {
+    ($($text:ty),*) => {
+        $(impl AsStatement for $text {
+            fn as_statement<Q: Queryable>(&self, queryable: &mut Q) -> Result<Cow<'_, Statement>> {
+                queryable.prep(self).map(Cow::Owned)
+            }
+        })*
+    };
+}
+
+text_is_a_statement!(
+    &str,
+    String,
+    &String,
+    Box<str>,
+    Cow<'_, str>,
+    std::sync::Arc<str>
+);
+
+/// Whatever runs statements. The `_opt` methods give a row that can't be converted as an error; the
+/// others panic on it, as the `mysql` crate's do.
+pub trait Queryable {
+    /// Runs text; gives all its result sets.
+    ///
+    /// # Errors
+    /// The server's error on the first statement, or no link. Errors of later statements come when
+    /// their result is reached.
+    fn query_iter<Q: AsRef<str>>(&mut self, query: Q) -> Result<QueryResult<Text>>;
+
+    /// Prepares a statement.
+    ///
+    /// # Errors
+    /// The server doesn't take it, or no link.
+    fn prep<Q: AsRef<str>>(&mut self, query: Q) -> Result<Statement>;
+
+    /// Has the server forget a statement.
+    ///
+    /// # Errors
+    /// No link.
+    fn close(&mut self, stmt: Statement) -> Result<()>;
+
+    /// Runs a prepared statement; gives all its result sets.
+    ///
+    /// # Errors
+    /// Parameters that don't fit (nothing is sent then), the server's error, or no link.
+    fn exec_iter<S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+    ) -> Result<QueryResult<Binary>>;
+
+    /// Runs a prepared statement once for each parameters. Stops at the first error.
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>
+    where
+        Self: Sized,
+        S: AsStatement,
+        P: Into<Params>,
+        I: IntoIterator<Item = P>;
+
+    /// All rows of the first result set.
+    ///
+    /// # Errors
+    /// As [`Self::query_iter`].
+    fn query<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Vec<T>> {
+        self.query_map(query, from_row)
+    }
+
+    /// As [`Self::query`].
+    ///
+    /// # Errors
+    /// As [`Self::query_iter`].
+    fn query_opt<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Vec<Opt<T>>> {
+        self.query_iter(query)?
+            .map(|row| row.map(from_row_opt))
+            .collect()
+    }
+
+    /// The first row.
+    ///
+    /// # Errors
+    /// As [`Self::query_iter`].
+    fn query_first<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Option<T>> {
+        self.query_iter(query)?
+            .next()
+            .map(|row| row.map(from_row))
+            .transpose()
+    }
+
+    /// As [`Self::query_first`].
+    ///
+    /// # Errors
+    /// As [`Self::query_iter`].
+    fn query_first_opt<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Option<Opt<T>>> {
+        self.query_iter(query)?
+            .next()
+            .map(|row| row.map(from_row_opt))
+            .transpose()
+    }
+
+    /// All rows, each through `f`.
+    ///
+    /// # Errors
+    /// As [`Self::query_iter`].
+    fn query_map<T, F, Q, U>(&mut self, query: Q, mut f: F) -> Result<Vec<U>>
+    where
+        Q: AsRef<str>,
+        T: FromRow,
+        F: FnMut(T) -> U,
+    {
+        self.query_iter(query)?
+            .map(|row| row.map(|row| f(from_row(row))))
+            .collect()
+    }
+
+    /// As [`Self::query_map`].
+    ///
+    /// # Errors
+    /// As [`Self::query_iter`].
+    fn query_map_opt<T, F, Q, U>(&mut self, query: Q, mut f: F) -> Result<Vec<U>>
+    where
+        Q: AsRef<str>,
+        T: FromRow,
+        F: FnMut(Opt<T>) -> U,
+    {
+        self.query_iter(query)?
+            .map(|row| row.map(|row| f(from_row_opt(row))))
+            .collect()
+    }
+
+    /// All rows, folded into one value.
+    ///
+    /// # Errors
+    /// As [`Self::query_iter`].
+    fn query_fold<T, F, Q, U>(&mut self, query: Q, init: U, mut f: F) -> Result<U>
+    where
+        Q: AsRef<str>,
+        T: FromRow,
+        F: FnMut(U, T) -> U,
+    {
+        self.query_iter(query)?
+            .try_fold(init, |acc, row| row.map(|row| f(acc, from_row(row))))
+    }
+
+    /// As [`Self::query_fold`].
+    ///
+    /// # Errors
+    /// As [`Self::query_iter`].
+    fn query_fold_opt<T, F, Q, U>(&mut self, query: Q, init: U, mut f: F) -> Result<U>
+    where
+        Q: AsRef<str>,
+        T: FromRow,
+        F: FnMut(U, Opt<T>) -> U,
+    {
+        self.query_iter(query)?
+            .try_fold(init, |acc, row| row.map(|row| f(acc, from_row_opt(row))))
+    }
+
+    /// Runs text for its effect.
+    ///
+    /// # Errors
+    /// The first error of any of its statements.
+    fn query_drop<Q: AsRef<str>>(&mut self, query: Q) -> Result<()> {
+        self.query_iter(query)?.finish()
+    }
+
+    /// All rows of the first result set.
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec<T: FromRow, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+    ) -> Result<Vec<T>> {
+        self.exec_map(stmt, params, from_row)
+    }
+
+    /// As [`Self::exec`].
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_opt<T: FromRow, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+    ) -> Result<Vec<Opt<T>>> {
+        self.exec_iter(stmt, params)?
+            .map(|row| row.map(from_row_opt))
+            .collect()
+    }
+
+    /// The first row.
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_first<T: FromRow, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+    ) -> Result<Option<T>> {
+        self.exec_iter(stmt, params)?
+            .next()
+            .map(|row| row.map(from_row))
+            .transpose()
+    }
+
+    /// As [`Self::exec_first`].
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_first_opt<T, S, P>(&mut self, stmt: S, params: P) -> Result<Option<Opt<T>>>
+    where
+        S: AsStatement,
+        P: Into<Params>,
+        T: FromRow,
+    {
+        self.exec_iter(stmt, params)?
+            .next()
+            .map(|row| row.map(from_row_opt))
+            .transpose()
+    }
+
+    /// All rows, each through `f`.
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_map<T, S, P, F, U>(&mut self, stmt: S, params: P, mut f: F) -> Result<Vec<U>>
+    where
+        S: AsStatement,
+        P: Into<Params>,
+        T: FromRow,
+        F: FnMut(T) -> U,
+    {
+        self.exec_iter(stmt, params)?
+            .map(|row| row.map(|row| f(from_row(row))))
+            .collect()
+    }
+
+    /// As [`Self::exec_map`].
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_map_opt<T, S, P, F, U>(&mut self, stmt: S, params: P, mut f: F) -> Result<Vec<U>>
+    where
+        S: AsStatement,
+        P: Into<Params>,
+        T: FromRow,
+        F: FnMut(Opt<T>) -> U,
+    {
+        self.exec_iter(stmt, params)?
+            .map(|row| row.map(|row| f(from_row_opt(row))))
+            .collect()
+    }
+
+    /// All rows, folded into one value.
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_fold<T, S, P, U, F>(&mut self, stmt: S, params: P, init: U, mut f: F) -> Result<U>
+    where
+        S: AsStatement,
+        P: Into<Params>,
+        T: FromRow,
+        F: FnMut(U, T) -> U,
+    {
+        self.exec_iter(stmt, params)?
+            .try_fold(init, |acc, row| row.map(|row| f(acc, from_row(row))))
+    }
+
+    /// As [`Self::exec_fold`].
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_fold_opt<T, S, P, U, F>(&mut self, stmt: S, params: P, init: U, mut f: F) -> Result<U>
+    where
+        S: AsStatement,
+        P: Into<Params>,
+        T: FromRow,
+        F: FnMut(U, Opt<T>) -> U,
+    {
+        self.exec_iter(stmt, params)?
+            .try_fold(init, |acc, row| row.map(|row| f(acc, from_row_opt(row))))
+    }
+
+    /// Runs a prepared statement for its effect.
+    ///
+    /// # Errors
+    /// As [`Self::exec_iter`].
+    fn exec_drop<S: AsStatement, P: Into<Params>>(&mut self, stmt: S, params: P) -> Result<()> {
+        self.exec_iter(stmt, params)?.finish()
+    }
+}
+
+impl Queryable for Handle {
+    fn query_iter<Q: AsRef<str>>(&mut self, query: Q) -> Result<QueryResult<Text>> {
+        QueryResult::new(self.run(query.as_ref())?)
+    }
+
+    fn prep<Q: AsRef<str>>(&mut self, query: Q) -> Result<Statement> {
+        let (sql, names) = params::parse(query.as_ref())?;
+        Ok(Statement {
+            prepared: self.seat.prepare(&sql)?,
+            names: names.map(Into::into),
+        })
+    }
+
+    fn close(&mut self, stmt: Statement) -> Result<()> {
+        self.seat.close_statement(&stmt.prepared)
+    }
+
+    fn exec_iter<S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+    ) -> Result<QueryResult<Binary>> {
+        let stmt = stmt.as_statement(self)?;
+        let required = usize::from(stmt.num_params());
+        let values = params::bind(params.into(), stmt.names.as_deref(), required)?;
+        QueryResult::new(self.seat.execute(&stmt.prepared, &values)?)
+    }
+
+    fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>
+    where
+        S: AsStatement,
+        P: Into<Params>,
+        I: IntoIterator<Item = P>,
+    {
+        let stmt = stmt.as_statement(self)?.into_owned();
+        params
+            .into_iter()
+            .try_for_each(|params| self.exec_drop(&stmt, params))
+    }
+}
+
+impl<T: Queryable> Queryable for &mut T {
+    fn query_iter<Q: AsRef<str>>(&mut self, query: Q) -> Result<QueryResult<Text>> {
+        (**self).query_iter(query)
+    }
+
+    fn prep<Q: AsRef<str>>(&mut self, query: Q) -> Result<Statement> {
+        (**self).prep(query)
+    }
+
+    fn close(&mut self, stmt: Statement) -> Result<()> {
+        (**self).close(stmt)
+    }
+
+    fn exec_iter<S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+    ) -> Result<QueryResult<Binary>> {
+        (**self).exec_iter(stmt, params)
+    }
+
+    fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>
+    where
+        S: AsStatement,
+        P: Into<Params>,
+        I: IntoIterator<Item = P>,
+    {
+        (**self).exec_batch(stmt, params)
+    }
+}

@@ -1,0 +1,98 @@
+//! Any number of user handles in one process over a few physical MySQL or MariaDB connections.
+//!
+//! A [`Handle`] is used like a connection of the `mysql` crate, and costs next to nothing: no
+//! connect, no login, no thread at the server. Behind it a [`Mux`] keeps *links*, physical
+//! connections, and gives one to whichever handle runs a statement.
+//!
+//! ```no_run
+//! use mysql_mux::{prelude::*, params};
+//!
+//! // The first handle connects; a wrong password fails here.
+//! let mut handle = mysql_mux::connect("mysql://user:password@localhost:3306/shop")?;
+//! handle.query_drop("CREATE TABLE IF NOT EXISTS item (id INT PRIMARY KEY, name TEXT)")?;
+//! handle.exec_drop("INSERT INTO item VALUES (:id, :name)", params! { "id" => 1, "name" => "tea" })?;
+//!
+//! // The next ones do no I/O at all, and their credentials are still checked.
+//! let mut another = mysql_mux::connect("mysql://user:password@localhost:3306/shop")?;
+//! let names: Vec<String> = another.query("SELECT name FROM item")?;
+//! # Ok::<(), mysql_mux::Error>(())
+//! ```
+//!
+//! # Who shares what
+//! Handles share links where the key (transport, address, TLS, and all that the handshake fixes)
+//! and the identity (user and secrets) are equal. What they see of each other is their
+//! [`Isolation`]: nothing of each other's session (`Reset`, the default), or everything (`Shared`).
+//! In a [`Transaction`], and for as long as a session has what only the server holds, a handle has
+//! its link to itself.
+//!
+//! # Errors
+//! An [`Error`] says what was attempted, on which server, whether the statement may have run, and
+//! what can be done. A statement is never run twice.
+//!
+//! # Features
+//! `rustls-tls` (default): TLS. `compress`: zlib. `derive` (default): `#[derive(FromRow,
+//! FromValue)]`, in a crate without `mysql_common` with `#[mysql(crate_name = "mysql_mux")]`.
+//! `client_ed25519`, `client_parsec` (default): MariaDB's authentication plugins. `chrono`, `time`,
+//! `rust_decimal`, `bigdecimal`: values of these crates.
+
+pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
+mod handle;
+mod link;
+mod mux;
+mod opts;
+mod proto;
+
+pub use mysql_common::{
+    constants as consts,
+    packets::{Column, SessionStateInfo, session_state_change},
+    params,
+    params::Params,
+    proto::codec::Compression,
+    row::{
+        Row,
+        convert::{from_row, from_row_opt},
+    },
+    value::{
+        Value,
+        convert::{from_value, from_value_opt},
+        json::{Deserialized, Serialized},
+    },
+};
+
+pub use error::{
+    AcquireTimeout, AuthError, ConnectCause, ConnectError, ConnectPhase, ConnectionLost, DriverError,
+    Error, FromRowError, FromValueError, LostCause, MySqlError, ProtocolError, Ran, Result,
+};
+pub use handle::{
+    AccessMode, Binary, Handle, IsolationLevel, QueryResult, QueryWithParams, ResultSet,
+    SetColumns, Statement, Text, Transaction, TxOpts,
+};
+pub use mux::{Counts, Mux, MuxBuilder, Stats, connect};
+pub use opts::{
+    ChangeUserOpts, ClientIdentity, Isolation, LocalInfile, LocalInfileHandler, Opts, OptsBuilder,
+    SslOpts, UrlError,
+};
+
+/// The traits, to be imported together.
+///
+/// ```
+/// # #[cfg(feature = "derive")] {
+/// use mysql_mux::prelude::*;
+///
+/// #[derive(FromRow, Debug, PartialEq)]
+/// #[mysql(crate_name = "mysql_mux")]
+/// struct Item {
+///     id: u32,
+///     name: String,
+/// }
+/// # }
+/// ```
+pub mod prelude {
+    pub use mysql_common::prelude::{ColumnIndex, FromRow, FromValue, ToValue};
+
+    pub use crate::handle::{
+        AsStatement, BatchQuery, BinQuery, Protocol, Queryable, TextQuery, WithParams,
+    };
+}

@@ -1,0 +1,294 @@
+//! Opening a link: transport, greeting, TLS, authentication, and the session's beginning.
+
+use std::{
+    cell::Cell,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::BytesMut;
+
+use super::{
+    Link,
+    prepared::Cache,
+    session::{Session, setup_sql},
+    transport::{Limit, Wire},
+};
+use crate::{
+    error::{AuthError, ConnectCause, ConnectError, ConnectPhase, Error, LostCause},
+    mux::stats::Counters,
+    opts::{Opts, identity::Identity, target::Target},
+    proto::{
+        command::Command,
+        frame::{FrameReader, FrameWriter},
+        handshake::{Established, Handshake, Step},
+        pipeline::Pipeline,
+        result::{Outcome, Response},
+    },
+};
+
+/// The role that is active, quoted as `SET ROLE` wants it.
+pub(super) const ROLE: &str = "SELECT CONCAT('`', REPLACE(CURRENT_ROLE(), '`', '``'), '`')";
+
+/// A login's packets are small; a peer that announces more is no server.
+const LOGIN_PACKET: usize = 1 << 20;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+type Fault = (ConnectPhase, ConnectCause);
+
+pub(super) fn auth_error(target: &Target, user: Option<&str>, e: AuthError) -> ConnectError {
+    error(
+        target,
+        user,
+        (ConnectPhase::Authenticate, ConnectCause::Auth(e)),
+    )
+}
+
+fn error(target: &Target, user: Option<&str>, (phase, cause): Fault) -> ConnectError {
+    ConnectError {
+        server: target.endpoint.to_string(),
+        user: user.map(str::to_owned),
+        phase,
+        cause,
+    }
+}
+
+/// Opens a link for the target and identity of `opts`, within its connect timeout and `deadline`.
+pub(crate) fn open(
+    opts: &Opts,
+    schema: Option<&str>,
+    deadline: Instant,
+    counters: &Arc<Counters>,
+) -> Result<Link, ConnectError> {
+    let target = opts.target();
+    let identity = opts.identity();
+    let timeout = target.socket.connect_timeout;
+    let limit = Limit::until(deadline.min(Instant::now() + timeout));
+    let opened = login(target, identity, schema, limit)
+        .and_then(|(wire, pipeline, established)| {
+            let mut link = Link::new(
+                target.clone(),
+                wire,
+                pipeline,
+                established,
+                schema,
+                counters.clone(),
+            );
+            link.set_limits(opts.get_stmt_cache_size(), opts.get_max_result_size());
+            link.set_up(limit)?;
+            Ok(link)
+        })
+        .map_err(|(phase, cause)| {
+            let cause = match cause {
+                ConnectCause::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
+                    ConnectCause::Timeout(timeout)
+                }
+                other => other,
+            };
+            error(target, identity.user.as_deref(), (phase, cause))
+        });
+    let counter = if opened.is_ok() {
+        &counters.connect_success
+    } else {
+        &counters.connect_failure
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+    opened
+}
+
+/// Everything up to the server's OK.
+fn login(
+    target: &Arc<Target>,
+    identity: &Arc<Identity>,
+    schema: Option<&str>,
+    limit: Limit,
+) -> Result<(Wire, Pipeline, Established), Fault> {
+    let Some(until) = limit.until else {
+        unreachable!("a login has a deadline")
+    };
+    let mut wire = Wire::open(target, until)?;
+    let mut reader = FrameReader::new(LOGIN_PACKET);
+    let mut writer = FrameWriter::default();
+    let mut handshake = Handshake::new(
+        target.clone(),
+        identity.clone(),
+        schema.map(str::to_owned),
+        true,
+    );
+    let mut phase = ConnectPhase::Greeting;
+    let mut out = BytesMut::new();
+    loop {
+        let io_fault = |e: io::Error| (phase, ConnectCause::Io(Arc::new(e)));
+        let packet = match reader
+            .next_packet()
+            .map_err(|e| (phase, ConnectCause::Protocol(e)))?
+        {
+            Some(packet) => packet,
+            None => {
+                if wire.read(reader.buffer(), limit).map_err(io_fault)? == 0 {
+                    let closed = io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the server closed the connection",
+                    );
+                    return Err(io_fault(closed));
+                }
+                continue;
+            }
+        };
+        let mut seq = packet.seq.wrapping_add(1);
+        let mut step = handshake.on_packet(&packet.payload)?;
+        if let Step::StartTls(request) = &step {
+            writer.put(seq, &[request], &mut out);
+            wire.write_all(&mut out, limit).map_err(io_fault)?;
+            // Bytes that came before the handshake were not protected by it.
+            if !reader.is_empty() {
+                let early = crate::error::ProtocolError::new("bytes before the TLS handshake");
+                return Err((ConnectPhase::Tls, ConnectCause::Protocol(early)));
+            }
+            wire.start_tls(target, limit)
+                .map_err(|cause| (ConnectPhase::Tls, cause))?;
+            seq = seq.wrapping_add(1);
+            step = handshake.tls_started()?;
+        }
+        phase = ConnectPhase::Authenticate;
+        match step {
+            Step::Wait => {}
+            Step::Send(payload) => {
+                writer.put(seq, &[&payload], &mut out);
+                wire.write_all(&mut out, limit)
+                    .map_err(|e| (phase, ConnectCause::Io(Arc::new(e))))?;
+            }
+            Step::Done(established) => {
+                if let Some(level) = established.compress {
+                    reader.start_compression();
+                    writer.start_compression(level);
+                }
+                let pipeline = Pipeline::new(established.capabilities, reader, writer);
+                return Ok((wire, pipeline, *established));
+            }
+            Step::StartTls(_) => {
+                let again = crate::error::ProtocolError::new("TLS asked for twice");
+                return Err((ConnectPhase::Tls, ConnectCause::Protocol(again)));
+            }
+        }
+    }
+}
+
+impl Link {
+    fn new(
+        target: Arc<Target>,
+        wire: Wire,
+        pipeline: Pipeline,
+        established: Established,
+        schema: Option<&str>,
+        counters: Arc<Counters>,
+    ) -> Link {
+        let now = Instant::now();
+        Link {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            name: target.endpoint.to_string().into(),
+            session: Session::new(schema.map(Into::into), established.ok.status),
+            server: Arc::new(established.server),
+            opened: now,
+            used: now,
+            target,
+            wire,
+            pipeline,
+            statements: Cache::new(0),
+            counters,
+            counted: (0, 0),
+            login: None,
+            broken: Cell::new(false),
+        }
+    }
+
+    /// Begins the session and asks what the server allows, in one round trip.
+    fn set_up(&mut self, limit: Limit) -> Result<(), Fault> {
+        // The login's deadline holds here too.
+        self.login = Some(limit);
+        let done = self.begin_session();
+        self.login = None;
+        done.map_err(|e| (ConnectPhase::Setup, cause_of(e)))
+    }
+
+    fn begin_session(&mut self) -> Result<(), Error> {
+        let role = if self.server.mariadb && self.server.parsed >= (10, 0, 5) {
+            ROLE
+        } else {
+            "SELECT NULL"
+        };
+        let setup = setup_sql(&self.target.fixed, true);
+        let mut responses = self
+            .train(
+                &[
+                    Command::Query(b"SELECT @@max_allowed_packet"),
+                    Command::Query(role.as_bytes()),
+                    Command::Query(setup.as_bytes()),
+                ],
+                "preparing the session",
+            )?
+            .into_iter();
+        let server_max = responses
+            .next()
+            .and_then(single_text)
+            .and_then(|text| text.parse::<usize>().ok());
+        let ours = self.target.fixed.max_allowed_packet.unwrap_or(usize::MAX);
+        // Where the server doesn't say, its documented default (4 MiB before MySQL 8) holds.
+        self.pipeline
+            .set_max_packet(server_max.unwrap_or(4 << 20).min(ours));
+        self.session.role = responses.next().and_then(role_of);
+        self.session.trackers = true;
+        let mut setup_response = responses.next().unwrap_or_default();
+        self.session.setup = setup.into();
+        if let Some(Outcome::Err(_)) = setup_response.outcomes.front() {
+            // A server that does not know the trackers: the session begins without.
+            let plain = setup_sql(&self.target.fixed, false);
+            setup_response = self
+                .train(&[Command::Query(plain.as_bytes())], "preparing the session")?
+                .pop()
+                .unwrap_or_default();
+            self.session.trackers = false;
+            self.session.setup = plain.into();
+        }
+        super::first_ok(setup_response)?;
+        Ok(())
+    }
+}
+
+fn cause_of(e: Error) -> ConnectCause {
+    match e {
+        Error::MySqlError(e) => ConnectCause::Server(e),
+        Error::ConnectionLost(lost) => match &lost.cause {
+            LostCause::Io(e) => ConnectCause::Io(e.clone()),
+            LostCause::Timeout(t) => ConnectCause::Timeout(*t),
+            LostCause::Server(e) => ConnectCause::Server(e.clone()),
+            LostCause::Protocol(e) => ConnectCause::Protocol(e.clone()),
+            LostCause::Closed | LostCause::Shutdown => {
+                ConnectCause::Io(Arc::new(io::ErrorKind::UnexpectedEof.into()))
+            }
+        },
+        other => ConnectCause::Unsupported(other.to_string()),
+    }
+}
+
+/// The one value of a text result; `None` for NULL or anything else.
+fn single_text(mut response: Response) -> Option<String> {
+    let Some(Outcome::Set(mut set)) = response.outcomes.pop_front() else {
+        return None;
+    };
+    let row = set.rows.next_payload()?;
+    if row.first() == Some(&0xfb) {
+        return None;
+    }
+    let text = mysql_common::io::ParseBuf(&row).checked_eat_lenenc_str()?;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+pub(super) fn role_of(response: Response) -> Option<Arc<str>> {
+    single_text(response).map(Into::into)
+}

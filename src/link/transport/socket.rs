@@ -1,0 +1,173 @@
+//! TCP and Unix sockets through `socket2`.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    path::Path,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::{
+    error::{ConnectCause, ConnectPhase},
+    opts::target::SocketOpts,
+};
+
+type Fault = (ConnectPhase, ConnectCause);
+
+fn open_fault(e: io::Error) -> Fault {
+    (ConnectPhase::Open, ConnectCause::Io(Arc::new(e)))
+}
+
+/// Connects to the first address that answers. The error is the last one's.
+pub(super) fn tcp(
+    host: &str,
+    port: u16,
+    opts: &SocketOpts,
+    deadline: Instant,
+) -> Result<Socket, Fault> {
+    let addresses = resolve(host, port, deadline)?;
+    let mut last = None;
+    for (i, address) in addresses.iter().enumerate() {
+        // An address that swallows packets leaves time for the ones behind it.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / (addresses.len() - i) as u32;
+        match tcp_address(*address, opts, share.max(Duration::from_millis(1))) {
+            Ok(socket) => return Ok(socket),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(open_fault(
+        last.unwrap_or_else(|| io::ErrorKind::NotFound.into()),
+    ))
+}
+
+fn tcp_address(address: SocketAddr, opts: &SocketOpts, timeout: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if let Some(bind) = opts.bind_address {
+        socket.bind(&bind.into())?;
+    }
+    buffers(&socket, opts)?;
+    socket.connect_timeout(&address.into(), timeout)?;
+    socket.set_tcp_nodelay(opts.nodelay)?;
+    if let Some(idle) = opts.keepalive {
+        let mut keepalive = TcpKeepalive::new().with_time(idle);
+        if let Some(interval) = opts.keepalive_interval {
+            keepalive = keepalive.with_interval(interval);
+        }
+        #[cfg(not(windows))]
+        if let Some(retries) = opts.keepalive_retries {
+            keepalive = keepalive.with_retries(retries);
+        }
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(opts.user_timeout)?;
+    Ok(socket)
+}
+
+fn buffers(socket: &Socket, opts: &SocketOpts) -> io::Result<()> {
+    if let Some(bytes) = opts.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = opts.recv_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(())
+}
+
+/// All addresses of a host. The system's resolver has no deadline, so it runs in a thread of its
+/// own, which is left behind when it takes too long.
+fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Fault> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let fault = |e: io::Error| (ConnectPhase::Resolve, ConnectCause::Io(Arc::new(e)));
+    let (answer, answered) = mpsc::sync_channel(1);
+    let name = host.to_owned();
+    std::thread::Builder::new()
+        .name("mysql_mux-resolve".into())
+        .spawn(move || {
+            let found = (name.as_str(), port)
+                .to_socket_addrs()
+                .map(Iterator::collect::<Vec<_>>);
+            drop(answer.send(found));
+        })
+        .map_err(fault)?;
+    match answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(Ok(addresses)) if addresses.is_empty() => Err(fault(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the host has no address",
+        ))),
+        Ok(found) => found.map_err(fault),
+        Err(_) => Err(fault(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the resolver did not answer in time",
+        ))),
+    }
+}
+
+#[cfg(unix)]
+pub(super) fn unix(path: &Path, opts: &SocketOpts, deadline: Instant) -> Result<Socket, Fault> {
+    let connect = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        buffers(&socket, opts)?;
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        socket.connect_timeout(
+            &SockAddr::unix(path)?,
+            timeout.max(Duration::from_millis(1)),
+        )?;
+        Ok(socket)
+    };
+    connect().map_err(open_fault)
+}
+
+#[cfg(not(unix))]
+pub(super) fn unix(_: &Path, _: &SocketOpts, _: Instant) -> Result<Socket, Fault> {
+    let why = crate::error::DriverError::TransportUnavailable("a Unix socket");
+    Err((
+        ConnectPhase::Open,
+        ConnectCause::Unsupported(why.to_string()),
+    ))
+}
+
+/// Sends what fits; a peer that has gone is an error and no signal.
+pub(super) fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const FLAGS: i32 = 0x4000; // MSG_NOSIGNAL
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const FLAGS: i32 = 0;
+    socket.send_with_flags(bytes, FLAGS)
+}
+
+/// Whether bytes are there, without taking them: `None` no, `Some(0)` closed.
+pub(super) fn readable(socket: &Socket) -> io::Result<Option<usize>> {
+    let mut byte = [MaybeUninit::uninit()];
+    #[cfg(unix)]
+    let peeked = {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const FLAGS: i32 = 0x02 | 0x40; // MSG_PEEK | MSG_DONTWAIT
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const FLAGS: i32 = 0x02 | 0x80; // the BSDs' values
+        socket.recv_with_flags(&mut byte, FLAGS)
+    };
+    #[cfg(windows)]
+    let peeked = {
+        socket.set_nonblocking(true)?;
+        let peeked = socket.peek(&mut byte);
+        socket.set_nonblocking(false)?;
+        peeked
+    };
+    match peeked {
+        Ok(n) => Ok(Some(n)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,77 @@
+//! Those who share links within a group: handles of one identity and one isolation mode.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+
+use super::group::Group;
+use crate::opts::{Isolation, Opts, identity::Identity, session::SessionOpts};
+
+/// One identity's share of a group.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub group: Arc<Group>,
+    pub identity: Arc<Identity>,
+    pub isolation: Isolation,
+    /// `Shared` handles share a session, so they must want it to begin alike.
+    begin: Option<Arc<SessionOpts>>,
+    /// Opens the account's links: the options of the handle that came first.
+    pub opts: Opts,
+    pub handles: AtomicUsize,
+    /// Links open or being opened; changed only under the group's lock.
+    pub links: AtomicUsize,
+    /// Of them, those that have authenticated; changed only under the group's lock.
+    pub ready: AtomicUsize,
+    /// Counts shared sessions that were lost with what was set on them.
+    pub lost_sessions: AtomicU64,
+    /// Since when there is no handle.
+    pub vacant: Mutex<Option<Instant>>,
+}
+
+impl Account {
+    pub(super) fn new(group: Arc<Group>, opts: &Opts) -> Account {
+        let isolation = opts.get_isolation();
+        Account {
+            group,
+            identity: opts.identity().clone(),
+            isolation,
+            begin: (isolation == Isolation::Shared).then(|| opts.session().clone()),
+            opts: opts.clone(),
+            handles: AtomicUsize::new(0),
+            links: AtomicUsize::new(0),
+            ready: AtomicUsize::new(0),
+            lost_sessions: AtomicU64::new(0),
+            vacant: Mutex::new(None),
+        }
+    }
+
+    /// Handles with these options belong here.
+    pub(super) fn fits(&self, opts: &Opts) -> bool {
+        self.isolation == opts.get_isolation()
+            && (Arc::ptr_eq(&self.identity, opts.identity()) || self.identity == *opts.identity())
+            && self
+                .begin
+                .as_ref()
+                .is_none_or(|begin| begin == opts.session())
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.isolation == Isolation::Shared
+    }
+
+    /// Another identity may take an idle link of this one.
+    pub(super) fn may_lose_links(&self) -> bool {
+        !self.is_shared() || self.handles.load(Ordering::Relaxed) == 0
+    }
+
+    /// May open a link by the rules of its isolation.
+    pub(super) fn may_open(&self) -> bool {
+        !self.is_shared() || self.links.load(Ordering::Relaxed) == 0
+    }
+}

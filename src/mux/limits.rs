@@ -1,0 +1,42 @@
+//! How many links there may be and how long they live. Names and defaults are HikariCP's where it
+//! has them.
+
+use std::time::Duration;
+
+/// Limits of one mux; each holds for every key by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub max_links: usize,
+    pub min_idle_links: usize,
+    pub max_idle_links: usize,
+    pub max_lifetime: Duration,
+    pub idle_timeout: Duration,
+    pub linger: Duration,
+    pub acquire_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_links: 10,
+            min_idle_links: 0,
+            max_idle_links: usize::MAX,
+            max_lifetime: Duration::from_secs(30 * 60),
+            idle_timeout: Duration::from_secs(10 * 60),
+            linger: Duration::from_secs(10 * 60),
+            acquire_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// How often the housekeeper must look.
+    pub(crate) fn tick(&self) -> Duration {
+        [self.max_lifetime, self.idle_timeout, self.linger]
+            .into_iter()
+            .map(|d| d / 4)
+            .min()
+            .unwrap_or_default()
+            .clamp(Duration::from_millis(20), Duration::from_secs(1))
+    }
+}

@@ -1,0 +1,301 @@
+//! The pool: keys and their groups, identities and their accounts, limits, statistics.
+//!
+//! Decides which link runs what. Knows nothing of the wire, nor of rows and values.
+
+mod account;
+mod group;
+mod housekeeper;
+mod limits;
+mod seat;
+pub(crate) mod stats;
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
+    time::{Duration, Instant},
+};
+
+use dashmap::DashMap;
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+use account::Account;
+use group::Group;
+use housekeeper::Leftover;
+use limits::Limits;
+pub(crate) use seat::Seat;
+pub use stats::{Counts, Stats};
+
+use crate::{
+    error::{DriverError, Error, Result},
+    handle::Handle,
+    opts::{Opts, target::Target},
+};
+
+static GLOBAL: OnceCell<Mux> = OnceCell::new();
+
+/// All links of a program, or of a part of it, with their limits and statistics.
+///
+/// Clones are the same mux. When the last clone and the last handle are gone, its links are closed.
+///
+/// ```no_run
+/// use mysql_mux::{Mux, prelude::*};
+///
+/// let mux = Mux::builder().max_links(4).build();
+/// let mut handle = mux.connect("mysql://user:password@localhost/shop")?;
+/// let orders: Option<u64> = handle.query_first("SELECT COUNT(*) FROM orders")?;
+/// # Ok::<(), mysql_mux::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Mux(Arc<Shared>);
+
+struct Shared {
+    limits: Arc<Limits>,
+    groups: DashMap<GroupKey, Arc<Group>>,
+    housekeeper: OnceCell<Mutex<Sender<Leftover>>>,
+    closed: AtomicBool,
+}
+
+/// A target with its hash, computed once with the options.
+#[derive(Clone)]
+struct GroupKey {
+    hash: u64,
+    target: Arc<Target>,
+}
+
+impl Hash for GroupKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for GroupKey {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.target, &other.target) || self.target == other.target
+    }
+}
+
+impl Eq for GroupKey {}
+
+impl fmt::Debug for Mux {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mux")
+            .field("groups", &self.0.groups.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Mux {
+    /// The program's mux, made with default limits on first use.
+    pub fn global() -> &'static Mux {
+        GLOBAL.get_or_init(|| Mux::builder().build())
+    }
+
+    /// Makes a mux with limits of its own.
+    pub fn builder() -> MuxBuilder {
+        MuxBuilder {
+            limits: Limits::default(),
+        }
+    }
+
+    /// Opens a handle. The first one of its key and identity connects; the next ones do no I/O.
+    ///
+    /// # Errors
+    /// Options that can't be read or don't go together, or a connect that failed: wrong credentials
+    /// fail here, whoever else may be connected.
+    pub fn connect<T>(&self, opts: T) -> Result<Handle>
+    where
+        T: TryInto<Opts>,
+        Error: From<T::Error>,
+    {
+        Handle::open(self, opts.try_into()?)
+    }
+
+    /// What was counted so far, and what is open now.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.0
+            .for_each_group(|group| stats.push(group.target.endpoint.to_string(), group.counts()));
+        stats
+    }
+
+    /// Takes no new statements, closes idle links with `COM_QUIT`, and waits up to `timeout` for
+    /// what is running; what still runs then gets [`Error::ConnectionLost`](crate::Error).
+    /// Returns how many links had to be ended so.
+    pub fn shutdown(&self, timeout: Duration) -> usize {
+        self.0.closed.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + timeout;
+        let mut ended = 0;
+        self.0
+            .for_each_group(|group| ended += group.shut_down(deadline));
+        ended
+    }
+
+    /// The account of these options, with this handle, its credentials proven.
+    fn enter(&self, opts: &Opts, handle: u64) -> Result<Arc<Account>> {
+        if self.0.closed.load(Ordering::SeqCst) {
+            return Err(DriverError::MuxShutDown.into());
+        }
+        let key = GroupKey {
+            hash: opts.target_hash(),
+            target: opts.target().clone(),
+        };
+        let found = self.0.groups.get(&key).map(|g| g.clone());
+        let group = found.unwrap_or_else(|| {
+            let made = || Arc::new(Group::new(key.target.clone(), self.0.limits.clone()));
+            self.0
+                .groups
+                .entry(key.clone())
+                .or_insert_with(made)
+                .clone()
+        });
+        let account = group.enter(opts)?;
+        match group.verify(&account, handle) {
+            Ok(saved) => {
+                if saved {
+                    group
+                        .counters
+                        .connects_saved
+                        .fetch_add(1, Ordering::Relaxed);
+                }
+                self.keep_house();
+                Ok(account)
+            }
+            Err(e) => {
+                group.exit(&account);
+                Err(e)
+            }
+        }
+    }
+
+    fn keep_house(&self) {
+        // Without a thread nothing is reaped; links are cleaned by those who drop them.
+        let start =
+            || housekeeper::start(Arc::downgrade(&self.0), self.0.limits.tick()).map(Mutex::new);
+        drop(self.0.housekeeper.get_or_try_init(start));
+    }
+
+    /// Has a link's session ended by the housekeeper.
+    fn clean(&self, leftover: Leftover) {
+        let leftover = match self.0.housekeeper.get() {
+            Some(sender) => match sender.lock().send(leftover) {
+                Ok(()) => return,
+                Err(unsent) => unsent.0,
+            },
+            None => leftover,
+        };
+        housekeeper::clean(leftover);
+    }
+}
+
+impl Shared {
+    /// Runs `f` without holding the map.
+    fn for_each_group(&self, mut f: impl FnMut(&Arc<Group>)) {
+        let groups: Vec<_> = self.groups.iter().map(|g| g.clone()).collect();
+        groups.iter().for_each(&mut f);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for group in &self.groups {
+            group.shut_down(Instant::now());
+        }
+    }
+}
+
+/// Limits of a [`Mux`]; each holds for every key (server and transport) by itself.
+#[derive(Debug, Clone)]
+pub struct MuxBuilder {
+    limits: Limits,
+}
+
+impl MuxBuilder {
+    /// The most physical connections to one key, at least 1. Default: 10.
+    pub fn max_links(mut self, links: usize) -> Self {
+        self.limits.max_links = links.max(1);
+        self
+    }
+
+    /// Idle links that are kept open, and opened in the background, while there are handles.
+    /// Default: 0.
+    pub fn min_idle_links(mut self, links: usize) -> Self {
+        self.limits.min_idle_links = links;
+        self
+    }
+
+    /// The most idle links that are kept. Default: as many as there are.
+    pub fn max_idle_links(mut self, links: usize) -> Self {
+        self.limits.max_idle_links = links.max(1);
+        self
+    }
+
+    /// How old a link may get; it is closed when it is idle then. A `Shared` link lives as long as
+    /// its handles. Default: 30 minutes.
+    pub fn max_lifetime(mut self, age: Duration) -> Self {
+        self.limits.max_lifetime = age;
+        self
+    }
+
+    /// How long a link may be idle, beyond `min_idle_links`. Default: 10 minutes.
+    pub fn idle_timeout(mut self, time: Duration) -> Self {
+        self.limits.idle_timeout = time;
+        self
+    }
+
+    /// How long links stay when the last handle of their identity is gone; zero closes them at once,
+    /// as mysqlnd_mux does. Default: 10 minutes.
+    pub fn linger(mut self, time: Duration) -> Self {
+        self.limits.linger = time;
+        self
+    }
+
+    /// How long a statement, or the opening of a handle, waits for a link. Default: 30 s.
+    pub fn acquire_timeout(mut self, time: Duration) -> Self {
+        self.limits.acquire_timeout = time;
+        self
+    }
+
+    /// The mux. No thread is started and nothing is opened before the first handle.
+    pub fn build(self) -> Mux {
+        Mux(Arc::new(Shared {
+            limits: Arc::new(self.limits),
+            groups: DashMap::new(),
+            housekeeper: OnceCell::new(),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    /// Makes it the program's mux, [`Mux::global`].
+    ///
+    /// # Errors
+    /// [`DriverError::GlobalMuxInUse`] where the global mux was installed or used before.
+    pub fn install(self) -> Result<&'static Mux> {
+        let mut mine = Some(self);
+        let mux = GLOBAL.get_or_init(|| {
+            mine.take()
+                .map_or_else(|| Mux::builder().build(), MuxBuilder::build)
+        });
+        match mine {
+            None => Ok(mux),
+            Some(_) => Err(DriverError::GlobalMuxInUse.into()),
+        }
+    }
+}
+
+/// Opens a handle through the program's mux: `Mux::global().connect(opts)`.
+///
+/// # Errors
+/// As [`Mux::connect`].
+pub fn connect<T>(opts: T) -> Result<Handle>
+where
+    T: TryInto<Opts>,
+    Error: From<T::Error>,
+{
+    Mux::global().connect(opts)
+}

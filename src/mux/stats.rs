@@ -1,0 +1,140 @@
+//! What a mux counts, and a snapshot of it for people. Names are mysqlnd's where it has them.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts of one group, added to without a lock.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub $name: AtomicU64,)*
+        }
+
+        /// Counts since the mux was made, and what is open now.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Physical connections open now.
+            pub active_connections: u64,
+            /// Of them, those that nobody uses at the moment.
+            pub idle_connections: u64,
+            /// Handles open now.
+            pub handles: u64,
+            /// Callers that wait for a link now.
+            pub waiting: u64,
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Counts {
+                Counts {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                    ..Counts::default()
+                }
+            }
+        }
+
+        impl Counts {
+            fn add(&mut self, other: &Counts) {
+                $(self.$name += other.$name;)*
+                self.active_connections += other.active_connections;
+                self.idle_connections += other.idle_connections;
+                self.handles += other.handles;
+                self.waiting += other.waiting;
+            }
+
+            fn rows(&self) -> Vec<(&'static str, u64)> {
+                vec![
+                    ("handles", self.handles),
+                    ("active_connections", self.active_connections),
+                    ("idle_connections", self.idle_connections),
+                    ("waiting", self.waiting),
+                    $((stringify!($name), self.$name),)*
+                ]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Physical connections opened.
+    connect_success,
+    /// Connects that failed.
+    connect_failure,
+    /// Handles opened.
+    handles_opened,
+    /// Handles opened without any I/O: connects saved.
+    connects_saved,
+    /// Times that a link was used again by another statement.
+    connection_reused,
+    /// Sessions reset (`COM_RESET_CONNECTION`) because another handle took the link.
+    resets,
+    /// Changes of identity or schema-less sessions (`COM_CHANGE_USER`).
+    user_changes,
+    /// Links closed because the last handle ended or the mux was shut down.
+    explicit_close,
+    /// Links closed by age, by idleness, or because they were over `max_idle_links`.
+    implicit_close,
+    /// Links that died or had to be given up.
+    lost_connections,
+    /// Callers that had to wait for a link.
+    waits,
+    /// Callers that got none within `acquire_timeout`.
+    acquire_timeouts,
+    /// Statements sent.
+    statements,
+    /// `COM_STMT_PREPARE` sent.
+    prepares,
+    /// `init` statements run.
+    init_command_executed_count,
+    /// `init` statements that failed.
+    init_command_failed_count,
+    /// Writes to the transport.
+    writes,
+    /// Bytes sent, as on the wire.
+    bytes_sent,
+    /// Bytes received, as on the wire.
+    bytes_received,
+}
+
+/// A snapshot of a mux.
+///
+/// ```
+/// let stats = mysql_mux::Mux::builder().build().stats();
+/// assert_eq!(stats.total.handles, 0);
+/// println!("{stats}");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Of all groups together.
+    pub total: Counts,
+    /// By key: transport and address. Keys that differ only in what the handshake fixes have a line each.
+    pub groups: Vec<(String, Counts)>,
+}
+
+impl Stats {
+    pub(crate) fn push(&mut self, key: String, counts: Counts) {
+        self.total.add(&counts);
+        self.groups.push((key, counts));
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.total.rows() {
+            writeln!(f, "{name:<28} {value:>12}")?;
+        }
+        for (key, counts) in &self.groups {
+            writeln!(
+                f,
+                "{key}: {} handles on {} links ({} idle, {} waiting)",
+                counts.handles, counts.active_connections, counts.idle_connections, counts.waiting
+            )?;
+        }
+        Ok(())
+    }
+}

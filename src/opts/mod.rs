@@ -1,0 +1,320 @@
+//! Options: where to, as whom, and what a session begins with.
+//!
+//! [`Opts`] are cheap to clone and keep apart what decides which links fit: the target (the key of
+//! a group), the identity, and the session's beginning.
+
+mod builder;
+mod change_user;
+pub(crate) mod identity;
+mod local_infile;
+pub(crate) mod secret;
+pub(crate) mod session;
+pub(crate) mod ssl;
+pub(crate) mod target;
+mod url;
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use mysql_common::proto::codec::Compression;
+
+pub use builder::OptsBuilder;
+pub use change_user::ChangeUserOpts;
+pub use local_infile::{LocalInfile, LocalInfileHandler};
+pub use ssl::{ClientIdentity, SslOpts};
+pub use url::UrlError;
+
+use identity::Identity;
+use session::SessionOpts;
+use target::{Endpoint, Target};
+
+/// How handles of one identity share links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// One link, and one session on it, for all handles of the same key, identity, schema and init
+    /// statements: what one handle sets, the others see. This is what PECL/mysqlnd_mux did.
+    Shared,
+    /// A link is reset whenever another handle takes it, and stays with its handle while its session
+    /// has what only the server holds: an open transaction, table locks, variables that were set,
+    /// temporary tables. (Not noticed are user variables assigned within a `SELECT`, `GET_LOCK`,
+    /// `HANDLER` and `LAST_INSERT_ID()`: use them inside a transaction.)
+    #[default]
+    Reset,
+    /// A session of its own for every handle, over shared links. Not available in this version:
+    /// opening a handle with it is an error.
+    Session,
+}
+
+/// Options of a handle.
+///
+/// ```
+/// use mysql_mux::{Opts, OptsBuilder};
+///
+/// let opts = Opts::from_url("mysql://user:p%40ss@db.example:3307/shop?tcp_connect_timeout_ms=2000")?;
+/// assert_eq!(opts.get_tcp_port(), 3307);
+/// let builder = OptsBuilder::from_opts(opts).db_name(Some("archive"));
+/// # Ok::<(), mysql_mux::UrlError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Opts {
+    target: Arc<Target>,
+    target_hash: u64,
+    identity: Arc<Identity>,
+    session: Arc<SessionOpts>,
+    other: Arc<Other>,
+}
+
+/// What does not decide which links fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Other {
+    isolation: Isolation,
+    max_result_size: usize,
+    stmt_cache_size: usize,
+    local_infile_handler: Option<LocalInfileHandler>,
+    prefer_socket: bool,
+    /// Why these options can't be used, found while they were built.
+    fault: Option<UrlError>,
+}
+
+impl PartialEq for Opts {
+    fn eq(&self, other: &Self) -> bool {
+        self.target == other.target
+            && self.identity == other.identity
+            && self.session == other.session
+            && self.other == other.other
+    }
+}
+
+impl Eq for Opts {}
+
+impl Opts {
+    /// Reads `mysql://user:password@host:port/schema?parameter=value&…`.
+    ///
+    /// # Errors
+    /// A URL that can't be read, a parameter that is not known (the nearest one is named), a value
+    /// that is not allowed.
+    pub fn from_url(url: &str) -> Result<Opts, UrlError> {
+        let opts = Opts::from(url::parse(url)?);
+        opts.check()?;
+        Ok(opts)
+    }
+
+    fn new(target: Target, identity: Identity, session: SessionOpts, other: Other) -> Opts {
+        let mut hasher = DefaultHasher::new();
+        target.hash(&mut hasher);
+        Opts {
+            target_hash: hasher.finish(),
+            target: Arc::new(target),
+            identity: Arc::new(identity),
+            session: Arc::new(session),
+            other: Arc::new(other),
+        }
+    }
+
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    pub(crate) fn target_hash(&self) -> u64 {
+        self.target_hash
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    pub(crate) fn session(&self) -> &Arc<SessionOpts> {
+        &self.session
+    }
+
+    /// The options can be used.
+    pub(crate) fn check(&self) -> Result<(), UrlError> {
+        self.other.fault.clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn with_local_infile_handler(&self, handler: Option<LocalInfileHandler>) -> Opts {
+        let other = Other {
+            local_infile_handler: handler,
+            ..(*self.other).clone()
+        };
+        Opts {
+            other: Arc::new(other),
+            ..self.clone()
+        }
+    }
+
+    /// Host name or address; of a socket or pipe `localhost`.
+    pub fn get_ip_or_hostname(&self) -> &str {
+        match &self.target.endpoint {
+            Endpoint::Tcp { host, .. } => host,
+            _ => "localhost",
+        }
+    }
+
+    /// TCP port; of a socket or pipe 0. Default: 3306.
+    pub fn get_tcp_port(&self) -> u16 {
+        match &self.target.endpoint {
+            Endpoint::Tcp { port, .. } => *port,
+            _ => 0,
+        }
+    }
+
+    /// The Unix socket's path, where one is used.
+    pub fn get_socket(&self) -> Option<&Path> {
+        match &self.target.endpoint {
+            Endpoint::Socket { path } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The Windows named pipe's name, where one is used.
+    pub fn get_pipe_name(&self) -> Option<&str> {
+        match &self.target.endpoint {
+            Endpoint::Pipe { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The user.
+    pub fn get_user(&self) -> Option<&str> {
+        self.identity.user.as_deref()
+    }
+
+    /// The password.
+    pub fn get_pass(&self) -> Option<&str> {
+        self.identity
+            .passwords
+            .first()
+            .and_then(|p| std::str::from_utf8(p.expose()).ok())
+    }
+
+    /// The schema that a session begins in.
+    pub fn get_db_name(&self) -> Option<&str> {
+        self.session.db_name.as_deref()
+    }
+
+    /// Statements that run before a session's first one.
+    pub fn get_init(&self) -> Vec<String> {
+        self.session.init.clone()
+    }
+
+    /// TLS options.
+    pub fn get_ssl_opts(&self) -> Option<&SslOpts> {
+        self.target.ssl.as_ref()
+    }
+
+    /// The isolation mode. Default: [`Isolation::Reset`].
+    pub fn get_isolation(&self) -> Isolation {
+        self.other.isolation
+    }
+
+    /// Bytes that one statement's results may take. Default: 1 GiB.
+    pub fn get_max_result_size(&self) -> usize {
+        self.other.max_result_size
+    }
+
+    /// Statements that a link keeps prepared. Default: 32.
+    pub fn get_stmt_cache_size(&self) -> usize {
+        self.other.stmt_cache_size
+    }
+
+    /// The handler of local files.
+    pub fn get_local_infile_handler(&self) -> Option<&LocalInfileHandler> {
+        self.other.local_infile_handler.as_ref()
+    }
+
+    /// Whether a socket is preferred to TCP on the loopback. Default: `true`.
+    pub fn get_prefer_socket(&self) -> bool {
+        self.other.prefer_socket
+    }
+
+    /// The largest packet to send, bytes; `None`: as large as the server takes.
+    pub fn get_max_allowed_packet(&self) -> Option<usize> {
+        self.target.fixed.max_allowed_packet
+    }
+
+    /// Compression, where it is asked for.
+    pub fn get_compress(&self) -> Option<Compression> {
+        self.target.fixed.compress.map(Compression::new)
+    }
+
+    /// Connect attributes.
+    pub fn get_connect_attrs(&self) -> Option<&BTreeMap<String, String>> {
+        self.target.fixed.connect_attrs.as_ref()
+    }
+
+    /// Whether `mysql_clear_password` is allowed. Default: `false`.
+    pub fn get_enable_cleartext_plugin(&self) -> bool {
+        self.identity.cleartext_plugin
+    }
+
+    /// `TCP_NODELAY`. Default: `true`.
+    pub fn get_tcp_nodelay(&self) -> bool {
+        self.target.socket.nodelay
+    }
+
+    /// Milliseconds of silence before TCP probes the peer. Default: never.
+    pub fn get_tcp_keepalive_time_ms(&self) -> Option<u32> {
+        self.target.socket.keepalive.map(|d| d.as_millis() as u32)
+    }
+
+    /// How long a connect may take, TLS and authentication included. Default: 10 s.
+    pub fn get_tcp_connect_timeout(&self) -> Duration {
+        self.target.socket.connect_timeout
+    }
+
+    /// How long the server may be silent within an answer. Default: for ever.
+    pub fn get_read_timeout(&self) -> Option<Duration> {
+        self.target.socket.read_timeout
+    }
+
+    /// How long a write may take. Default: for ever.
+    pub fn get_write_timeout(&self) -> Option<Duration> {
+        self.target.socket.write_timeout
+    }
+}
+
+impl FromStr for Opts {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Opts, UrlError> {
+        Opts::from_url(url)
+    }
+}
+
+impl TryFrom<&str> for Opts {
+    type Error = UrlError;
+
+    fn try_from(url: &str) -> Result<Opts, UrlError> {
+        Opts::from_url(url)
+    }
+}
+
+impl TryFrom<&String> for Opts {
+    type Error = UrlError;
+
+    fn try_from(url: &String) -> Result<Opts, UrlError> {
+        Opts::from_url(url)
+    }
+}
+
+impl TryFrom<String> for Opts {
+    type Error = UrlError;
+
+    fn try_from(url: String) -> Result<Opts, UrlError> {
+        Opts::from_url(&url)
+    }
+}
+
+impl From<&Opts> for Opts {
+    fn from(opts: &Opts) -> Opts {
+        opts.clone()
+    }
+}

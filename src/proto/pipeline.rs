@@ -1,0 +1,859 @@
+//! The command phase of one link as a value: commands go in and become bytes to send, bytes that
+//! were received go in and become replies, in the order of the commands.
+//!
+//! No socket, no lock, no clock. Whatever the bytes, it answers with replies or an error and keeps
+//! to its limits of memory.
+//!
+//! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
+
+use std::{collections::VecDeque, mem, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use mysql_common::{
+    constants::{CapabilityFlags, StatusFlags},
+    io::ParseBuf,
+    packets::Column,
+};
+
+use super::{
+    command::{Command, Expect},
+    frame::{FrameReader, FrameWriter, Packet, SeqCheck},
+    ok,
+    result::{Failure, OkInfo, Outcome, Response, ResultSet, Rows},
+};
+use crate::error::{DriverError, Error, MySqlError, ProtocolError};
+
+/// A server can't have more columns in a table or a result: `MAX_FIELDS` is 4096 in both servers'
+/// `sql/unireg.h`; the protocol's own fields count parameters in 16 bits.
+const MAX_COLUMNS: u64 = u16::MAX as u64;
+
+/// What one command came to.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Response(Response),
+    Prepared(Result<PrepareOk, MySqlError>),
+    Line(Bytes),
+}
+
+/// A prepared statement as the server made it.
+#[derive(Debug)]
+pub(crate) struct PrepareOk {
+    pub id: u32,
+    pub params: Arc<[Column]>,
+    pub columns: Arc<[Column]>,
+}
+
+/// What the bytes so far came to.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The oldest command in flight is complete.
+    Reply(Reply),
+    /// The server asks for a local file of this name: answer with [`Pipeline::infile_data`] and
+    /// [`Pipeline::infile_end`].
+    Infile(Bytes),
+}
+
+/// The link can't go on.
+#[derive(Debug, Clone)]
+pub(crate) enum Fatal {
+    Protocol(ProtocolError),
+    /// An ERR packet that answers nothing: the server says why it ends the connection.
+    Server(MySqlError),
+    ResultTooLarge,
+}
+
+impl From<ProtocolError> for Fatal {
+    fn from(e: ProtocolError) -> Self {
+        Fatal::Protocol(e)
+    }
+}
+
+/// Commands in flight on one link.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    capabilities: CapabilityFlags,
+    reader: FrameReader,
+    writer: FrameWriter,
+    out: BytesMut,
+    in_flight: VecDeque<Expect>,
+    seq: SeqCheck,
+    state: State,
+    response: Response,
+    /// Bytes of the response so far.
+    size: usize,
+    max_result: usize,
+    /// Bytes of the largest payload that the server takes.
+    max_packet: usize,
+    /// Our own reason why the response at hand is a failure.
+    failure: Option<Error>,
+}
+
+#[derive(Debug)]
+enum State {
+    Start,
+    /// The server waits for a file.
+    Infile,
+    Columns {
+        left: usize,
+        columns: Vec<Column>,
+    },
+    /// The EOF between columns and rows, without `CLIENT_DEPRECATE_EOF`.
+    ColumnsEof {
+        columns: Vec<Column>,
+    },
+    Rows {
+        columns: Arc<[Column]>,
+        rows: Rows,
+    },
+    PrepareParams {
+        id: u32,
+        left: usize,
+        params: Vec<Column>,
+        columns: usize,
+    },
+    PrepareColumns {
+        id: u32,
+        params: Arc<[Column]>,
+        left: usize,
+        columns: Vec<Column>,
+    },
+}
+
+impl Pipeline {
+    /// Takes over from the connection phase, with what it had read beyond its end.
+    pub(crate) fn new(
+        capabilities: CapabilityFlags,
+        reader: FrameReader,
+        writer: FrameWriter,
+    ) -> Self {
+        let lenient = capabilities.contains(CapabilityFlags::CLIENT_COMPRESS);
+        Pipeline {
+            capabilities,
+            reader,
+            writer,
+            out: BytesMut::new(),
+            in_flight: VecDeque::new(),
+            seq: SeqCheck::response(lenient),
+            state: State::Start,
+            response: Response::default(),
+            size: 0,
+            max_result: usize::MAX,
+            max_packet: usize::MAX,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn capabilities(&self) -> CapabilityFlags {
+        self.capabilities
+    }
+
+    pub(crate) fn max_packet(&self) -> usize {
+        self.max_packet
+    }
+
+    pub(crate) fn set_max_packet(&mut self, max: usize) {
+        self.max_packet = max;
+    }
+
+    /// Bytes that one response may take.
+    pub(crate) fn set_max_result(&mut self, max: usize) {
+        self.max_result = max;
+        // One row may be the whole result; beyond it is only its framing.
+        self.reader.set_max_payload(max.saturating_add(1 << 16));
+    }
+
+    pub(crate) fn max_result(&self) -> usize {
+        self.max_result
+    }
+
+    /// Appends a command to the out-buffer. Fails, without a trace, where the server would refuse
+    /// the packet and close the connection.
+    pub(crate) fn push(&mut self, command: Command<'_>) -> Result<(), Error> {
+        let Pipeline {
+            writer,
+            out,
+            max_packet,
+            ..
+        } = self;
+        command.with_payload(|parts| {
+            let size: usize = parts.iter().map(|p| p.len()).sum();
+            if size > *max_packet {
+                return Err(Error::PacketTooLarge {
+                    size,
+                    max: *max_packet,
+                });
+            }
+            writer.put(0, parts, out);
+            Ok(())
+        })?;
+        if command.expect() != Expect::Nothing {
+            self.in_flight.push_back(command.expect());
+        }
+        Ok(())
+    }
+
+    /// Sends bytes that belong to an exchange of their own (`COM_CHANGE_USER`).
+    pub(crate) fn push_raw(&mut self, seq: u8, payload: &[u8]) {
+        self.writer.put(seq, &[payload], &mut self.out);
+    }
+
+    /// The next packet of an exchange that is not a command's response.
+    pub(crate) fn next_raw(&mut self) -> Result<Option<Packet>, ProtocolError> {
+        self.reader.next_packet()
+    }
+
+    /// Bytes to send.
+    pub(crate) fn out(&mut self) -> &mut BytesMut {
+        &mut self.out
+    }
+
+    /// Where received bytes go.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        self.reader.buffer()
+    }
+
+    /// Bytes still missing of the packet that is begun, as far as is known.
+    pub(crate) fn wanted(&self) -> usize {
+        self.reader.wanted()
+    }
+
+    /// Nothing is in flight and nothing was received: the link is at rest.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.in_flight.is_empty() && self.reader.is_empty()
+    }
+
+    /// What the bytes come to; `None`: more are needed.
+    pub(crate) fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
+        loop {
+            if matches!(self.state, State::Infile) {
+                return Ok(None);
+            }
+            if let State::Rows { .. } = &self.state {
+                self.take_rows()?;
+            }
+            let Some(packet) = self.reader.next_packet()? else {
+                return Ok(None);
+            };
+            let is_err = packet.payload.first() == Some(&0xff);
+            if self.in_flight.is_empty() {
+                return Err(match is_err {
+                    true => Fatal::Server(ok::parse_err(&packet.payload, self.capabilities)?),
+                    false => {
+                        ProtocolError::new("the server sent a packet that nobody asked for").into()
+                    }
+                });
+            }
+            if self.reader_seq_jumps(&packet) {
+                self.seq.jump(packet.seq);
+            } else if let Err(e) = self.seq.check(packet.seq) {
+                // A server that shuts down or times out says so out of turn.
+                return Err(match is_err {
+                    true => Fatal::Server(ok::parse_err(&packet.payload, self.capabilities)?),
+                    false => e.into(),
+                });
+            }
+            if let Some(event) = self.on_packet(packet.payload)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// A payload over 16 MiB used up the numbers of its packets.
+    fn reader_seq_jumps(&self, packet: &Packet) -> bool {
+        packet.payload.len() >= mysql_common::constants::MAX_PAYLOAD_LEN
+    }
+
+    fn deprecate_eof(&self) -> bool {
+        self.capabilities
+            .contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+    }
+
+    /// The common case, many rows in the buffer, without a step for each.
+    fn take_rows(&mut self) -> Result<(), Fatal> {
+        let run = self
+            .reader
+            .take_run(&mut self.seq, |_, first| first != 0xfe && first != 0xff)?;
+        if run.is_empty() {
+            return Ok(());
+        }
+        self.grow(run.len())?;
+        if let (State::Rows { rows, .. }, None) = (&mut self.state, &self.failure) {
+            rows.push_framed(run);
+        }
+        Ok(())
+    }
+
+    /// Counts what came; over the limit the rest is read and dropped, over twice the limit the link
+    /// is given up.
+    fn grow(&mut self, bytes: usize) -> Result<(), Fatal> {
+        self.size = self.size.saturating_add(bytes);
+        if self.size > self.max_result {
+            if self.size > self.max_result.saturating_mul(2).max(1 << 20) {
+                return Err(Fatal::ResultTooLarge);
+            }
+            if self.failure.is_none() {
+                self.failure = Some(Error::ResultTooLarge {
+                    max: self.max_result,
+                });
+                self.response.outcomes.clear();
+                if let State::Rows { rows, .. } = &mut self.state {
+                    *rows = Rows::default();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_packet(&mut self, payload: Bytes) -> Result<Option<Event>, Fatal> {
+        let expect = *self.in_flight.front().expect("checked by next_event");
+        let first = payload.first().copied();
+        match mem::replace(&mut self.state, State::Start) {
+            State::Start => self.on_first(expect, payload),
+            State::Infile => Ok(None),
+            State::Columns { left, mut columns } => {
+                self.grow(payload.len())?;
+                columns.push(parse_column(&payload)?);
+                if left > 1 {
+                    self.state = State::Columns {
+                        left: left - 1,
+                        columns,
+                    };
+                } else if self.deprecate_eof() {
+                    self.state = State::Rows {
+                        columns: columns.into(),
+                        rows: Rows::default(),
+                    };
+                } else {
+                    self.state = State::ColumnsEof { columns };
+                }
+                Ok(None)
+            }
+            State::ColumnsEof { columns } => {
+                if first == Some(0xff) {
+                    return self.on_err(&payload);
+                }
+                if first != Some(0xfe) || payload.len() >= 9 {
+                    return Err(ProtocolError::new("no EOF after the columns").into());
+                }
+                self.state = State::Rows {
+                    columns: columns.into(),
+                    rows: Rows::default(),
+                };
+                Ok(None)
+            }
+            State::Rows { columns, mut rows } => match first {
+                Some(0xff) => self.on_err(&payload),
+                Some(0xfe) if payload.len() < self.terminator_limit() => {
+                    let ok = match self.deprecate_eof() {
+                        true => ok::parse_ok_terminator(&payload, self.capabilities)?,
+                        false => ok::parse_eof(&payload, self.capabilities)?,
+                    };
+                    let status = ok.status;
+                    Ok(self.on_part(Outcome::Set(ResultSet { columns, rows, ok }), status))
+                }
+                // An empty row packet can't be: every row has a column.
+                None => Err(ProtocolError::new("an empty packet among rows").into()),
+                Some(_) => {
+                    self.grow(payload.len())?;
+                    if self.failure.is_none() {
+                        rows.push_whole(payload);
+                    }
+                    self.state = State::Rows { columns, rows };
+                    Ok(None)
+                }
+            },
+            State::PrepareParams {
+                id,
+                left,
+                mut params,
+                columns,
+            } => {
+                if left > 0 {
+                    self.grow(payload.len())?;
+                    params.push(parse_column(&payload)?);
+                    self.state = State::PrepareParams {
+                        id,
+                        left: left - 1,
+                        params,
+                        columns,
+                    };
+                } else if first == Some(0xfe) && payload.len() < 9 {
+                    // The EOF of servers without CLIENT_DEPRECATE_EOF.
+                    return Ok(self.prepare_columns(id, params, columns));
+                } else {
+                    return Err(ProtocolError::new("no EOF after the parameters").into());
+                }
+                Ok(self.prepare_params_done())
+            }
+            State::PrepareColumns {
+                id,
+                params,
+                left,
+                mut columns,
+            } => {
+                if left > 0 {
+                    self.grow(payload.len())?;
+                    columns.push(parse_column(&payload)?);
+                } else if first != Some(0xfe) || payload.len() >= 9 {
+                    return Err(ProtocolError::new("no EOF after the columns").into());
+                }
+                let left_now = left.saturating_sub(1);
+                if left == 0 || (left_now == 0 && self.deprecate_eof()) {
+                    return Ok(Some(self.complete(Reply::Prepared(Ok(PrepareOk {
+                        id,
+                        params,
+                        columns: columns.into(),
+                    })))));
+                }
+                self.state = State::PrepareColumns {
+                    id,
+                    params,
+                    left: left_now,
+                    columns,
+                };
+                Ok(None)
+            }
+        }
+    }
+
+    /// An OK that ends rows may carry trackers and be as long as a packet; an EOF is short.
+    fn terminator_limit(&self) -> usize {
+        match self.deprecate_eof() {
+            true => mysql_common::constants::MAX_PAYLOAD_LEN,
+            false => 9,
+        }
+    }
+
+    fn on_first(&mut self, expect: Expect, payload: Bytes) -> Result<Option<Event>, Fatal> {
+        let Some(&first) = payload.first() else {
+            return Err(ProtocolError::new("an empty packet as response").into());
+        };
+        match (expect, first) {
+            (Expect::Line, _) if first != 0xff => Ok(Some(self.complete(Reply::Line(payload)))),
+            (_, 0xff) => self.on_err(&payload),
+            (Expect::Prepare, 0x00) => self.on_prepare_ok(&payload),
+            (Expect::Ok | Expect::Text | Expect::Binary, 0x00) => {
+                let ok = ok::parse_ok(&payload, self.capabilities)?;
+                let status = ok.status;
+                Ok(self.on_part(Outcome::Ok(ok), status))
+            }
+            // COM_SET_OPTION and COM_DEBUG answer with EOF.
+            (Expect::Ok, 0xfe) if payload.len() < 9 => {
+                let ok = OkInfo::default();
+                Ok(self.on_part(Outcome::Ok(ok), StatusFlags::empty()))
+            }
+            (Expect::Text, 0xfb) => {
+                self.state = State::Infile;
+                Ok(Some(Event::Infile(payload.slice(1..))))
+            }
+            (Expect::Text | Expect::Binary, _) => {
+                let count = ParseBuf(&payload).checked_eat_lenenc_int().unwrap_or(0);
+                if count == 0 || count > MAX_COLUMNS {
+                    return Err(ProtocolError::new(format!("a result of {count} columns")).into());
+                }
+                self.state = State::Columns {
+                    left: count as usize,
+                    columns: Vec::new(),
+                };
+                Ok(None)
+            }
+            (_, other) => {
+                Err(ProtocolError::new(format!("a response that begins with {other:#04x}")).into())
+            }
+        }
+    }
+
+    fn on_err(&mut self, payload: &Bytes) -> Result<Option<Event>, Fatal> {
+        let e = ok::parse_err(payload, self.capabilities)?;
+        if self.in_flight.front() == Some(&Expect::Prepare) {
+            return Ok(Some(self.complete(Reply::Prepared(Err(e)))));
+        }
+        Ok(self.on_part(Outcome::Err(Failure::Server(e)), StatusFlags::empty()))
+    }
+
+    fn on_part(&mut self, outcome: Outcome, status: StatusFlags) -> Option<Event> {
+        if self.failure.is_none() {
+            self.response.outcomes.push_back(outcome);
+        }
+        if status.contains(StatusFlags::SERVER_MORE_RESULTS_EXISTS) {
+            return None;
+        }
+        let mut response = mem::take(&mut self.response);
+        if let Some(failure) = self.failure.take() {
+            response
+                .outcomes
+                .push_back(Outcome::Err(Failure::Local(failure)));
+        }
+        Some(self.complete(Reply::Response(response)))
+    }
+
+    fn on_prepare_ok(&mut self, payload: &Bytes) -> Result<Option<Event>, Fatal> {
+        // status 1, id 4, columns 2, params 2, filler 1, warnings 2
+        let Some(head) = payload.get(..9) else {
+            return Err(ProtocolError::new("a cut answer to COM_STMT_PREPARE").into());
+        };
+        let id = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
+        let columns = usize::from(u16::from_le_bytes([head[5], head[6]]));
+        let params = usize::from(u16::from_le_bytes([head[7], head[8]]));
+        self.state = State::PrepareParams {
+            id,
+            left: params,
+            params: Vec::new(),
+            columns,
+        };
+        if params == 0 {
+            return Ok(self.prepare_columns(id, Vec::new(), columns));
+        }
+        Ok(None)
+    }
+
+    fn prepare_params_done(&mut self) -> Option<Event> {
+        if !self.deprecate_eof() {
+            return None;
+        }
+        match mem::replace(&mut self.state, State::Start) {
+            State::PrepareParams {
+                id,
+                left: 0,
+                params,
+                columns,
+            } => self.prepare_columns(id, params, columns),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    fn prepare_columns(&mut self, id: u32, params: Vec<Column>, columns: usize) -> Option<Event> {
+        let params: Arc<[Column]> = params.into();
+        if columns == 0 {
+            let ok = PrepareOk {
+                id,
+                params,
+                columns: Arc::new([]),
+            };
+            return Some(self.complete(Reply::Prepared(Ok(ok))));
+        }
+        self.state = State::PrepareColumns {
+            id,
+            params,
+            left: columns,
+            columns: Vec::new(),
+        };
+        None
+    }
+
+    fn complete(&mut self, reply: Reply) -> Event {
+        self.in_flight.pop_front();
+        self.state = State::Start;
+        self.size = 0;
+        self.seq = SeqCheck::response(self.seq.lenient);
+        Event::Reply(reply)
+    }
+
+    /// A part of the file that the server asked for.
+    pub(crate) fn infile_data(&mut self, data: &[u8]) {
+        // An empty packet would be the end.
+        for chunk in data.chunks(1 << 20) {
+            let seq = self.seq.ours();
+            self.writer.put(seq, &[chunk], &mut self.out);
+        }
+    }
+
+    /// The end of the file; `failure` becomes the statement's result in place of the server's.
+    pub(crate) fn infile_end(&mut self, failure: Option<DriverError>) {
+        let seq = self.seq.ours();
+        self.writer.put(seq, &[], &mut self.out);
+        self.failure = failure.map(Error::DriverError);
+        self.state = State::Start;
+    }
+}
+
+fn parse_column(payload: &Bytes) -> Result<Column, ProtocolError> {
+    ParseBuf(payload)
+        .parse::<Column>(())
+        .map_err(|e| ProtocolError::new(format!("a column definition: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packet(seq: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = (payload.len() as u32 | u32::from(seq) << 24)
+            .to_le_bytes()
+            .to_vec();
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    fn packets(payloads: &[&[u8]]) -> Vec<u8> {
+        (1..)
+            .zip(payloads)
+            .flat_map(|(seq, p)| packet(seq, p))
+            .collect()
+    }
+
+    fn caps(deprecate_eof: bool) -> CapabilityFlags {
+        let mut caps = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SESSION_TRACK;
+        caps.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, deprecate_eof);
+        caps
+    }
+
+    fn pipeline(deprecate_eof: bool) -> Pipeline {
+        Pipeline::new(
+            caps(deprecate_eof),
+            FrameReader::new(1 << 24),
+            FrameWriter::default(),
+        )
+    }
+
+    /// `def`, empty names, `len` 11, LONGLONG.
+    const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x0b\0\0\0\x08\x01\0\0\0\0";
+    const OK: &[u8] = b"\0\x01\x02\x02\0\0\0";
+    const OK_MORE: &[u8] = b"\0\x01\0\x0a\0\0\0";
+    const END: &[u8] = b"\xfe\0\0\x02\0\0\0";
+    const EOF: &[u8] = b"\xfe\0\0\x02\0";
+    const ERR: &[u8] = b"\xff\x28\x04#42000You have an error";
+
+    /// Feeds `bytes` in pieces of `step` and describes what comes out.
+    fn run(pipeline: &mut Pipeline, bytes: &[u8], step: usize) -> Result<Vec<String>, Fatal> {
+        let mut seen = Vec::new();
+        for chunk in bytes.chunks(step) {
+            pipeline.buffer().extend_from_slice(chunk);
+            while let Some(event) = pipeline.next_event()? {
+                seen.push(match event {
+                    Event::Infile(name) => format!("infile {}", String::from_utf8_lossy(&name)),
+                    Event::Reply(Reply::Line(line)) => format!("line {line:?}"),
+                    Event::Reply(Reply::Prepared(Err(e))) => format!("prepare {}", e.code),
+                    Event::Reply(Reply::Prepared(Ok(p))) => {
+                        format!("prepared {} {} {}", p.id, p.params.len(), p.columns.len())
+                    }
+                    Event::Reply(Reply::Response(response)) => response
+                        .outcomes
+                        .into_iter()
+                        .map(describe)
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                });
+            }
+        }
+        Ok(seen)
+    }
+
+    fn describe(outcome: Outcome) -> String {
+        match outcome {
+            Outcome::Ok(ok) => format!("ok {} {}", ok.affected_rows, ok.last_insert_id),
+            Outcome::Err(Failure::Server(e)) => format!("err {} {}", e.code, e.state),
+            Outcome::Err(Failure::Local(e)) => format!("ours {e}"),
+            Outcome::Set(mut set) => {
+                let mut text = format!("set of {} columns:", set.columns.len());
+                while let Some(row) = set.rows.next_payload() {
+                    text.push_str(&format!(" {row:?}"));
+                }
+                text
+            }
+        }
+    }
+
+    /// Commands and the bytes that answer them, with what they come to.
+    fn exchanges(deprecate_eof: bool) -> Vec<(Vec<Command<'static>>, Vec<u8>, Vec<&'static str>)> {
+        let (mid, end): (&[&[u8]], &[u8]) = if deprecate_eof {
+            (&[], END)
+        } else {
+            (&[EOF], EOF)
+        };
+        let set = |rows: &[&'static [u8]]| [&[b"\x01", COLUMN], mid, rows, &[end]].concat();
+        let prepared = [
+            &[b"\0\x07\0\0\0\x01\0\x01\0\0\0\0" as &[u8], COLUMN],
+            mid,
+            &[COLUMN],
+            mid,
+        ]
+        .concat();
+        vec![
+            (vec![Command::Ping], packets(&[OK]), vec!["ok 1 2"]),
+            (
+                vec![Command::Query(b"x")],
+                packets(&[ERR]),
+                vec!["err 1064 42000"],
+            ),
+            (
+                vec![Command::Query(b"x")],
+                packets(&set(&[b"\x011", b"\xfb", b"\x012"])),
+                vec![r#"set of 1 columns: b"\x011" b"\xfb" b"\x012""#],
+            ),
+            (
+                vec![Command::Query(b"x")],
+                packets(&[&[OK_MORE], &set(&[b"\x011"])[..]].concat()),
+                vec![r#"ok 1 0, set of 1 columns: b"\x011""#],
+            ),
+            (
+                vec![Command::Query(b"x"), Command::Query(b"y")],
+                [packets(&set(&[])), packets(&[OK])].concat(),
+                vec!["set of 1 columns:", "ok 1 2"],
+            ),
+            (
+                vec![Command::Query(b"x")],
+                packets(&[&set(&[b"\x011"])[..set(&[b"\x011"]).len() - 1], &[ERR]].concat()),
+                vec!["err 1064 42000"],
+            ),
+            (
+                vec![Command::Prepare(b"x")],
+                packets(&prepared),
+                vec!["prepared 7 1 1"],
+            ),
+            (
+                vec![Command::Prepare(b"x")],
+                packets(&[b"\0\x07\0\0\0\0\0\0\0\0\0\0"]),
+                vec!["prepared 7 0 0"],
+            ),
+            (
+                vec![Command::Prepare(b"x")],
+                packets(&[ERR]),
+                vec!["prepare 1064"],
+            ),
+            (
+                vec![Command::Statistics],
+                packets(&[b"Uptime: 3"]),
+                vec![r#"line b"Uptime: 3""#],
+            ),
+            (
+                vec![
+                    Command::ResetConnection,
+                    Command::Query(b"SET x"),
+                    Command::InitDb("d"),
+                ],
+                [packets(&[OK]), packets(&[ERR]), packets(&[OK])].concat(),
+                vec!["ok 1 2", "err 1064 42000", "ok 1 2"],
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_split_of_every_exchange_comes_to_the_same() {
+        for deprecate_eof in [true, false] {
+            for (commands, bytes, wanted) in exchanges(deprecate_eof) {
+                for step in 1..=bytes.len() {
+                    let mut pipeline = pipeline(deprecate_eof);
+                    commands.iter().for_each(|c| pipeline.push(*c).unwrap());
+                    let seen = run(&mut pipeline, &bytes, step).unwrap();
+                    assert_eq!(
+                        seen, wanted,
+                        "{commands:?} deprecate_eof={deprecate_eof} step={step}"
+                    );
+                    assert!(pipeline.is_quiet());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_oversize_packet_leaves_no_trace() {
+        let mut pipeline = pipeline(true);
+        pipeline.set_max_packet(10);
+        assert!(matches!(
+            pipeline.push(Command::Query(b"0123456789")),
+            Err(Error::PacketTooLarge { size: 11, max: 10 })
+        ));
+        assert!(pipeline.out().is_empty() && pipeline.is_quiet());
+        pipeline.push(Command::Query(b"012345678")).unwrap();
+    }
+
+    #[test]
+    fn a_result_over_the_limit_is_an_error_and_the_link_goes_on() {
+        let mut pipeline = pipeline(true);
+        pipeline.set_max_result(100);
+        pipeline.push(Command::Query(b"x")).unwrap();
+        pipeline.push(Command::Ping).unwrap();
+        let row: &[u8] = &[b'\x3b'; 60];
+        let bytes = [
+            packets(&[b"\x01", COLUMN, row, row, row, END]),
+            packets(&[OK]),
+        ]
+        .concat();
+        let seen = run(&mut pipeline, &bytes, 7).unwrap();
+        assert!(
+            seen[0].starts_with("ours the result is over max_result_size = 100"),
+            "{seen:?}"
+        );
+        assert_eq!(seen[1], "ok 1 2");
+    }
+
+    #[test]
+    fn an_endless_result_ends_the_link() {
+        let mut pipeline = pipeline(true);
+        pipeline.set_max_result(1000);
+        pipeline.push(Command::Query(b"x")).unwrap();
+        let mut bytes = packets(&[b"\x01", COLUMN]);
+        for seq in 3..=u8::MAX {
+            bytes.extend(packet(seq, &[7; 9000]));
+        }
+        assert!(matches!(
+            run(&mut pipeline, &bytes, 5000),
+            Err(Fatal::ResultTooLarge)
+        ));
+    }
+
+    #[test]
+    fn a_file_that_is_refused_is_the_statements_error() {
+        let mut pipeline = pipeline(true);
+        pipeline.push(Command::Query(b"x")).unwrap();
+        pipeline.out().clear();
+        assert_eq!(
+            run(&mut pipeline, &packets(&[b"\xfb/etc/passwd"]), 3).unwrap(),
+            ["infile /etc/passwd"]
+        );
+        pipeline.infile_end(Some(DriverError::LocalInfileRefused("f".into())));
+        assert_eq!(&pipeline.out()[..], b"\0\0\0\x02");
+        let seen = run(&mut pipeline, &packet(3, OK), 1).unwrap();
+        assert!(
+            seen[0].starts_with("ours the server asked for local file 'f'"),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn what_nobody_asked_for_ends_the_link() {
+        let mut quiet = pipeline(true);
+        assert!(matches!(
+            run(&mut quiet, &packets(&[OK]), 9),
+            Err(Fatal::Protocol(_))
+        ));
+        let mut told = pipeline(true);
+        match run(&mut told, &packet(0, b"\xff\x91\x0f#HY000inactive"), 9) {
+            Err(Fatal::Server(e)) => assert_eq!(e.code, 3985),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_never_panic(bytes: Vec<u8>, which in 0usize..5, deprecate_eof: bool) {
+            let command = [
+                Command::Query(b"x"),
+                Command::Execute(b"x"),
+                Command::Prepare(b"x"),
+                Command::Ping,
+                Command::Statistics,
+            ][which];
+            let mut pipeline = pipeline(deprecate_eof);
+            pipeline.push(command).unwrap();
+            drop(run(&mut pipeline, &bytes, 3));
+        }
+
+        #[test]
+        fn any_payloads_never_panic(
+            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..12),
+            which in 0usize..3,
+        ) {
+            let command = [Command::Query(b"x"), Command::Prepare(b"x"), Command::Ping][which];
+            let mut pipeline = pipeline(true);
+            pipeline.push(command).unwrap();
+            let payloads: Vec<&[u8]> = payloads.iter().map(|p| &p[..]).collect();
+            drop(run(&mut pipeline, &packets(&payloads), 5));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What an OK packet says about the session: the trackers of `CLIENT_SESSION_TRACK`.
+//!
+//! Knows how they are packed; not what a changed session means for a link or a handle.
+//!
+//! Layout: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_ok_packet.html>.
+//! Read by hand, without `mysql_common`'s `SessionStateChange`: that allocates for every answer, and
+//! fails on a tracker of a type that it doesn't know, and with it on all behind it.
+
+use std::iter::FusedIterator;
+
+use super::ok::Fields;
+use crate::error::ProtocolError;
+
+/// One thing that changed. The bytes are the packet's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change<'a> {
+    SystemVariable {
+        name: &'a [u8],
+        value: &'a [u8],
+    },
+    /// The default schema; empty: none.
+    Schema(&'a [u8]),
+    /// `session_track_state_change`: something else than a variable or the schema changed.
+    State(bool),
+    Gtids(&'a [u8]),
+    /// The statements that make the next (or this) transaction what it is; empty: nothing special.
+    TransactionCharacteristics(&'a [u8]),
+    /// Eight letters: `T` or `I`, `r`, `R`, `w`, `W`, `s`, `S`, `L`; `_` where one does not hold.
+    TransactionState(&'a [u8]),
+    /// A tracker that is not known here, by its type.
+    Unknown(u8),
+}
+
+/// The changes in an OK packet's [`OkInfo::changes`](super::result::OkInfo::changes), in order.
+/// Ends with the first that can't be read.
+pub(crate) fn changes(raw: &[u8]) -> Changes<'_> {
+    Changes {
+        entries: Fields(raw),
+        variables: Fields(&[]),
+    }
+}
+
+/// See [`changes`].
+#[derive(Clone)]
+pub(crate) struct Changes<'a> {
+    entries: Fields<'a>,
+    /// What is left of an entry of system variables. MySQL sends one entry for each variable;
+    /// MariaDB may pack several pairs of name and value into one.
+    variables: Fields<'a>,
+}
+
+impl<'a> Changes<'a> {
+    /// `None`: can't be read.
+    fn read(&mut self) -> Option<Change<'a>> {
+        if !self.variables.is_empty() {
+            return self.variable();
+        }
+        let kind = self.entries.byte()?;
+        let mut data = Fields(self.entries.lenenc_str()?);
+        Some(match kind {
+            0 => {
+                self.variables = data;
+                return self.variable();
+            }
+            1 => Change::Schema(data.lenenc_str()?),
+            2 => Change::State(data.lenenc_str()? == b"1"),
+            // The first byte says how the GTIDs are written; 0 is the only way there is: as text.
+            3 => match data.byte()? {
+                0 => Change::Gtids(data.lenenc_str()?),
+                _ => Change::Unknown(kind),
+            },
+            4 => Change::TransactionCharacteristics(data.lenenc_str()?),
+            5 => Change::TransactionState(data.lenenc_str()?),
+            _ => Change::Unknown(kind),
+        })
+    }
+
+    fn variable(&mut self) -> Option<Change<'a>> {
+        Some(Change::SystemVariable {
+            name: self.variables.lenenc_str()?,
+            value: self.variables.lenenc_str()?,
+        })
+    }
+}
+
+impl<'a> Iterator for Changes<'a> {
+    type Item = Result<Change<'a>, ProtocolError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.variables.is_empty() && self.entries.is_empty() {
+            return None;
+        }
+        let change = self.read();
+        if change.is_none() {
+            *self = changes(&[]);
+        }
+        Some(change.ok_or_else(|| ProtocolError::new("malformed session tracker")))
+    }
+}
+
+impl FusedIterator for Changes<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(raw: &[u8]) -> Vec<Change<'_>> {
+        changes(raw).collect::<Result<_, _>>().unwrap()
+    }
+
+    fn variable<'a>(name: &'a str, value: &'a str) -> Change<'a> {
+        Change::SystemVariable {
+            name: name.as_bytes(),
+            value: value.as_bytes(),
+        }
+    }
+
+    #[test]
+    fn one_variable_in_an_entry_as_mysql_does() {
+        assert_eq!(
+            read(b"\0\x0f\x0aautocommit\x03OFF\0\x06\x01a\x03b=c\x02\x02\x011"),
+            [
+                variable("autocommit", "OFF"),
+                variable("a", "b=c"),
+                Change::State(true)
+            ]
+        );
+    }
+
+    #[test]
+    fn several_variables_in_one_entry() {
+        assert_eq!(
+            read(b"\0\x0c\x01a\x011\x01b\0\x02cc\x012\x01\x05\x04test"),
+            [
+                variable("a", "1"),
+                variable("b", ""),
+                variable("cc", "2"),
+                Change::Schema(b"test")
+            ]
+        );
+    }
+
+    #[test]
+    fn every_other_tracker() {
+        assert_eq!(
+            read(
+                b"\x01\x01\0\x02\x02\x010\x03\x05\0\x03a:1\x04\x01\0\x04\x12\x11START TRANSACTION\
+                  \x05\x09\x08T_R__sS_\x63\x02??"
+            ),
+            [
+                Change::Schema(b""),
+                Change::State(false),
+                Change::Gtids(b"a:1"),
+                Change::TransactionCharacteristics(b""),
+                Change::TransactionCharacteristics(b"START TRANSACTION"),
+                Change::TransactionState(b"T_R__sS_"),
+                Change::Unknown(0x63),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_unreadable_tracker_is_told_once_and_is_the_last() {
+        for raw in [
+            &b"\0\x00"[..],                // no variable in it
+            b"\0\x02\x01a",                // no value
+            b"\x01\xfb",                   // NULL is no length
+            b"\x01\x02\x04test",           // longer than its entry
+            b"\x01\x05",                   // longer than the packet
+            b"\x03\x00",                   // no encoding
+            b"\x01",                       // no length
+            b"\x01\x01\0\x02\xfe\xff\xff", // ends within a length
+        ] {
+            let all: Vec<_> = changes(raw).collect();
+            assert!(all.last().unwrap().is_err(), "{raw:?}");
+            assert_eq!(all.iter().filter(|c| c.is_err()).count(), 1, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        assert!(read(b"").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end(raw in prop::collection::vec(any::<u8>(), 0..128)) {
+            // Every item takes at least a byte.
+            prop_assert!(changes(&raw).count() <= raw.len() + 1);
+        }
+    }
+}
