@@ -7,11 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mysql_mux::{
-    Error, Handle, Mux, Opts, OptsBuilder,
-    error::{ConnectCause, ConnectPhase},
-    prelude::*,
-};
+use mysql_mux::{ConnectCause, ConnectPhase, Error, Handle, Mux, Opts, OptsBuilder, prelude::*};
 
 use crate::{
     checks::{Outcome, Run, ensure, took},
