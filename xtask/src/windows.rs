@@ -32,23 +32,34 @@ pub fn run() -> Result<()> {
     let rustc = folder.join("rustc");
     write_script(&rustc, &rust)?;
 
-    for arguments in [
-        &["--package", "mysql_mux", "--all-features"][..],
-        &["--package", "windows-test"],
-    ] {
-        run_command(
-            cargo()
-                .args(["build", "--target", TARGET, "-Zbuild-std=std,panic_abort"])
-                .args(["-Zwarnings", "--config", "build.warnings='deny'"])
-                .args(arguments)
-                .arg("--target-dir")
-                .arg(&folder)
-                .env("RUSTC", &rustc)
-                // Allows the options that begin with -Z.
-                .env("RUSTC_BOOTSTRAP", "1")
-                .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", "x86_64-w64-mingw32-gcc"),
-        )?;
-    }
+    run_command(
+        cargo()
+            .args([
+                "build",
+                "--package",
+                "mysql_mux",
+                "--package",
+                "windows-test",
+                "--all-features",
+            ])
+            .args([
+                "--target",
+                TARGET,
+                "-Zbuild-std=std,panic_abort",
+                "--target-dir",
+            ])
+            .arg(&folder)
+            // Elsewhere nobody sees the warnings about what is there on Windows only.
+            .args(["-Zwarnings", "--config", "build.warnings='deny'"])
+            .env("RUSTC", &rustc)
+            // Allows the options that begin with -Z.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env(
+                "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER",
+                "x86_64-w64-mingw32-gcc",
+            ),
+    )?;
     let programs = folder.join(TARGET).join("debug");
     run_command(
         Command::new("x86_64-w64-mingw32-gcc")
@@ -65,9 +76,12 @@ pub fn run() -> Result<()> {
 /// Writes a script that runs sid's compiler with its own loader and libraries, as cargo wants it.
 fn write_script(script: &Path, rust: &Path) -> Result<()> {
     let command = sid::command(rust, "usr/bin/rustc");
-    let words = [command.get_program()].into_iter().chain(command.get_args());
-    let quoted: Vec<_> =
-        words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let quoted: Vec<_> = words
+        .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
+        .collect();
     let text = format!("#!/bin/sh\nexec {} \"$@\"\n", quoted.join(" "));
     // Cargo builds everything anew after a compiler that has changed.
     if fs::read_to_string(script).is_ok_and(|old| old == text) {
@@ -98,7 +112,10 @@ fn test(program: &Path, folder: &Path) -> Result<()> {
         .status()?;
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     print!("{text}");
-    ensure!(status.success(), "the test program under wine: {status} (124: not over after {LIMIT} s)");
+    ensure!(
+        status.success(),
+        "the test program under wine: {status} (124: not over after {LIMIT} s)"
+    );
     let passed = text.lines().filter(|line| line.starts_with("ok ")).count();
     ensure!(passed == CHECKS, "{passed} checks passed, not {CHECKS}");
     Ok(())
