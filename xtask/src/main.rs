@@ -1,1 +1,120 @@
-fn main() {}
+//! `cargo xtask`: everything about this project that is more than one cargo command.
+
+mod apt;
+mod certs;
+mod demo;
+mod mariadb;
+mod mysql;
+mod servers;
+mod sid;
+mod test;
+mod windows;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+
+use servers::Kind;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "Development tasks of mysql_mux")]
+enum Task {
+    /// Private MariaDB and MySQL servers that keep running until they are told to stop
+    Servers {
+        #[command(subcommand)]
+        action: Action,
+        /// Just this server
+        #[arg(long, global = true)]
+        only: Option<Kind>,
+    },
+    /// All tests, the integration tests once per server
+    Test {
+        /// Just this server
+        #[arg(long)]
+        only: Option<Kind>,
+        /// Arguments for the test programs, such as a filter
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// The example that counts connections, against MYSQL_MUX_URL or a private MariaDB
+    Demo,
+    /// The benchmarks, against both servers
+    Bench {
+        /// Arguments for `cargo bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Build for Windows and run there what can be run under wine
+    Windows,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Start the servers that do not run yet
+    Up,
+    /// Stop the servers and remove their data
+    Down,
+    /// Say which servers run, and where
+    Status,
+}
+
+fn main() -> Result<()> {
+    match Task::parse() {
+        Task::Servers { action, only } => match action {
+            Action::Up => servers::up(only),
+            Action::Down => servers::down(only),
+            Action::Status => servers::status(only),
+        },
+        Task::Test { only, args } => test::run(only, &args),
+        Task::Demo => demo::run(),
+        Task::Bench { args } => test::bench(&args),
+        Task::Windows => windows::run(),
+    }
+}
+
+/// The root folder of the workspace.
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask is a member of the workspace")
+}
+
+/// Cargo's target folder, which also holds what the tasks leave behind.
+fn target() -> Result<PathBuf> {
+    Ok(match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => std::path::absolute(folder)?,
+        None => workspace().join("target"),
+    })
+}
+
+/// The cargo that runs this task, in the workspace.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+/// Runs a command to its end and expects success.
+fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
+/// Runs a command to its end, expects success, and returns what it printed.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}\n{errors}",
+        output.status
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}

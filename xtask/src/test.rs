@@ -1,0 +1,121 @@
+//! Runs the tests and the benchmarks with the servers they need.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::servers::{Borrowed, Kind};
+use crate::{cargo, run as run_command, workspace};
+
+const MEMBERS: [&str; 4] = [
+    "--workspace",
+    "--exclude",
+    "mysql_mux_benches",
+    "--all-features",
+];
+
+/// Runs all tests: those without a server once, the integration tests once per server.
+pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
+    let _servers = Borrowed::new(only)?;
+    let mut summary = Summary::default();
+
+    summary.step(
+        "build without features",
+        cargo().args(["build", "--no-default-features"]),
+    );
+    for (name, targets) in [
+        ("unit tests", &["--lib", "--bins"][..]),
+        ("doc tests", &["--doc"]),
+    ] {
+        summary.step(
+            name,
+            cargo()
+                .arg("test")
+                .args(MEMBERS)
+                .args(targets)
+                .arg("--")
+                .args(args),
+        );
+    }
+    if has_integration_tests()? {
+        for &kind in Kind::chosen(only) {
+            summary.step(
+                &format!("integration tests, {}", kind.name()),
+                cargo()
+                    .args([
+                        "test",
+                        "--all-features",
+                        "--no-fail-fast",
+                        "--test",
+                        "*",
+                        "--",
+                    ])
+                    .args(args)
+                    .env("MYSQL_MUX_TEST_SERVER", kind.name())
+                    .env("MYSQL_MUX_TEST_ENV", kind.env_file()?),
+            );
+        }
+    }
+    summary.print()
+}
+
+/// Runs the benchmarks with both servers.
+pub fn bench(args: &[String]) -> Result<()> {
+    let _servers = Borrowed::new(None)?;
+    let mut bench = cargo();
+    bench
+        .args(["bench", "--package", "mysql_mux_benches"])
+        .args(args);
+    for &kind in Kind::chosen(None) {
+        let name = kind.name().to_uppercase();
+        bench.env(format!("MYSQL_MUX_URL_{name}"), crate::servers::url(kind)?);
+        bench.env(format!("MYSQL_MUX_TEST_ENV_{name}"), kind.env_file()?);
+    }
+    run_command(&mut bench)
+}
+
+/// Cargo takes it for a mistake when `--test '*'` names nothing.
+fn has_integration_tests() -> Result<bool> {
+    let folder = workspace().join("tests");
+    if !folder.exists() {
+        return Ok(false);
+    }
+    for entry in folder.read_dir()? {
+        if entry?
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "rs")
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What the steps came to; one that fails does not keep the next from running.
+#[derive(Default)]
+struct Summary(Vec<(String, bool, Duration)>);
+
+impl Summary {
+    fn step(&mut self, name: &str, command: &mut Command) {
+        println!("\n== {name}");
+        let began = Instant::now();
+        let result = run_command(command);
+        if let Err(error) = &result {
+            eprintln!("{error:#}");
+        }
+        self.0.push((name.into(), result.is_ok(), began.elapsed()));
+    }
+
+    fn print(&self) -> Result<()> {
+        println!();
+        for (name, passed, time) in &self.0 {
+            let verdict = if *passed { "ok" } else { "FAILED" };
+            println!("{name:<30} {verdict:<6} {:>7.1} s", time.as_secs_f64());
+        }
+        let failed = self.0.iter().filter(|(_, passed, _)| !passed).count();
+        ensure!(failed == 0, "{failed} of {} steps failed", self.0.len());
+        Ok(())
+    }
+}
