@@ -62,8 +62,9 @@ pub use mysql_common::{
 };
 
 pub use error::{
-    AcquireTimeout, AuthError, ConnectCause, ConnectError, ConnectPhase, ConnectionLost, DriverError,
-    Error, FromRowError, FromValueError, LostCause, MySqlError, ProtocolError, Ran, Result,
+    AcquireTimeout, AuthError, ConnectCause, ConnectError, ConnectPhase, ConnectionLost,
+    DriverError, Error, FromRowError, FromValueError, LostCause, MySqlError, ProtocolError, Ran,
+    Result,
 };
 pub use handle::{
     AccessMode, Binary, Handle, IsolationLevel, QueryResult, QueryWithParams, ResultSet,

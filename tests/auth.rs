@@ -2,7 +2,10 @@
 
 mod support;
 
-use mysql_mux::{AuthError, ChangeUserOpts, ConnectCause};
+use mysql_mux::{
+    ChangeUserOpts,
+    error::{AuthError, ConnectCause},
+};
 use support::{
     fake::{Step, packet},
     *,

@@ -5,13 +5,13 @@ mod support;
 
 use std::time::Duration;
 
-use mysql_mux::{ConnectCause, ConnectError, ConnectPhase};
+use mysql_mux::error::{ConnectCause, ConnectError, ConnectPhase};
 use support::{
     fake::{Step, err, greeting, greeting_with, ok, packet},
     *,
 };
 
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_secs(1);
 
 /// Connects and runs one statement; whatever happens, it happens soon.
 #[track_caller]
@@ -39,16 +39,17 @@ fn refused(fake: &Fake) -> std::sync::Arc<ConnectError> {
 /// A server that takes the login and whatever prepares the session, then answers with `answer`.
 /// How many statements prepare the session is the library's affair: each gets an OK.
 fn answers(answer: Vec<u8>) -> Fake {
-    answers_then(answer, Step::Silence)
+    answers_then(answer, Step::Silence, [])
 }
 
-fn answers_then(answer: Vec<u8>, then: Step) -> Fake {
+fn answers_then(answer: Vec<u8>, then: Step, more: impl IntoIterator<Item = Step>) -> Fake {
     let mut script = Vec::new();
     for _ in 0..setup_commands() {
         script.push(Step::Read);
         script.push(Step::Send(ok(1)));
     }
     script.extend([Step::Read, Step::Send(answer), then]);
+    script.extend(more);
     Fake::logged_in(script)
 }
 
@@ -329,7 +330,7 @@ fn an_endless_count_of_columns_takes_no_such_memory_and_ends() {
         columns.extend(packet(i.wrapping_add(2), &column("c")));
     }
     let e = error_of(attempt(
-        &answers_then(answer, Step::Forever(columns)),
+        &answers_then(answer, Step::Forever(columns), []),
         "SELECT 1",
     ));
     assert!(
@@ -338,13 +339,17 @@ fn an_endless_count_of_columns_takes_no_such_memory_and_ends() {
     );
 }
 
-/// A column definition.
+/// The definition of a text column.
 fn column(name: &str) -> Vec<u8> {
+    column_of_type(name, 0xfd)
+}
+
+fn column_of_type(name: &str, kind: u8) -> Vec<u8> {
     let mut payload = b"\x03def\0\0\0".to_vec();
     payload.push(name.len() as u8);
     payload.extend_from_slice(name.as_bytes());
     payload.push(0);
-    payload.extend_from_slice(&[0x0c, 45, 0, 9, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0]);
+    payload.extend_from_slice(&[0x0c, 45, 0, 9, 0, 0, 0, kind, 0, 0, 0, 0, 0]);
     payload
 }
 
@@ -364,7 +369,7 @@ fn rows_without_end_are_ended_by_the_limit_of_the_result() {
         rows.extend(packet(i.wrapping_add(4), &row));
     }
     let e = error_of(attempt(
-        &answers_then(answer, Step::Forever(rows)),
+        &answers_then(answer, Step::Forever(rows), []),
         "SELECT 1",
     ));
     assert!(matches!(e, Error::ResultTooLarge { .. }), "{e}");
@@ -391,6 +396,48 @@ fn a_value_that_claims_more_than_its_packet_holds_is_an_error() {
             mux().connect(opts).unwrap().query::<String, _>("SELECT 1")
         });
         assert!(got.is_err(), "{value:?} gave {got:?}");
+    }
+}
+
+#[test]
+fn every_type_that_a_column_may_claim_is_a_value_or_an_error() {
+    for kind in 0..=255_u8 {
+        let mut columns = packet(1, &[1]);
+        columns.extend(packet(2, &column_of_type("c", kind)));
+        columns.extend(eof(3));
+
+        let mut text = columns.clone();
+        text.extend(packet(4, b"\x03abc"));
+        text.extend(eof(5));
+        let fake = answers(text);
+        let opts = fake.tcp().read_timeout(Some(SOON));
+        within(GENEROUS, "a text row of any type", move || {
+            drop(
+                mux()
+                    .connect(opts)
+                    .unwrap()
+                    .query::<mysql_mux::Row, _>("SELECT 1"),
+            );
+        });
+
+        let mut prepared = packet(1, &[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        prepared.extend(packet(2, &column_of_type("c", kind)));
+        prepared.extend(eof(3));
+        let mut binary = columns;
+        binary.extend(packet(4, &[0, 0, 3, b'a', b'b', b'c', 0, 0, 0, 0]));
+        binary.extend(eof(5));
+        let fake = answers_then(prepared, Step::Read, [Step::Send(binary), Step::Silence]);
+        let opts = fake.tcp().read_timeout(Some(SOON));
+        within(GENEROUS, "a binary row of any type", move || {
+            let got = mux()
+                .connect(opts)
+                .unwrap()
+                .exec::<mysql_mux::Row, _, _>("SELECT 1", ());
+            if kind == 0xfd {
+                let rows = got.unwrap();
+                assert_eq!(rows[0].get::<String, _>(0).as_deref(), Some("abc"));
+            }
+        });
     }
 }
 
@@ -458,7 +505,7 @@ fn a_file_that_is_asked_for_unasked_is_not_sent() {
     assert!(
         matches!(
             &e,
-            Error::DriverError(mysql_mux::DriverError::LocalInfileRefused(file)) if file == "/etc/passwd"
+            Error::DriverError(mysql_mux::error::DriverError::LocalInfileRefused(file)) if file == "/etc/passwd"
         ),
         "{e}"
     );
@@ -503,7 +550,7 @@ fn random_bytes_at_each_point_are_no_hang_and_no_panic() {
         ]);
         drop(error_of(attempt(&fake, "SELECT 1")));
         drop(error_of(attempt(
-            &answers_then(bytes, Step::Read),
+            &answers_then(bytes, Step::Read, []),
             "SELECT 1",
         )));
     }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use mysql_mux::{DriverError, LocalInfileHandler};
+use mysql_mux::{LocalInfileHandler, error::DriverError};
 use support::*;
 
 fn table(name: &str) -> (Schema, Handle) {

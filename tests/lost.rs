@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mysql_mux::{ConnectionLost, DriverError, LostCause, Ran};
+use mysql_mux::error::{ConnectionLost, DriverError, LostCause, Ran};
 use support::{relay::Way, *};
 
 #[track_caller]

@@ -454,9 +454,10 @@ fn a_packet_over_the_servers_limit_is_refused_before_it_is_sent_and_the_link_liv
         mux.stats().total.bytes_sent - sent < 1000,
         "it was not sent"
     );
+    // A parameter goes in pieces that the server adds up: its own word, where it is not ours.
     let e = error_of(handle.exec_drop("SELECT ?", (sql,)));
     assert!(
-        matches!(e, Error::PacketTooLarge { .. }) || e.code() == Some(1153),
+        matches!(e, Error::PacketTooLarge { .. }) || matches!(e.code(), Some(1105 | 1153)),
         "{e}"
     );
     assert_eq!(one::<u32>(&mut handle, "SELECT CONNECTION_ID()"), id);

@@ -215,7 +215,7 @@ fn the_global_mux_serves_those_who_name_none() {
     assert!(
         matches!(
             e,
-            Error::DriverError(mysql_mux::DriverError::GlobalMuxInUse)
+            Error::DriverError(mysql_mux::error::DriverError::GlobalMuxInUse)
         ),
         "{e}"
     );

@@ -19,7 +19,7 @@ use super::{
     transport::{Limit, Wire},
 };
 use crate::{
-    error::{AuthError, ConnectCause, ConnectError, ConnectPhase, Error, LostCause},
+    error::{AuthError, ConnectCause, ConnectError, ConnectPhase, Error, LostCause, ProtocolError},
     mux::stats::Counters,
     opts::{Opts, identity::Identity, target::Target},
     proto::{
@@ -122,6 +122,8 @@ fn login(
     );
     let mut phase = ConnectPhase::Greeting;
     let mut out = BytesMut::new();
+    // The sequence number of the server's next packet.
+    let mut due = 0;
     loop {
         let io_fault = |e: io::Error| (phase, ConnectCause::Io(Arc::new(e)));
         let packet = match reader
@@ -140,6 +142,11 @@ fn login(
                 continue;
             }
         };
+        // An error may come out of turn, from a server that closes.
+        if packet.seq != due && packet.payload.first() != Some(&0xff) {
+            let e = format!("packet number {} where {due} was due", packet.seq);
+            return Err((phase, ConnectCause::Protocol(ProtocolError::new(e))));
+        }
         let mut seq = packet.seq.wrapping_add(1);
         let mut step = handshake.on_packet(&packet.payload)?;
         if let Step::StartTls(request) = &step {
@@ -147,7 +154,7 @@ fn login(
             wire.write_all(&mut out, limit).map_err(io_fault)?;
             // Bytes that came before the handshake were not protected by it.
             if !reader.is_empty() {
-                let early = crate::error::ProtocolError::new("bytes before the TLS handshake");
+                let early = ProtocolError::new("bytes before the TLS handshake");
                 return Err((ConnectPhase::Tls, ConnectCause::Protocol(early)));
             }
             wire.start_tls(target, limit)
@@ -157,8 +164,9 @@ fn login(
         }
         phase = ConnectPhase::Authenticate;
         match step {
-            Step::Wait => {}
+            Step::Wait => due = seq,
             Step::Send(payload) => {
+                due = seq.wrapping_add(1);
                 writer.put(seq, &[&payload], &mut out);
                 wire.write_all(&mut out, limit)
                     .map_err(|e| (phase, ConnectCause::Io(Arc::new(e))))?;
@@ -172,7 +180,7 @@ fn login(
                 return Ok((wire, pipeline, *established));
             }
             Step::StartTls(_) => {
-                let again = crate::error::ProtocolError::new("TLS asked for twice");
+                let again = ProtocolError::new("TLS asked for twice");
                 return Err((ConnectPhase::Tls, ConnectCause::Protocol(again)));
             }
         }

@@ -166,11 +166,22 @@ impl Link {
         statement: &Arc<Prepared>,
         params: &[Value],
     ) -> Result<Response, Error> {
+        let max = self.pipeline.max_packet();
+        for param in params {
+            // In pieces it would be sent, and refused when it runs.
+            if let Value::Bytes(bytes) = param
+                && bytes.len() > max
+            {
+                return Err(Error::PacketTooLarge {
+                    size: bytes.len(),
+                    max,
+                });
+            }
+        }
         let id = self.id_of(statement)?;
-        let (long_data, payload) = execute(id, params, self.pipeline.max_packet());
+        let (long_data, payload) = execute(id, params, max);
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
         if !long_data.is_empty() {
-            // An oversize parameter is refused by the server when it runs, not by the packet's size.
             for part in &long_data {
                 self.pipeline.push(Command::LongData(part))?;
                 if self.pipeline.out().len() > 4 << 20 {

@@ -197,8 +197,16 @@ impl Handshake {
         let fixed = &self.target.fixed;
         let tls = self.target.ssl.is_some();
         let with_db = self.db_name.is_some();
-        let capabilities =
-            negotiate(server.capabilities, fixed, tls, with_db, self.local_files).map_err(fault)?;
+        let capabilities = negotiate(server.capabilities, fixed, tls, with_db, self.local_files)
+            .map_err(|cause| {
+                let offered = server.capabilities.contains(CapabilityFlags::CLIENT_SSL);
+                let phase = if tls && !offered {
+                    ConnectPhase::Tls
+                } else {
+                    ConnectPhase::Greeting
+                };
+                (phase, cause)
+            })?;
         if tls {
             let mut request = Vec::new();
             SslRequest::new(capabilities, max_packet(fixed), COLLATION).serialize(&mut request);

@@ -260,12 +260,16 @@ pub fn within<T: Send + 'static>(
 /// The first column of the first row.
 #[track_caller]
 pub fn one<T: FromValue>(handle: &mut impl Queryable, sql: &str) -> T {
-    let row: Option<Row> = handle
-        .query_first(sql)
-        .unwrap_or_else(|e| panic!("{sql}: {e}"));
-    row.unwrap_or_else(|| panic!("{sql}: no row"))
-        .take(0)
-        .unwrap_or_else(|| panic!("{sql}: no column"))
+    let shown: String = sql.chars().take(200).collect();
+    let row: Option<Row> = match handle.query_first(sql) {
+        Ok(row) => row,
+        Err(e) => panic!("{shown}: {e}"),
+    };
+    match row.map(|mut row| row.take(0)) {
+        Some(Some(value)) => value,
+        Some(None) => panic!("{shown}: no column"),
+        None => panic!("{shown}: no row"),
+    }
 }
 
 /// The error of something that must not work.
