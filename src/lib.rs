@@ -33,9 +33,10 @@
 //! `rustls-tls` (default): TLS. `compress`: zlib. `derive` (default): `#[derive(FromRow,
 //! FromValue)]`, in a crate without `mysql_common` with `#[mysql(crate_name = "mysql_mux")]`.
 //! `client_ed25519`, `client_parsec` (default): MariaDB's authentication plugins. `chrono`, `time`,
-//! `rust_decimal`, `bigdecimal`: values of these crates.
+//! `rust_decimal`, `bigdecimal`: values of these crates. `tracing`: events of links, without SQL text.
 
 pub mod error;
+mod events;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;

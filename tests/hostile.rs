@@ -349,7 +349,7 @@ fn column_of_type(name: &str, kind: u8) -> Vec<u8> {
     payload.push(name.len() as u8);
     payload.extend_from_slice(name.as_bytes());
     payload.push(0);
-    payload.extend_from_slice(&[0x0c, 45, 0, 9, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0]);
+    payload.extend_from_slice(&[0x0c, 45, 0, 9, 0, 0, 0, kind, 0, 0, 0, 0, 0]);
     payload
 }
 

@@ -227,7 +227,6 @@ mod reset {
         let schema = Schema::new("init");
         let mux = one_link();
         let mut watch = mux.connect(schema.tcp()).unwrap();
-        watch.query_drop("CREATE TABLE log (who INT)").unwrap();
         let with = |n: u8| {
             schema.tcp().init(vec![
                 format!("SET @who = {n}"),

@@ -4,10 +4,13 @@ use mysql_common::{named_params::ParsedNamedParams, params::Params, value::Value
 
 use crate::error::{DriverError, Result};
 
+/// Names of a statement's parameters, in the order of their places.
+type Names = Vec<Vec<u8>>;
+
 /// A statement's text with `?` for its parameters, and their names where it had names.
-pub(super) fn parse(sql: &str) -> Result<(Vec<u8>, Option<Vec<Vec<u8>>>)> {
+pub(super) fn parse(sql: &str) -> Result<(Vec<u8>, Option<Names>)> {
     let parsed = ParsedNamedParams::parse(sql.as_bytes()).map_err(|_| DriverError::MixedParams)?;
-    let names: Vec<Vec<u8>> = parsed.params().iter().map(|name| name.to_vec()).collect();
+    let names: Names = parsed.params().iter().map(|name| name.to_vec()).collect();
     Ok((
         parsed.query().to_vec(),
         (!names.is_empty()).then_some(names),

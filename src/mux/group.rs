@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     error::{AcquireTimeout, ConnectCause, ConnectError, ConnectPhase, DriverError, Error, Result},
+    events,
     link::{self, Link, Stream},
     opts::{Opts, target::Target},
     proto::handshake::ServerInfo,
@@ -220,6 +221,7 @@ impl Group {
                     match link::open(&account.opts, schema, deadline, &self.counters) {
                         Ok(link) => {
                             let link = Box::new(link);
+                            events::opened(&link);
                             drop(self.server.set(link.server.clone()));
                             self.opened(account);
                             self.hold(&link, handle, why);
@@ -227,6 +229,7 @@ impl Group {
                         }
                         Err(e) => {
                             let again = self.may_retry(&e) && Instant::now() + pause < deadline;
+                            events::connect_failed(&e, again);
                             let e = Arc::new(e);
                             self.open_failed(
                                 account,
@@ -348,13 +351,15 @@ impl Group {
                 )
             })
             .collect();
-        Error::AcquireTimeout(Arc::new(AcquireTimeout {
+        let e = AcquireTimeout {
             server: self.target.endpoint.to_string(),
             waited: now - began,
             max_links: self.limits.max_links,
             holders,
             last_connect,
-        }))
+        };
+        events::acquire_timeout(&e);
+        Error::AcquireTimeout(Arc::new(e))
     }
 
     /// A refusal is worth another try where the server was there before, or where it is full and
@@ -515,7 +520,13 @@ impl Group {
             Close::Lost => &self.counters.lost_connections,
         };
         counter.fetch_add(links.len() as u64, Ordering::Relaxed);
+        let why = match why {
+            Close::Explicit => "nobody needs it",
+            Close::Implicit => "idle or old",
+            Close::Lost => "lost",
+        };
         for parked in links {
+            events::closed(&parked.link, why);
             parked.link.close();
         }
         self.changed.notify_all();

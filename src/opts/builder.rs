@@ -24,8 +24,8 @@ use super::{
 /// ```
 /// use mysql_mux::{Opts, OptsBuilder};
 ///
-/// let opts = Opts::from(OptsBuilder::new().user(Some("me")).pass(Some("secret")).db_name(Some("shop")));
-/// assert!(!format!("{opts:?}").contains("secret"));
+/// let opts = Opts::from(OptsBuilder::new().user(Some("me")).pass(Some("hush")).db_name(Some("shop")));
+/// assert!(!format!("{opts:?}").contains("hush"));
 /// ```
 #[derive(Debug, Clone)]
 pub struct OptsBuilder {

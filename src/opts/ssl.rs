@@ -1,9 +1,8 @@
 //! TLS options.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+#[cfg(feature = "rustls-tls")]
+use std::{fs, io};
 
 /// Where PEM comes from.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -12,6 +11,7 @@ enum Pem {
     Bytes(Vec<u8>),
 }
 
+#[cfg(feature = "rustls-tls")]
 impl Pem {
     fn read(&self) -> io::Result<Vec<u8>> {
         match self {

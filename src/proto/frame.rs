@@ -177,9 +177,9 @@ pub(crate) struct SeqCheck {
 }
 
 impl SeqCheck {
-    /// A response begins with 1: the command was 0.
-    pub(crate) fn response(lenient: bool) -> Self {
-        SeqCheck { next: 1, lenient }
+    /// The next packet has this number: 1 after a command of one packet.
+    pub(crate) fn from(next: u8, lenient: bool) -> Self {
+        SeqCheck { next, lenient }
     }
 
     pub(crate) fn check(&mut self, seq: u8) -> Result<(), ProtocolError> {
@@ -345,7 +345,7 @@ mod tests {
         reader
             .buffer()
             .extend_from_slice(b"\x01\0\0\x01a\x01\0\0\x02b\x01\0\0\x03\xfe\x02\0\0\x04x");
-        let mut seq = SeqCheck::response(false);
+        let mut seq = SeqCheck::from(1, false);
         let run = reader.take_run(&mut seq, |_, first| first != 0xfe).unwrap();
         assert_eq!(&run[..], b"\x01\0\0\x01a\x01\0\0\x02b");
         assert_eq!(
@@ -360,7 +360,7 @@ mod tests {
     fn a_packet_out_of_sequence_is_refused() {
         let mut reader = FrameReader::new(1 << 20);
         reader.buffer().extend_from_slice(b"\x01\0\0\x02a");
-        let mut seq = SeqCheck::response(false);
+        let mut seq = SeqCheck::from(1, false);
         assert!(reader.take_run(&mut seq, |_, _| true).is_err());
     }
 

@@ -75,7 +75,8 @@ pub(crate) struct Pipeline {
     reader: FrameReader,
     writer: FrameWriter,
     out: BytesMut,
-    in_flight: VecDeque<Expect>,
+    /// Each with the number of its response's first packet: that of the command's last one and one.
+    in_flight: VecDeque<(Expect, u8)>,
     seq: SeqCheck,
     state: State,
     response: Response,
@@ -133,7 +134,7 @@ impl Pipeline {
             writer,
             out: BytesMut::new(),
             in_flight: VecDeque::new(),
-            seq: SeqCheck::response(lenient),
+            seq: SeqCheck::from(1, lenient),
             state: State::Start,
             response: Response::default(),
             size: 0,
@@ -170,25 +171,21 @@ impl Pipeline {
     /// Appends a command to the out-buffer. Fails, without a trace, where the server would refuse
     /// the packet and close the connection.
     pub(crate) fn push(&mut self, command: Command<'_>) -> Result<(), Error> {
-        let Pipeline {
-            writer,
-            out,
-            max_packet,
-            ..
-        } = self;
-        command.with_payload(|parts| {
+        let next = command.with_payload(|parts| {
             let size: usize = parts.iter().map(|p| p.len()).sum();
-            if size > *max_packet {
+            if size > self.max_packet {
                 return Err(Error::PacketTooLarge {
                     size,
-                    max: *max_packet,
+                    max: self.max_packet,
                 });
             }
-            writer.put(0, parts, out);
-            Ok(())
+            Ok(self.writer.put(0, parts, &mut self.out))
         })?;
         if command.expect() != Expect::Nothing {
-            self.in_flight.push_back(command.expect());
+            if self.in_flight.is_empty() {
+                self.seq = SeqCheck::from(next, self.seq.lenient);
+            }
+            self.in_flight.push_back((command.expect(), next));
         }
         Ok(())
     }
@@ -306,7 +303,9 @@ impl Pipeline {
     }
 
     fn on_packet(&mut self, payload: Bytes) -> Result<Option<Event>, Fatal> {
-        let expect = *self.in_flight.front().expect("checked by next_event");
+        let Some(&(expect, _)) = self.in_flight.front() else {
+            return Ok(None);
+        };
         let first = payload.first().copied();
         match mem::replace(&mut self.state, State::Start) {
             State::Start => self.on_first(expect, payload),
@@ -466,7 +465,7 @@ impl Pipeline {
 
     fn on_err(&mut self, payload: &Bytes) -> Result<Option<Event>, Fatal> {
         let e = ok::parse_err(payload, self.capabilities)?;
-        if self.in_flight.front() == Some(&Expect::Prepare) {
+        if matches!(self.in_flight.front(), Some((Expect::Prepare, _))) {
             return Ok(Some(self.complete(Reply::Prepared(Err(e)))));
         }
         Ok(self.on_part(Outcome::Err(Failure::Server(e)), StatusFlags::empty()))
@@ -549,7 +548,8 @@ impl Pipeline {
         self.in_flight.pop_front();
         self.state = State::Start;
         self.size = 0;
-        self.seq = SeqCheck::response(self.seq.lenient);
+        let next = self.in_flight.front().map_or(1, |&(_, first)| first);
+        self.seq = SeqCheck::from(next, self.seq.lenient);
         Event::Reply(reply)
     }
 

@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use crate::servers::{Borrowed, Kind};
 use crate::{cargo, run as run_command, workspace};
 
+/// The same for all tests, because cargo builds dependencies anew for another choice of features.
 const MEMBERS: [&str; 4] = [
     "--workspace",
     "--exclude",
@@ -43,14 +44,9 @@ pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
             summary.step(
                 &format!("integration tests, {}", kind.name()),
                 cargo()
-                    .args([
-                        "test",
-                        "--all-features",
-                        "--no-fail-fast",
-                        "--test",
-                        "*",
-                        "--",
-                    ])
+                    .arg("test")
+                    .args(MEMBERS)
+                    .args(["--no-fail-fast", "--test", "*", "--"])
                     .args(args)
                     .env("MYSQL_MUX_TEST_SERVER", kind.name())
                     .env("MYSQL_MUX_TEST_ENV", kind.env_file()?),

@@ -18,7 +18,7 @@ use std::{
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    error::{ConnectCause, ConnectPhase, DriverError},
+    error::{ConnectCause, ConnectPhase},
     opts::target::{Endpoint, Target},
 };
 
@@ -118,7 +118,7 @@ impl Wire {
                 .map_err(|e| (ConnectPhase::Open, ConnectCause::Io(Arc::new(e))))?,
             #[cfg(not(windows))]
             Endpoint::Pipe { .. } => {
-                let why = DriverError::TransportUnavailable("a Windows named pipe");
+                let why = crate::error::DriverError::TransportUnavailable("a Windows named pipe");
                 return Err((
                     ConnectPhase::Open,
                     ConnectCause::Unsupported(why.to_string()),

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::{
     error::{ConnectCause, ConnectPhase},
@@ -121,7 +121,7 @@ pub(super) fn unix(path: &Path, opts: &SocketOpts, deadline: Instant) -> Result<
         buffers(&socket, opts)?;
         let timeout = deadline.saturating_duration_since(Instant::now());
         socket.connect_timeout(
-            &SockAddr::unix(path)?,
+            &socket2::SockAddr::unix(path)?,
             timeout.max(Duration::from_millis(1)),
         )?;
         Ok(socket)

@@ -1,0 +1,46 @@
+//! What happens to links, told through `tracing` where the feature of that name is on; nothing
+//! otherwise. Statements' texts, parameters and credentials are never part of it.
+
+use crate::{error::ConnectError, link::Link};
+
+/// A link was opened and has logged in.
+pub(crate) fn opened(link: &Link) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        server = &*link.name,
+        connection_id = link.server.connection_id,
+        version = link.server.version,
+        "link opened"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = link;
+}
+
+/// A connect failed.
+pub(crate) fn connect_failed(error: &ConnectError, again: bool) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(error = %error, will_retry = again, "connect failed");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (error, again);
+}
+
+/// A link is closed.
+pub(crate) fn closed(link: &Link, why: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        server = &*link.name,
+        connection_id = link.server.connection_id,
+        why,
+        "link closed"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (link, why);
+}
+
+/// Somebody got no link in time.
+pub(crate) fn acquire_timeout(error: &crate::error::AcquireTimeout) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(error = %error, "no link came free");
+    #[cfg(not(feature = "tracing"))]
+    let _ = error;
+}
