@@ -9,7 +9,7 @@
 //!
 //! The mux has one link, so two handles in turn can't avoid each other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_mux::prelude::*;
 use mysql_mux::{Counts, Handle, Isolation, Mux, OptsBuilder};
@@ -70,12 +70,19 @@ fn print(about: &str, times: &[(&str, Option<f64>)]) {
             rows.push(vec![
                 (*name).to_owned(),
                 nanos(time),
-                nanos(time - nothing),
+                price(time - nothing),
                 digits(time / nothing),
             ]);
         }
     }
     table(&rows);
+}
+
+fn price(nanoseconds: f64) -> String {
+    match nanoseconds {
+        0.0 => "-".to_owned(),
+        _ => nanos(nanoseconds),
+    }
 }
 
 fn run(handle: &mut Handle) {
@@ -98,15 +105,15 @@ fn in_turn(a: OptsBuilder, b: OptsBuilder, count: fn(&Counts) -> u64) -> Run {
     handles.iter_mut().for_each(run);
     Box::new(move |times| {
         let before = count(&mux.stats().total);
-        let mut doing = std::time::Duration::ZERO;
+        let mut took = Duration::ZERO;
         for _ in 0..times {
-            handles.rotate_left(1);
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             run(&mut handles[0]);
-            doing += began.elapsed();
+            took += began.elapsed();
+            handles.rotate_left(1);
         }
         assert_eq!(count(&mux.stats().total) - before, times, "each time");
-        doing
+        took
     })
 }
 

@@ -219,9 +219,13 @@ fn server_pid(conn: &mut mysql::Conn) -> Result<Option<u32>> {
     let Some(pid) = text.ok().and_then(|text| text.trim().parse().ok()) else {
         return Ok(None);
     };
-    // A file of that name may be another server's, where this one is far away.
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let is_one = ["mariadbd", "mysqld"].contains(&name.trim());
+    // A file of that name may be another server's, where this one is far away. The command line, not
+    // the process's name: a server may be started through its own dynamic linker.
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command = String::from_utf8_lossy(&command);
+    let is_one = ["mariadbd", "mysqld"]
+        .iter()
+        .any(|name| command.contains(name));
     Ok(is_one.then_some(pid))
 }
 

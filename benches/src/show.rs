@@ -58,7 +58,10 @@ pub fn table(rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| {
         let lengths = rows.iter().filter_map(|row| row.get(column));
-        lengths.map(|cell: &String| cell.chars().count()).max().unwrap_or(0)
+        lengths
+            .map(|cell: &String| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     for (at, row) in rows.iter().enumerate() {

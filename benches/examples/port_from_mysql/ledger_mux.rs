@@ -61,7 +61,6 @@ impl Ledger {
     fn a_day(&mut self) -> Result<String> {
         let mut out = String::new();
         self.open(&[("ann", "100.00"), ("bob", "20.50"), ("zoë", "0.00")])?;
-        let _ = writeln!(out, "last account: {}", self.conn.last_insert_id());
 
         for (from, to, amount, note) in [
             ("ann", "bob", "30.00", Some("rent")),
@@ -70,8 +69,8 @@ impl Ledger {
             ("ann", "nobody", "1.00", Some("to whom?")),
         ] {
             let done = match self.transfer(from, to, amount, note) {
-                Ok(true) => "done".to_owned(),
-                Ok(false) => "no such account".to_owned(),
+                Ok(Some(entry)) => format!("entry {entry}"),
+                Ok(None) => "no such account".to_owned(),
                 Err(Error::MySqlError(e)) => format!("refused with SQLSTATE {}", e.state),
                 Err(e) => return Err(e),
             };
@@ -94,8 +93,14 @@ impl Ledger {
         self.conn.close(insert)
     }
 
-    /// All of a transfer or nothing of it. `false`: one of the accounts does not exist.
-    fn transfer(&mut self, from: &str, to: &str, amount: &str, note: Option<&str>) -> Result<bool> {
+    /// All of a transfer or nothing of it. Gives the entry's number, if both accounts exist.
+    fn transfer(
+        &mut self,
+        from: &str,
+        to: &str,
+        amount: &str,
+        note: Option<&str>,
+    ) -> Result<Option<u64>> {
         let (accounts, entries) = (&self.accounts, &self.entries);
         let mut tx = self.conn.start_transaction(TxOpts::default())?;
         for (owner, sign) in [(from, "-"), (to, "+")] {
@@ -105,7 +110,7 @@ impl Ledger {
             )?;
             if tx.affected_rows() != 1 {
                 tx.rollback()?;
-                return Ok(false);
+                return Ok(None);
             }
         }
         tx.exec_drop(
@@ -117,8 +122,9 @@ impl Ledger {
             ),
             params! { amount, note, from, to },
         )?;
+        let entry = tx.last_insert_id();
         tx.commit()?;
-        Ok(true)
+        Ok(entry)
     }
 
     fn report(&mut self, out: &mut String) -> Result<()> {
