@@ -70,12 +70,19 @@ fn print(about: &str, times: &[(&str, Option<f64>)]) {
             rows.push(vec![
                 (*name).to_owned(),
                 nanos(time),
-                nanos(time - nothing),
+                price(time - nothing),
                 digits(time / nothing),
             ]);
         }
     }
     table(&rows);
+}
+
+fn price(nanoseconds: f64) -> String {
+    match nanoseconds {
+        0.0 => "-".to_owned(),
+        _ => nanos(nanoseconds),
+    }
 }
 
 fn run(handle: &mut Handle) {
