@@ -27,8 +27,11 @@ fn tour(url: &str) -> Result<()> {
     println!("squares: {squares:?}");
 
     // A prepared statement with named parameters.
-    let sum: Option<i64> = handle.exec_first("SELECT :a + :b", params! { "a" => 40, "b" => 2 })?;
-    println!("sum: {sum:?}");
+    let words: Option<String> = handle.exec_first(
+        "SELECT CONCAT(:what, ', ', :whom)",
+        params! { "what" => "hello", "whom" => "world" },
+    )?;
+    println!("words: {words:?}");
 
     // A temporary table belongs to the session that made it: in a transaction of the API the handle
     // has one link, and one session, from its beginning to its end.

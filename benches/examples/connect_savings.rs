@@ -30,6 +30,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const QUERY: &str = "SELECT CONNECTION_ID()";
 
+const MYSQL_MEMORY: &str = "SELECT CAST(SUM(current_number_of_bytes_used) AS SIGNED) \
+     FROM performance_schema.memory_summary_global_by_event_name";
+
 fn main() {
     if let Err(e) = run() {
         eprintln!("connect_savings: {e}");
@@ -147,14 +150,17 @@ fn queried<T>(
 struct Seen {
     threads_connected: i64,
     connections: i64,
+    /// Memory in use by the server's own count, KiB.
+    used: Option<i64>,
     /// Resident memory of the server's process, KiB.
-    memory: Option<i64>,
+    resident: Option<i64>,
 }
 
 /// Asks the server, over a connection that both ways find open.
 struct Observer {
     conn: mysql::Conn,
     version: String,
+    mariadb: bool,
     pid: Option<u32>,
     threads_at_first: i64,
 }
@@ -164,16 +170,14 @@ impl Observer {
         let mut conn = mysql::Conn::new(mysql_opts(opts))?;
         let version: Option<String> = conn.query_first("SELECT VERSION()")?;
         let version = version.ok_or("the server has no version")?;
-        let name = if version.contains("MariaDB") {
-            "MariaDB"
-        } else {
-            "MySQL"
-        };
+        let mariadb = version.contains("MariaDB");
+        let name = if mariadb { "MariaDB" } else { "MySQL" };
         let version = format!("{name} {}", version.trim_end_matches("-MariaDB"));
         let pid = server_pid(&mut conn)?;
         let mut observer = Observer {
             conn,
             version,
+            mariadb,
             pid,
             threads_at_first: 0,
         };
@@ -185,8 +189,18 @@ impl Observer {
         Ok(Seen {
             threads_connected: self.status("Threads_connected")?,
             connections: self.status("Connections")?,
-            memory: self.pid.and_then(resident),
+            used: self.used(),
+            resident: self.pid.and_then(resident),
         })
+    }
+
+    /// `None` where the server doesn't count, or doesn't tell this user.
+    fn used(&mut self) -> Option<i64> {
+        let bytes = match self.mariadb {
+            true => self.status("Memory_used").ok(),
+            false => self.conn.query_first(MYSQL_MEMORY).ok().flatten(),
+        };
+        bytes.map(|bytes| bytes / 1024)
     }
 
     fn status(&mut self, name: &str) -> Result<i64> {
@@ -270,11 +284,10 @@ fn print(usual: &Outcome, handles: &Outcome, n: usize) {
         row("physical connections", &|o| o.opened.to_string()),
         row("Threads_connected", &gained(|s| s.threads_connected)),
         row("Connections", &gained(|s| s.connections)),
-        row("server memory (VmRSS)", &|o| match memory(o) {
-            Some(more) => format!("+{}", kib(more)),
-            None => "n/a".to_owned(),
-        }),
+        row("server memory, its own count", &|o| more(o, |s| s.used)),
+        row("server memory, VmRSS", &|o| more(o, |s| s.resident)),
     ]);
+    println!("  (A server keeps what it took once: VmRSS grows only beyond what it had before.)");
 
     println!();
     let bars = |what: &str, value: &dyn Fn(&Outcome) -> f64, text: &dyn Fn(&Outcome) -> String| {
@@ -293,12 +306,14 @@ fn print(usual: &Outcome, handles: &Outcome, n: usize) {
     bars("physical connections", &|o| o.opened as f64, &|o| {
         o.opened.to_string()
     });
-    if both.iter().all(|o| memory(o).is_some()) {
-        let of = |o: &Outcome| memory(o).unwrap_or_default();
-        bars("server memory for them", &|o| of(o) as f64, &|o| kib(of(o)));
-    } else {
-        println!("  server memory: n/a (the server's process is not to be seen from here)");
-    }
+    let of: fn(&Seen) -> Option<i64> = match usual.during.used {
+        Some(_) => |seen| seen.used,
+        None => |seen| seen.resident,
+    };
+    let kept = |o: &Outcome| grown(o, of).unwrap_or_default();
+    bars("server memory for them", &|o| kept(o) as f64, &|o| {
+        more(o, of)
+    });
 }
 
 fn whole(outcome: &Outcome) -> Duration {
@@ -306,6 +321,14 @@ fn whole(outcome: &Outcome) -> Duration {
     all.sum()
 }
 
-fn memory(outcome: &Outcome) -> Option<i64> {
-    Some(outcome.during.memory? - outcome.before.memory?)
+fn grown(outcome: &Outcome, of: fn(&Seen) -> Option<i64>) -> Option<i64> {
+    Some(of(&outcome.during)? - of(&outcome.before)?)
+}
+
+fn more(outcome: &Outcome, of: fn(&Seen) -> Option<i64>) -> String {
+    match grown(outcome, of) {
+        Some(more @ ..0) => kib(more),
+        Some(more) => format!("+{}", kib(more)),
+        None => "n/a".to_owned(),
+    }
 }
