@@ -36,6 +36,9 @@ pub enum Error {
     /// No link came free within `acquire_timeout`.
     #[error(transparent)]
     AcquireTimeout(Arc<AcquireTimeout>),
+    /// A statement took longer than it may.
+    #[error(transparent)]
+    StatementTimeout(Arc<StatementTimeout>),
     /// The packet is larger than the server accepts; it was not sent and the link lives.
     #[error(
         "a packet of {size} bytes is over max_allowed_packet = {max}; it was not sent. \
@@ -324,6 +327,49 @@ pub enum Ran {
     Maybe,
 }
 
+/// A statement took longer than its `statement_timeout`. The handle stays usable.
+#[derive(Debug, Clone)]
+pub struct StatementTimeout {
+    /// The server.
+    pub server: Arc<str>,
+    /// The time that it had.
+    pub timeout: Duration,
+    /// Whether it may have run.
+    pub ran: Ran,
+}
+
+impl StatementTimeout {
+    pub(crate) fn new(server: &Arc<str>, timeout: Duration, ran: Ran) -> Self {
+        StatementTimeout {
+            server: server.clone(),
+            timeout,
+            ran,
+        }
+    }
+}
+
+impl fmt::Display for StatementTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a statement on {} was not done within {:?}; ",
+            self.server, self.timeout
+        )?;
+        f.write_str(match self.ran {
+            Ran::No => "it has not run, and can be run again",
+            Ran::Maybe => "it was told to stop, and may have run",
+        })
+    }
+}
+
+impl std::error::Error for StatementTimeout {}
+
+impl From<StatementTimeout> for Error {
+    fn from(e: StatementTimeout) -> Self {
+        Error::StatementTimeout(Arc::new(e))
+    }
+}
+
 /// A link ended under a statement.
 #[derive(Debug, Clone)]
 pub struct ConnectionLost {
@@ -460,6 +506,9 @@ pub enum DriverError {
     /// The mux has been shut down.
     #[error("the mux was shut down; no statement is taken any more")]
     MuxShutDown,
+    /// The thread that serves async handles could not be started.
+    #[error("async handles need a thread and a descriptor of their own, and the system gives none: {0}")]
+    NoReactor(String),
     /// A transport that this system does not have.
     #[error("{0} is not available on this system")]
     TransportUnavailable(&'static str),
@@ -496,10 +545,11 @@ impl Error {
     }
 
     /// Whether the statement may have changed something although it has no result: `true` only
-    /// for a link lost after the statement was sent, and for a result that was too large.
+    /// for a link lost or a time that was over after the statement was sent, and for a result that was too large.
     pub fn may_have_run(&self) -> bool {
         match self {
             Error::ConnectionLost(e) => e.ran == Ran::Maybe,
+            Error::StatementTimeout(e) => e.ran == Ran::Maybe,
             Error::ResultTooLarge { .. } => true,
             _ => false,
         }

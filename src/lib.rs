@@ -44,6 +44,8 @@ mod link;
 mod mux;
 mod opts;
 mod proto;
+#[allow(dead_code)]
+mod sql;
 
 pub use mysql_common::{
     constants as consts,
@@ -65,15 +67,16 @@ pub use mysql_common::{
 pub use error::{
     AcquireTimeout, AuthError, ConnectCause, ConnectError, ConnectPhase, ConnectionLost,
     DriverError, Error, FromRowError, FromValueError, LostCause, MySqlError, ProtocolError, Ran,
-    Result,
+    Result, StatementTimeout,
 };
 pub use handle::{
-    AccessMode, Binary, Handle, IsolationLevel, QueryResult, QueryWithParams, ResultSet,
-    SetColumns, Statement, Text, Transaction, TxOpts,
+    AccessMode, Binary, Handle, IsolationLevel, Pipe, Piped, QueryResult, QueryStream,
+    QueryWithParams, ResultSet, SetColumns, Statement, Text, Transaction, TxOpts, Within, aio,
 };
 pub use mux::{Counts, Mux, MuxBuilder, Stats, connect};
 pub use opts::{
     ChangeUserOpts, ClientIdentity, Isolation, LocalInfile, LocalInfileHandler, Opts, OptsBuilder,
+    Pipelining,
     SslOpts, UrlError,
 };
 

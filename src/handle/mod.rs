@@ -1,27 +1,36 @@
 //! What the user holds: [`Handle`], its results, statements and transactions. Mirrors the `mysql`
 //! crate's connection; knows the mux's seat and nothing of links.
 
+pub mod aio;
+mod info;
 mod params;
+mod pipe;
 mod query;
 mod queryable;
 mod result;
 mod statement;
+mod stream;
 mod transaction;
+mod within;
 
-use std::{borrow::Cow, cell::Cell, fmt, io, marker::PhantomData};
+use std::{cell::Cell, fmt, marker::PhantomData, time::Duration};
 
-use mysql_common::{io::ParseBuf, packets::SessionStateInfo};
-
+pub use pipe::{Pipe, Piped};
 pub use query::{BatchQuery, BinQuery, QueryWithParams, TextQuery, WithParams};
 pub use queryable::{AsStatement, Queryable};
 pub use result::{Binary, Protocol, QueryResult, ResultSet, SetColumns, Text};
 pub use statement::Statement;
+pub use stream::QueryStream;
 pub use transaction::{AccessMode, IsolationLevel, Transaction, TxOpts};
+pub use within::Within;
+
+use mysql_common::{params::Params, row::convert::FromRow};
 
 use crate::{
     error::Result,
+    link::{Face, now},
     mux::{Mux, Seat},
-    opts::{ChangeUserOpts, LocalInfileHandler, Opts},
+    opts::{ChangeUserOpts, Opts},
     proto::result::Response,
 };
 
@@ -63,7 +72,7 @@ impl fmt::Debug for Handle {
 impl Handle {
     pub(crate) fn open(mux: &Mux, opts: Opts) -> Result<Handle> {
         Ok(Handle {
-            seat: Seat::open(mux, opts)?,
+            seat: now(Seat::open(mux, opts, Face::Blocking))?,
             not_sync: PhantomData,
         })
     }
@@ -81,7 +90,7 @@ impl Handle {
     }
 
     fn run(&mut self, sql: &str) -> Result<Response> {
-        self.seat.query(sql.as_bytes())
+        now(self.seat.query(sql.as_bytes()))
     }
 
     /// Asks the server for a sign of life (`COM_PING`).
@@ -89,7 +98,7 @@ impl Handle {
     /// # Errors
     /// No link could be had, or it was lost.
     pub fn ping(&mut self) -> Result<()> {
-        self.seat.ping()
+        now(self.seat.ping())
     }
 
     /// Makes the session as new: an open transaction is rolled back, what was set is undone, the
@@ -98,7 +107,7 @@ impl Handle {
     /// # Errors
     /// No link could be had, it was lost, or an init statement failed.
     pub fn reset(&mut self) -> Result<()> {
-        self.seat.reset()
+        now(self.seat.reset())
     }
 
     /// Becomes another user, with a session as new. The credentials are checked. Nobody else on the
@@ -107,7 +116,7 @@ impl Handle {
     /// # Errors
     /// As opening a handle; it then stays who it was, with a session as new.
     pub fn change_user(&mut self, opts: ChangeUserOpts) -> Result<()> {
-        self.seat.change_user(opts)
+        now(self.seat.change_user(opts))
     }
 
     /// Makes a schema the current one (`COM_INIT_DB`).
@@ -115,7 +124,7 @@ impl Handle {
     /// # Errors
     /// The server doesn't have it or doesn't give it to this user.
     pub fn select_db(&mut self, schema: &str) -> Result<()> {
-        self.seat.select_db(schema)
+        now(self.seat.select_db(schema))
     }
 
     /// A line of the server's statistics for people (`COM_STATISTICS`).
@@ -123,7 +132,7 @@ impl Handle {
     /// # Errors
     /// No link could be had, or it was lost.
     pub fn statistics(&mut self) -> Result<String> {
-        self.seat.statistics()
+        now(self.seat.statistics())
     }
 
     /// Begins a transaction and keeps the link for it. Dropped without a commit it is rolled back.
@@ -134,83 +143,96 @@ impl Handle {
         Transaction::begin(self, opts)
     }
 
-    /// What answers a server that asks for a local file; replaces the options' handler.
-    pub fn set_local_infile_handler(&mut self, handler: Option<LocalInfileHandler>) {
-        self.seat.set_local_infile_handler(handler);
-    }
-
-    /// The last statement's insert id; 0: none.
-    pub fn last_insert_id(&self) -> u64 {
-        self.seat.last_ok().last_insert_id
-    }
-
-    /// Rows that the last statement affected.
-    pub fn affected_rows(&self) -> u64 {
-        self.seat.last_ok().affected_rows
-    }
-
-    /// Warnings of the last statement.
-    pub fn warnings(&self) -> u16 {
-        self.seat.last_ok().warnings
-    }
-
-    /// What the server says about the last statement for people; empty: nothing.
-    pub fn info_ref(&self) -> &[u8] {
-        &self.seat.last_ok().info
-    }
-
-    /// [`Self::info_ref`] as text; bytes that are no UTF-8 are replaced.
-    pub fn info_str(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.info_ref())
-    }
-
-    /// The session trackers that came with the last statement's OK.
+    /// Sends many statements without waiting for the reply of each, and has all results, in order,
+    /// each with its own error: a statement that fails stops none behind it.
+    ///
+    /// ```no_run
+    /// # use mysql_mux::prelude::*;
+    /// # let mut handle = mysql_mux::connect("mysql://localhost/")?;
+    /// let item = handle.prep("INSERT INTO item (name) VALUES (?)")?;
+    /// let results = handle.pipeline(|pipe| {
+    ///     pipe.exec(&item, ("tea",))?;
+    ///     pipe.exec(&item, ("milk",))?;
+    ///     pipe.query("SELECT COUNT(*) FROM item");
+    ///     Ok(())
+    /// })?;
+    /// for result in results {
+    ///     println!("{} rows", result?.affected_rows());
+    /// }
+    /// # Ok::<(), mysql_mux::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// They can't be read.
-    pub fn session_state_changes(&self) -> io::Result<Vec<SessionStateInfo<'_>>> {
-        let mut raw = ParseBuf(&self.seat.last_ok().changes);
-        let mut changes = Vec::new();
-        while !raw.is_empty() {
-            changes.push(raw.parse(())?);
-        }
-        Ok(changes)
+    /// What `fill` fails with: then nothing is sent. No link could be had.
+    pub fn pipeline(
+        &mut self,
+        fill: impl FnOnce(&mut Pipe) -> Result<()>,
+    ) -> Result<Vec<Result<Piped>>> {
+        let mut pipe = Pipe::default();
+        fill(&mut pipe)?;
+        let (asks, kinds) = pipe.into_parts();
+        Ok(pipe::results(now(self.seat.run_all(asks))?, &kinds))
     }
 
-    /// The server's version; MariaDB's is its own, without `5.5.5-`.
-    pub fn server_version(&self) -> (u16, u16, u16) {
-        self.seat.server().map_or((0, 0, 0), |server| server.parsed)
+    /// Runs a query whose rows come one by one as they are read, for results too large to hold. The
+    /// handle has a link to itself until the stream is dropped. A stream that is dropped with more
+    /// than a little left costs the link.
+    ///
+    /// ```no_run
+    /// # use mysql_mux::prelude::*;
+    /// # let mut handle = mysql_mux::connect("mysql://localhost/")?;
+    /// for row in handle.query_stream::<(u64, String), _>("SELECT id, name FROM item")? {
+    ///     let (id, name) = row?;
+    ///     println!("{id}: {name}");
+    /// }
+    /// # Ok::<(), mysql_mux::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The server's error, where it comes before the first row, or no link.
+    pub fn query_stream<T: FromRow, Q: AsRef<str>>(
+        &mut self,
+        query: Q,
+    ) -> Result<QueryStream<'_, Text, T>> {
+        now(self.seat.start_query(query.as_ref().as_bytes()))?;
+        QueryStream::new(&mut self.seat)
     }
 
-    /// The server's version as it tells it, with what follows the numbers.
-    pub fn server_version_str(&self) -> &str {
-        self.seat.server().map_or("", |server| &server.version)
+    /// As [`Self::query_stream`], for a prepared statement.
+    ///
+    /// # Errors
+    /// As [`Queryable::exec_iter`].
+    pub fn exec_stream<T: FromRow, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+    ) -> Result<QueryStream<'_, Binary, T>> {
+        let stmt = stmt.as_statement(self)?.into_owned();
+        let values = stmt.bind(params.into())?;
+        now(self.seat.start_execute(&stmt.prepared, &values))?;
+        QueryStream::new(&mut self.seat)
     }
 
-    /// The server is MariaDB.
-    pub fn is_mariadb(&self) -> bool {
-        self.seat.server().is_some_and(|server| server.mariadb)
+    /// The handle for statements that must be done within this time; see
+    /// [`OptsBuilder::statement_timeout`](crate::OptsBuilder::statement_timeout).
+    ///
+    /// ```no_run
+    /// # use mysql_mux::prelude::*;
+    /// # use std::time::Duration;
+    /// # let mut handle = mysql_mux::connect("mysql://localhost/")?;
+    /// let report: Vec<u64> = handle
+    ///     .within(Duration::from_secs(2))
+    ///     .query("SELECT id FROM item WHERE name LIKE '%tea%'")?;
+    /// # Ok::<(), mysql_mux::Error>(())
+    /// ```
+    pub fn within(&mut self, time: Duration) -> Within<'_> {
+        Within::new(self, time)
     }
 
-    /// The server's id of the connection that ran the last statement; 0 before the first one. The
-    /// next statement may run on another.
-    pub fn connection_id(&self) -> u32 {
-        self.seat.connection_id()
-    }
-
-    /// Why the handle keeps a link to itself at the moment, if it does.
-    pub fn pin(&self) -> Option<&'static str> {
-        self.seat.pin()
-    }
-
-    /// The options that it was opened with.
-    pub fn opts(&self) -> &Opts {
-        self.seat.opts()
-    }
-
-    /// `NO_BACKSLASH_ESCAPES` is on.
-    pub fn no_backslash_escape(&self) -> bool {
-        let flag = mysql_common::constants::StatusFlags::SERVER_STATUS_NO_BACKSLASH_ESCAPES;
-        self.seat.last_ok().status.contains(flag)
+    /// How long a statement may take from here on; `None`: for ever.
+    pub fn set_statement_timeout(&mut self, timeout: Option<Duration>) {
+        self.seat.set_timeout(timeout);
     }
 }
+
+info::info!(Handle);

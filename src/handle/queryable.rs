@@ -8,10 +8,16 @@ use mysql_common::{
 };
 
 use super::{
-    Handle, Statement, params,
+    Handle, Statement, params, pipe,
     result::{Binary, QueryResult, Text},
 };
-use crate::error::Result;
+use crate::{
+    error::Result,
+    link::{Ask, now},
+};
+
+/// Statements of a batch that are gathered before they are sent.
+const BATCH: usize = 512;
 
 type Opt<T> = std::result::Result<T, FromRowError>;
 
@@ -87,10 +93,12 @@ pub trait Queryable {
         params: P,
     ) -> Result<QueryResult<Binary>>;
 
-    /// Runs a prepared statement once for each parameters. Stops at the first error.
+    /// Runs a prepared statement once for each parameters, without waiting for one before the next is
+    /// sent. What was on its way behind one that failed has run too; in a transaction a rollback
+    /// undoes all of it.
     ///
     /// # Errors
-    /// As [`Self::exec_iter`].
+    /// The first error of any of them.
     fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>
     where
         Self: Sized,
@@ -340,13 +348,13 @@ impl Queryable for Handle {
     fn prep<Q: AsRef<str>>(&mut self, query: Q) -> Result<Statement> {
         let (sql, names) = params::parse(query.as_ref())?;
         Ok(Statement {
-            prepared: self.seat.prepare(&sql)?,
+            prepared: now(self.seat.prepare(&sql))?,
             names: names.map(Into::into),
         })
     }
 
     fn close(&mut self, stmt: Statement) -> Result<()> {
-        self.seat.close_statement(&stmt.prepared)
+        now(self.seat.close_statement(&stmt.prepared))
     }
 
     fn exec_iter<S: AsStatement, P: Into<Params>>(
@@ -355,9 +363,8 @@ impl Queryable for Handle {
         params: P,
     ) -> Result<QueryResult<Binary>> {
         let stmt = stmt.as_statement(self)?;
-        let required = usize::from(stmt.num_params());
-        let values = params::bind(params.into(), stmt.names.as_deref(), required)?;
-        QueryResult::new(self.seat.execute(&stmt.prepared, &values)?)
+        let values = stmt.bind(params.into())?;
+        QueryResult::new(now(self.seat.execute(&stmt.prepared, &values))?)
     }
 
     fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>
@@ -367,9 +374,17 @@ impl Queryable for Handle {
         I: IntoIterator<Item = P>,
     {
         let stmt = stmt.as_statement(self)?.into_owned();
-        params
-            .into_iter()
-            .try_for_each(|params| self.exec_drop(&stmt, params))
+        let mut params = params.into_iter();
+        loop {
+            let asks: Vec<Ask> = (&mut params)
+                .take(BATCH)
+                .map(|params| Ok(Ask::Execute(stmt.prepared.clone(), stmt.bind(params.into())?)))
+                .collect::<Result<_>>()?;
+            if asks.is_empty() {
+                return Ok(());
+            }
+            pipe::first_error(now(self.seat.run_all(asks))?)?;
+        }
     }
 }
 

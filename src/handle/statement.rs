@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use mysql_common::packets::Column;
+use mysql_common::{packets::Column, params::Params, value::Value};
 
-use crate::link::Prepared;
+use super::params;
+use crate::{error::Result, link::Prepared};
 
 /// A prepared statement. It outlives the link it was prepared on: each link prepares it when it is
 /// to run there, in the schema that its names were resolved in.
@@ -15,6 +16,11 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// The values for its parameters, in their order.
+    pub(super) fn bind(&self, params: Params) -> Result<Vec<Value>> {
+        params::bind(params, self.names.as_deref(), usize::from(self.num_params()))
+    }
+
     /// Columns of the result, as they were when it was prepared.
     pub fn columns(&self) -> Arc<[Column]> {
         self.prepared.columns.clone()

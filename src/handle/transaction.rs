@@ -8,7 +8,7 @@ use super::{
     AsStatement, Handle, Queryable, Statement,
     result::{Binary, QueryResult, Text},
 };
-use crate::{error::Result, opts::LocalInfileHandler};
+use crate::{error::Result, link::now, opts::LocalInfileHandler};
 
 /// What a transaction sees of others.
 ///
@@ -84,7 +84,7 @@ impl TxOpts {
     }
 
     /// The statements that begin it.
-    fn sql(&self) -> (Option<String>, String) {
+    pub(super) fn sql(&self) -> (Option<String>, String) {
         let set = self
             .isolation_level
             .map(|level| format!("SET TRANSACTION ISOLATION LEVEL {level}"));
@@ -110,7 +110,7 @@ pub struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     pub(super) fn begin(handle: &'a mut Handle, opts: TxOpts) -> Result<Transaction<'a>> {
-        handle.seat.hold("a transaction")?;
+        now(handle.seat.hold())?;
         // Dropping it releases the link, whatever happens from here on.
         let mut transaction = Transaction { handle, over: true };
         let (set, start) = opts.sql();

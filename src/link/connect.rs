@@ -1,19 +1,18 @@
 //! Opening a link: transport, greeting, TLS, authentication, and the session's beginning.
 
 use std::{
-    cell::Cell,
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
 
 use super::{
-    Link,
+    Common, Face, Link, now,
     prepared::Cache,
     session::{Session, setup_sql},
     transport::{Limit, Wire},
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     error::{AuthError, ConnectCause, ConnectError, ConnectPhase, Error, LostCause, ProtocolError},
     mux::stats::Counters,
-    opts::{Opts, identity::Identity, target::Target},
+    opts::{Opts, Pipelining, identity::Identity, target::Target},
     proto::{
         command::Command,
         frame::{FrameReader, FrameWriter},
@@ -58,17 +57,49 @@ fn error(target: &Target, user: Option<&str>, (phase, cause): Fault) -> ConnectE
     }
 }
 
+/// How long the first answers to several commands at once may take, beyond the time of the login. A
+/// proxy that can't take them says nothing at all.
+const PROBE: Duration = Duration::from_secs(2);
+
 /// Opens a link for the target and identity of `opts`, within its connect timeout and `deadline`.
+///
+/// `one_at_a_time`: what stands between was found to take one command at a time; set where this
+/// connect finds it.
 pub(crate) fn open(
     opts: &Opts,
     schema: Option<&str>,
     deadline: Instant,
     counters: &Arc<Counters>,
+    one_at_a_time: &AtomicBool,
+) -> Result<Link, ConnectError> {
+    let pipelining = opts.get_pipelining();
+    let one = pipelining == Pipelining::Off || one_at_a_time.load(Ordering::Relaxed);
+    one_at_a_time.store(one, Ordering::Relaxed);
+    let opened = open_as(opts, schema, deadline, counters, !one);
+    match &opened {
+        Err(e) if e.phase == ConnectPhase::Setup && !one && pipelining == Pipelining::Auto => {}
+        _ => return opened,
+    }
+    // The login went well and the first commands did not: they went out together.
+    let opened = open_as(opts, schema, deadline, counters, false);
+    if opened.is_ok() {
+        one_at_a_time.store(true, Ordering::Relaxed);
+    }
+    opened
+}
+
+fn open_as(
+    opts: &Opts,
+    schema: Option<&str>,
+    deadline: Instant,
+    counters: &Arc<Counters>,
+    pipelining: bool,
 ) -> Result<Link, ConnectError> {
     let target = opts.target();
     let identity = opts.identity();
     let timeout = target.socket.connect_timeout;
-    let limit = Limit::until(deadline.min(Instant::now() + timeout));
+    let began = Instant::now();
+    let limit = Limit::until(deadline.min(began + timeout));
     let opened = login(target, identity, schema, limit)
         .and_then(|(wire, pipeline, established)| {
             let mut link = Link::new(
@@ -80,6 +111,12 @@ pub(crate) fn open(
                 counters.clone(),
             );
             link.set_limits(opts.get_stmt_cache_size(), opts.get_max_result_size());
+            link.pipelining = pipelining;
+            let mut limit = limit;
+            if pipelining && opts.get_pipelining() == Pipelining::Auto {
+                let probe = Instant::now() + PROBE + began.elapsed();
+                limit.until = limit.until.map(|until| until.min(probe));
+            }
             link.set_up(limit)?;
             Ok(link)
         })
@@ -197,21 +234,33 @@ impl Link {
         counters: Arc<Counters>,
     ) -> Link {
         let now = Instant::now();
-        Link {
+        let common = Common {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name: target.endpoint.to_string().into(),
             session: Session::new(schema.map(Into::into), established.ok.status),
             server: Arc::new(established.server),
             opened: now,
             used: now,
+            pipelining: false,
             target,
-            wire,
-            pipeline,
+            wire: Arc::new(wire),
             statements: Cache::new(0),
             counters,
             counted: (0, 0),
+            broken: AtomicBool::new(false),
+        };
+        Link::join(Box::new(common), pipeline)
+    }
+
+    /// A link at rest, of its halves.
+    pub(super) fn join(common: Box<Common>, pipeline: Pipeline) -> Link {
+        Link {
+            common,
+            pipeline,
+            face: Face::Blocking,
+            unsent: BytesMut::new(),
             login: None,
-            broken: Cell::new(false),
+            deadline: None,
         }
     }
 
@@ -219,12 +268,12 @@ impl Link {
     fn set_up(&mut self, limit: Limit) -> Result<(), Fault> {
         // The login's deadline holds here too.
         self.login = Some(limit);
-        let done = self.begin_session();
+        let done = now(self.begin_session());
         self.login = None;
         done.map_err(|e| (ConnectPhase::Setup, cause_of(e)))
     }
 
-    fn begin_session(&mut self) -> Result<(), Error> {
+    async fn begin_session(&mut self) -> Result<(), Error> {
         let role = if self.server.mariadb && self.server.parsed >= (10, 0, 5) {
             ROLE
         } else {
@@ -239,7 +288,8 @@ impl Link {
                     Command::Query(setup.as_bytes()),
                 ],
                 "preparing the session",
-            )?
+            )
+            .await?
             .into_iter();
         let server_max = responses
             .next()
@@ -248,6 +298,7 @@ impl Link {
         let ours = self.target.fixed.max_allowed_packet.unwrap_or(usize::MAX);
         // Where the server doesn't say, its documented default (4 MiB before MySQL 8) holds.
         self.pipeline
+            .tx
             .set_max_packet(server_max.unwrap_or(4 << 20).min(ours));
         self.session.role = responses.next().and_then(role_of);
         self.session.trackers = true;
@@ -257,7 +308,8 @@ impl Link {
             // A server that does not know the trackers: the session begins without.
             let plain = setup_sql(&self.target.fixed, false);
             setup_response = self
-                .train(&[Command::Query(plain.as_bytes())], "preparing the session")?
+                .train(&[Command::Query(plain.as_bytes())], "preparing the session")
+                .await?
                 .pop()
                 .unwrap_or_default();
             self.session.trackers = false;

@@ -1,28 +1,48 @@
-//! One physical connection: opened, used by whoever holds it, closed.
+//! One physical connection: opened, used by one or shared by many, closed.
 //!
-//! Whoever holds a [`Link`] has it alone; who that is, `mux` decides. A link knows what the server
-//! said of the session on it, and nothing of handles or limits.
+//! Whoever holds a [`Link`] has it alone, with its session. A [`Lane`] is a link that many use at
+//! once, for statements that neither need nor change the session. Who gets which, `mux` decides: a
+//! link knows what the server said of the session on it, and nothing of handles or limits.
 
+mod batch;
 mod connect;
+mod face;
+mod kill;
+mod lane;
 mod prepared;
+pub(crate) mod reactor;
 mod session;
+mod slot;
+mod stream;
 mod transport;
 
 use std::{
-    cell::Cell,
     io,
-    sync::{Arc, atomic::Ordering},
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use bytes::{Buf, BytesMut};
+
+pub(crate) use batch::Ask;
 pub(crate) use connect::open;
+pub(crate) use face::{Face, now, offload};
+pub(crate) use kill::kill_query;
+pub(crate) use lane::{Answer, Asked, How, Lane, Owner, Place};
 pub(crate) use prepared::Prepared;
 pub(crate) use session::{Session, Start};
+pub(crate) use stream::Streamed;
 pub(crate) use transport::Stream;
-use transport::{Idle, Limit, Wire};
+use transport::{Idle, Limit, Want, Wire};
 
 use crate::{
-    error::{ConnectionLost, DriverError, Error, LostCause, ProtocolError, Ran},
+    error::{
+        ConnectionLost, DriverError, Error, LostCause, ProtocolError, Ran, StatementTimeout,
+    },
     mux::stats::Counters,
     opts::{LocalInfileHandler, target::Target},
     proto::{
@@ -39,9 +59,24 @@ use prepared::Cache;
 /// A buffer that has grown beyond this for one large packet is given back after it.
 const KEEP_BUFFER: usize = 1 << 20;
 
-/// One physical connection.
+/// One physical connection, had alone.
 #[derive(Debug)]
 pub(crate) struct Link {
+    common: Box<Common>,
+    pipeline: Pipeline,
+    /// How whoever holds it waits.
+    pub face: Face,
+    /// Bytes as the transport wants them, of which it took a part.
+    unsent: BytesMut,
+    /// The login's deadline, while it lasts.
+    login: Option<Limit>,
+    /// When the statement that runs is given up, and after which time that is.
+    pub deadline: Option<(Instant, Duration)>,
+}
+
+/// What a link is, whoever uses it.
+#[derive(Debug)]
+pub(crate) struct Common {
     pub id: u64,
     pub server: Arc<ServerInfo>,
     /// The server and transport, for errors.
@@ -49,24 +84,72 @@ pub(crate) struct Link {
     pub session: Session,
     pub opened: Instant,
     pub used: Instant,
+    /// The server was seen to take commands before it has answered the ones before.
+    pub pipelining: bool,
     target: Arc<Target>,
-    wire: Wire,
-    pipeline: Pipeline,
+    wire: Arc<Wire>,
     statements: Cache,
     counters: Arc<Counters>,
     /// Bytes that were added to the counters.
     counted: (u64, u64),
-    /// The login's deadline, while it lasts.
-    login: Option<Limit>,
     /// Something ended the link, or left its session in a state that nobody should meet.
-    broken: Cell<bool>,
+    broken: AtomicBool,
 }
 
-impl Link {
+impl Deref for Link {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl DerefMut for Link {
+    fn deref_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+}
+
+impl Common {
     pub(crate) fn stream(&self) -> &Arc<Stream> {
         self.wire.stream()
     }
 
+    pub(crate) fn lost(&self, attempted: &'static str, ran: Ran, cause: LostCause) -> Error {
+        self.broken.store(true, Ordering::Relaxed);
+        ConnectionLost {
+            server: self.name.clone(),
+            connection_id: self.server.connection_id,
+            attempted,
+            ran,
+            cause,
+        }
+        .into()
+    }
+
+    /// What an I/O error means.
+    fn cause_of(&self, e: io::Error, limit: Option<Duration>) -> LostCause {
+        match (e.kind(), limit) {
+            (io::ErrorKind::TimedOut, Some(limit)) => LostCause::Timeout(limit),
+            (io::ErrorKind::UnexpectedEof, _) => LostCause::Closed,
+            _ => LostCause::Io(Arc::new(e)),
+        }
+    }
+
+    fn count_bytes(&mut self) {
+        let bytes_in = self.wire.bytes_in.load(Ordering::Relaxed);
+        let bytes_out = self.wire.bytes_out.load(Ordering::Relaxed);
+        self.counters
+            .bytes_received
+            .fetch_add(bytes_in - self.counted.0, Ordering::Relaxed);
+        self.counters
+            .bytes_sent
+            .fetch_add(bytes_out - self.counted.1, Ordering::Relaxed);
+        self.counted = (bytes_in, bytes_out);
+    }
+}
+
+impl Link {
     pub(crate) fn channel(&self) -> Channel {
         Channel::of(&self.target)
     }
@@ -79,129 +162,195 @@ impl Link {
 
     /// Looks whether the link died while nobody used it. Costs one system call.
     pub(crate) fn is_alive(&mut self) -> bool {
-        self.pipeline.is_quiet() && self.wire.check_idle(self.pipeline.buffer()) == Idle::Quiet
+        self.is_quiet() && self.common.wire.check_idle(self.pipeline.buffer()) == Idle::Quiet
     }
 
-    fn limits(&self) -> (Limit, Limit) {
-        let socket = &self.target.socket;
-        match self.login {
-            Some(limit) => (limit, limit),
-            None => (
-                Limit::each(socket.read_timeout),
-                Limit::each(socket.write_timeout),
-            ),
-        }
+    /// Nothing is on its way in either direction.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.unsent.is_empty() && self.pipeline.is_quiet()
+    }
+
+    /// Many can use it at once.
+    pub(crate) fn can_share(&self) -> bool {
+        self.wire.can_share()
     }
 
     /// After an error: nothing is in flight, and the session is what it is said to be.
     pub(crate) fn is_usable(&self) -> bool {
-        !self.broken.get() && self.pipeline.is_quiet()
+        !self.broken.load(Ordering::Relaxed) && self.is_quiet()
     }
 
-    pub(crate) fn lost(&self, attempted: &'static str, ran: Ran, cause: LostCause) -> Error {
-        self.broken.set(true);
-        ConnectionLost {
-            server: self.name.clone(),
-            connection_id: self.server.connection_id,
-            attempted,
-            ran,
-            cause,
+    fn limits(&self) -> (Limit, Limit) {
+        let socket = &self.target.socket;
+        if let Some(limit) = self.login {
+            return (limit, limit);
         }
-        .into()
+        let until = self.deadline.map(|(at, _)| at);
+        let limit = |per_op| Limit { per_op, until };
+        (limit(socket.read_timeout), limit(socket.write_timeout))
     }
 
     fn lost_io(&self, attempted: &'static str, ran: Ran, e: io::Error) -> Error {
         let socket = &self.target.socket;
-        let limit = if ran == Ran::No {
-            socket.write_timeout
-        } else {
-            socket.read_timeout
+        let limit = match ran {
+            Ran::No => socket.write_timeout,
+            _ => socket.read_timeout,
         };
-        let cause = match (e.kind(), limit) {
-            (io::ErrorKind::TimedOut, Some(limit)) => LostCause::Timeout(limit),
-            (io::ErrorKind::UnexpectedEof, _) => LostCause::Closed,
-            _ => LostCause::Io(Arc::new(e)),
-        };
-        self.lost(attempted, ran, cause)
+        self.lost(attempted, ran, self.cause_of(e, limit))
     }
 
-    fn flush(&mut self, attempted: &'static str) -> Result<(), Error> {
-        let (_, limit) = self.limits();
-        let sent = self.wire.write_all(self.pipeline.out(), limit);
-        if self.pipeline.out().capacity() > KEEP_BUFFER {
-            *self.pipeline.out() = Default::default();
+    /// Sends what was pushed. What the server says meanwhile is read: it may be unable to take more
+    /// before we have taken what it has to say.
+    async fn flush(&mut self, attempted: &'static str) -> Result<(), Error> {
+        let sent = self.send().await;
+        for buffer in [self.pipeline.out(), &mut self.unsent] {
+            if buffer.capacity() > KEEP_BUFFER && buffer.is_empty() {
+                *buffer = BytesMut::new();
+            }
         }
         self.counters.writes.fetch_add(1, Ordering::Relaxed);
         sent.map_err(|e| self.lost_io(attempted, Ran::No, e))
     }
 
+    async fn send(&mut self) -> io::Result<()> {
+        let (_, limit) = self.limits();
+        let wire = self.common.wire.clone();
+        loop {
+            if self.unsent.is_empty() {
+                if self.pipeline.out().is_empty() {
+                    return Ok(());
+                }
+                wire.seal(self.pipeline.out(), &mut self.unsent)?;
+            }
+            match wire.try_send(&self.unsent, limit) {
+                Ok(sent) => self.unsent.advance(sent),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let want = Want {
+                        read: true,
+                        write: true,
+                    };
+                    wire.ready(self.face, want, limit).await?;
+                    match wire.try_read(self.pipeline.buffer()) {
+                        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                        Ok(_) => {}
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(e) => return Err(e),
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+            if self.unsent.is_empty() && self.pipeline.out().capacity() == 0 {
+                // The buffer went over to be sent, and comes back to be filled.
+                self.unsent.clear();
+                std::mem::swap(self.pipeline.out(), &mut self.unsent);
+            }
+        }
+    }
+
     /// Sends what was pushed and reads the replies of the next `count` commands.
     ///
     /// An error here is the link's end.
-    fn round_trip(
+    async fn round_trip(
         &mut self,
         count: usize,
         attempted: &'static str,
         infile: Option<&LocalInfileHandler>,
     ) -> Result<Vec<Reply>, Error> {
-        self.flush(attempted)?;
+        self.flush(attempted).await?;
         let mut replies = Vec::with_capacity(count);
         while replies.len() < count {
-            match self.pipeline.next_event() {
-                Ok(Some(Event::Reply(reply))) => replies.push(reply),
-                Ok(Some(Event::Infile(name))) => self.send_file(&name, infile, attempted)?,
-                Ok(None) => self.read(attempted)?,
-                Err(fatal) => return Err(self.fatal(attempted, fatal)),
-            }
+            replies.push(self.reply(attempted, infile).await?);
         }
         self.used = Instant::now();
         self.count_bytes();
         Ok(replies)
     }
 
-    fn read(&mut self, attempted: &'static str) -> Result<(), Error> {
-        let (limit, _) = self.limits();
-        // A packet that is begun is read in large pieces, but memory is taken only as bytes come.
-        let wanted = self.pipeline.wanted().min(1 << 20);
-        let buffer = self.pipeline.buffer();
-        buffer.reserve(wanted);
-        match self.wire.read(buffer, limit) {
-            Ok(0) => Err(self.lost(attempted, Ran::Maybe, LostCause::Closed)),
-            Ok(_) => Ok(()),
-            Err(e) => Err(self.lost_io(attempted, Ran::Maybe, e)),
-        }
-    }
-
-    fn fatal(&self, attempted: &'static str, fatal: Fatal) -> Error {
-        match fatal {
-            Fatal::Protocol(e) => self.lost(attempted, Ran::Maybe, LostCause::Protocol(e)),
-            Fatal::Server(e) => self.lost(attempted, Ran::Maybe, LostCause::Server(e)),
-            Fatal::ResultTooLarge => {
-                self.broken.set(true);
-                Error::ResultTooLarge {
-                    max: self.pipeline.max_result(),
-                }
+    /// The next reply, read if it is not there.
+    async fn reply(
+        &mut self,
+        attempted: &'static str,
+        infile: Option<&LocalInfileHandler>,
+    ) -> Result<Reply, Error> {
+        loop {
+            match self.pipeline.next_event() {
+                Ok(Some(Event::Reply(reply))) => return Ok(reply),
+                Ok(Some(Event::Infile(name))) => self.send_file(&name, infile, attempted).await?,
+                Ok(None) => self.read(attempted).await?,
+                Err(fatal) => return Err(self.fatal(attempted, fatal)),
             }
         }
     }
 
-    fn count_bytes(&mut self) {
-        let Wire {
-            bytes_in,
-            bytes_out,
-            ..
-        } = self.wire;
-        self.counters
-            .bytes_received
-            .fetch_add(bytes_in - self.counted.0, Ordering::Relaxed);
-        self.counters
-            .bytes_sent
-            .fetch_add(bytes_out - self.counted.1, Ordering::Relaxed);
-        self.counted = (bytes_in, bytes_out);
+    async fn read(&mut self, attempted: &'static str) -> Result<(), Error> {
+        let (limit, _) = self.limits();
+        // A packet that is begun is read in large pieces, but memory is taken only as bytes come.
+        let wanted = self.pipeline.rx.wanted().min(1 << 20);
+        let wire = self.common.wire.clone();
+        let buffer = self.pipeline.buffer();
+        buffer.reserve(wanted);
+        let read = match self.face {
+            Face::Blocking => wire.read(buffer, limit),
+            Face::Async => loop {
+                match wire.try_read(buffer) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        let want = Want {
+                            read: true,
+                            write: false,
+                        };
+                        if let Err(e) = wire.ready(Face::Async, want, limit).await {
+                            break Err(e);
+                        }
+                    }
+                    read => break read,
+                }
+            },
+        };
+        match read {
+            Ok(0) => Err(self.lost(attempted, Ran::Maybe, LostCause::Closed)),
+            Ok(_) => Ok(()),
+            Err(e) => Err(match self.deadline {
+                Some((at, time)) if e.kind() == io::ErrorKind::TimedOut && Instant::now() >= at => {
+                    StatementTimeout::new(&self.name, time, Ran::Maybe).into()
+                }
+                _ => self.lost_io(attempted, Ran::Maybe, e),
+            }),
+        }
+    }
+
+    fn fatal(&self, attempted: &'static str, fatal: Fatal) -> Error {
+        let max = match fatal {
+            Fatal::Protocol(e) => return self.lost(attempted, Ran::Maybe, LostCause::Protocol(e)),
+            Fatal::Server(e) => return self.lost(attempted, Ran::Maybe, LostCause::Server(e)),
+            Fatal::ResultTooLarge { max } => max,
+        };
+        self.broken.store(true, Ordering::Relaxed);
+        Error::ResultTooLarge { max }
+    }
+
+    /// Ends what a caller left behind that went away in the middle: sends the rest, reads the
+    /// responses and takes what they say of the session.
+    pub(crate) async fn settle(&mut self) -> Result<(), Error> {
+        const WHAT: &str = "finishing a statement that was given up";
+        if self.pipeline.wants_file() {
+            self.pipeline
+                .infile_end(Some(DriverError::LocalInfileRefused("given up".into())));
+        }
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(self.lost(WHAT, Ran::Maybe, LostCause::Closed));
+        }
+        self.flush(WHAT).await?;
+        while self.pipeline.in_flight() > 0 {
+            match self.reply(WHAT, None).await? {
+                Reply::Response(response) => self.session.observe(&response),
+                Reply::Prepared(_) | Reply::Line(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Gives the server what the handler writes, or nothing.
-    fn send_file(
+    async fn send_file(
         &mut self,
         name: &[u8],
         handler: Option<&LocalInfileHandler>,
@@ -211,13 +360,17 @@ impl Link {
         let failure = match handler {
             None => Some(DriverError::LocalInfileRefused(file)),
             Some(handler) => {
+                // The handler is a function that blocks: so do its writes.
+                let face = std::mem::replace(&mut self.face, Face::Blocking);
                 let mut writer = FileWriter {
                     link: self,
                     lost: None,
                     attempted,
                 };
                 let ran = handler.run(name, &mut writer);
-                if let Some(lost) = writer.lost {
+                let lost = writer.lost;
+                self.face = face;
+                if let Some(lost) = lost {
                     return Err(lost);
                 }
                 ran.err().map(|e| DriverError::LocalInfileFailed {
@@ -227,50 +380,55 @@ impl Link {
             }
         };
         self.pipeline.infile_end(failure);
-        self.flush(attempted)
+        self.flush(attempted).await
     }
 
     /// One command, one reply.
-    fn command(
+    async fn command(
         &mut self,
         command: Command<'_>,
         attempted: &'static str,
         infile: Option<&LocalInfileHandler>,
     ) -> Result<Response, Error> {
         self.pipeline.push(command)?;
-        let mut replies = self.round_trip(1, attempted, infile)?;
-        match replies.pop() {
-            Some(Reply::Response(response)) => {
+        self.flush(attempted).await?;
+        let reply = self.reply(attempted, infile).await?;
+        self.used = Instant::now();
+        self.count_bytes();
+        match reply {
+            Reply::Response(response) => {
                 self.session.observe(&response);
                 Ok(response)
             }
-            _ => Err(self.fatal(
-                attempted,
-                Fatal::Protocol(ProtocolError::new("another kind of reply")),
-            )),
+            _ => Err(self.another_reply(attempted)),
         }
     }
 
+    fn another_reply(&self, attempted: &'static str) -> Error {
+        let e = ProtocolError::new("another kind of reply");
+        self.fatal(attempted, Fatal::Protocol(e))
+    }
+
     /// `COM_QUERY`.
-    pub(crate) fn query(
+    pub(crate) async fn query(
         &mut self,
         sql: &[u8],
         infile: Option<&LocalInfileHandler>,
     ) -> Result<Response, Error> {
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
-        self.command(Command::Query(sql), "a query", infile)
+        self.command(Command::Query(sql), "a query", infile).await
     }
 
     /// `COM_PING`. Its OK carries the status flags.
-    pub(crate) fn ping(&mut self) -> Result<OkInfo, Error> {
-        let response = self.command(Command::Ping, "a ping", None)?;
+    pub(crate) async fn ping(&mut self) -> Result<OkInfo, Error> {
+        let response = self.command(Command::Ping, "a ping", None).await?;
         first_ok(response)
     }
 
     /// `COM_STATISTICS`: a line for people.
-    pub(crate) fn statistics(&mut self) -> Result<String, Error> {
+    pub(crate) async fn statistics(&mut self) -> Result<String, Error> {
         self.pipeline.push(Command::Statistics)?;
-        match self.round_trip(1, "COM_STATISTICS", None)?.pop() {
+        match self.round_trip(1, "COM_STATISTICS", None).await?.pop() {
             Some(Reply::Line(line)) => Ok(String::from_utf8_lossy(&line).into_owned()),
             Some(Reply::Response(response)) => first_ok(response).map(|_| String::new()),
             _ => Ok(String::new()),
@@ -278,27 +436,39 @@ impl Link {
     }
 
     /// `COM_INIT_DB`.
-    pub(crate) fn init_db(&mut self, schema: &str) -> Result<OkInfo, Error> {
-        let response = self.command(Command::InitDb(schema), "selecting a schema", None)?;
+    pub(crate) async fn init_db(&mut self, schema: &str) -> Result<OkInfo, Error> {
+        let response = self
+            .command(Command::InitDb(schema), "selecting a schema", None)
+            .await?;
         let ok = first_ok(response)?;
         self.session.schema = Some(schema.into());
         Ok(ok)
     }
 
     /// Several `COM_QUERY`, `COM_RESET_CONNECTION` and `COM_INIT_DB` in one write; one round trip.
-    fn train(
+    async fn train(
         &mut self,
         commands: &[Command<'_>],
         attempted: &'static str,
     ) -> Result<Vec<Response>, Error> {
+        if !self.pipelining && commands.len() > 1 {
+            let mut responses = Vec::new();
+            for command in commands {
+                // Boxed, because it is this function again.
+                let one = Box::pin(self.train(std::slice::from_ref(command), attempted));
+                responses.extend(one.await?);
+            }
+            return Ok(responses);
+        }
         for command in commands {
             if let Err(e) = self.pipeline.push(*command) {
                 // What was pushed before it is still in the out-buffer: the link can't go on.
                 self.stream().shutdown();
+                self.broken.store(true, Ordering::Relaxed);
                 return Err(e);
             }
         }
-        let replies = self.round_trip(commands.len(), attempted, None)?;
+        let replies = self.round_trip(commands.len(), attempted, None).await?;
         Ok(replies
             .into_iter()
             .filter_map(|reply| match reply {
@@ -310,16 +480,22 @@ impl Link {
 
     /// `COM_CHANGE_USER` with its whole exchange. An error is the link's end: MySQL closes it, and
     /// MariaDB goes on as the old user with an empty session, which nobody should meet.
-    fn exchange_user(&mut self, mut exchange: ChangeUser, payload: &[u8]) -> Result<OkInfo, Error> {
+    async fn exchange_user(
+        &mut self,
+        mut exchange: ChangeUser,
+        payload: &[u8],
+    ) -> Result<OkInfo, Error> {
         const WHAT: &str = "COM_CHANGE_USER";
         let protocol = |link: &Link, e| link.lost(WHAT, Ran::Maybe, LostCause::Protocol(e));
-        self.pipeline.push_raw(0, payload);
-        self.flush(WHAT)?;
+        // Whoever is given up in the middle leaves nothing that could be finished.
+        self.broken.store(true, Ordering::Relaxed);
+        self.pipeline.tx.push_raw(0, payload);
+        self.flush(WHAT).await?;
         loop {
-            let packet = match self.pipeline.next_raw().map_err(|e| protocol(self, e))? {
+            let packet = match self.pipeline.rx.next_raw().map_err(|e| protocol(self, e))? {
                 Some(packet) => packet,
                 None => {
-                    self.read(WHAT)?;
+                    self.read(WHAT).await?;
                     continue;
                 }
             };
@@ -332,12 +508,13 @@ impl Link {
             match step {
                 AuthStep::Wait => {}
                 AuthStep::Send(answer) => {
-                    self.pipeline.push_raw(packet.seq.wrapping_add(1), &answer);
-                    self.flush(WHAT)?;
+                    self.pipeline.tx.push_raw(packet.seq.wrapping_add(1), &answer);
+                    self.flush(WHAT).await?;
                 }
                 AuthStep::Done(ok) => {
                     self.used = Instant::now();
                     self.count_bytes();
+                    self.broken.store(false, Ordering::Relaxed);
                     return Ok(ok);
                 }
                 AuthStep::Denied(e) => return Err(Error::MySqlError(e)),
@@ -347,10 +524,13 @@ impl Link {
 
     /// Says goodbye and closes.
     pub(crate) fn close(mut self) {
-        let at_once = Limit::each(Some(Duration::from_millis(100)));
-        if self.pipeline.is_quiet() && self.pipeline.push(Command::Quit).is_ok() {
+        if self.is_quiet() && self.pipeline.push(Command::Quit).is_ok() {
+            let wire = self.common.wire.clone();
+            let at_once = Limit::each(Some(Duration::from_millis(100)));
             // The server closes in any case; there is nobody to tell that it didn't hear.
-            drop(self.wire.write_all(self.pipeline.out(), at_once));
+            if wire.seal(self.pipeline.out(), &mut self.unsent).is_ok() {
+                drop(wire.try_send(&self.unsent, at_once));
+            }
         }
         self.count_bytes();
         self.stream().shutdown();
@@ -385,7 +565,7 @@ impl io::Write for FileWriter<'_> {
         self.link.pipeline.infile_data(data);
         let sent = match self.link.pipeline.out().len() {
             0..=0xffff => Ok(()),
-            _ => self.link.flush(self.attempted),
+            _ => now(self.link.flush(self.attempted)),
         };
         match sent {
             Ok(()) => Ok(data.len()),

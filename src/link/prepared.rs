@@ -7,18 +7,20 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use mysql_common::{packets::Column, value::Value};
 
 use super::Link;
 use crate::{
-    error::{Error, ProtocolError},
+    error::Error,
     proto::{
         command::{Command, execute},
-        pipeline::{Fatal, PrepareOk, Reply},
+        pipeline::{PrepareOk, Reply},
         result::Response,
     },
+    sql,
 };
 
 /// A statement as the server prepared it, wherever that was.
@@ -29,6 +31,20 @@ pub(crate) struct Prepared {
     pub columns: Arc<[Column]>,
     /// The schema that unqualified names belong to.
     pub schema: Option<Arc<str>>,
+    /// What it may do to a session, as read from its text.
+    pub statement: sql::Statement,
+}
+
+impl Prepared {
+    pub(super) fn new(text: &[u8], made: PrepareOk, schema: Option<Arc<str>>) -> Prepared {
+        Prepared {
+            statement: sql::read(text, false),
+            sql: text.into(),
+            params: made.params,
+            columns: made.columns,
+            schema,
+        }
+    }
 }
 
 /// The statements that the server holds for one link, last used last.
@@ -69,8 +85,29 @@ impl Cache {
         Some(seen)
     }
 
+    /// The id of a statement, which is then the last used.
+    pub(super) fn id(&mut self, statement: &Arc<Prepared>) -> Option<u32> {
+        // The usual case costs one comparison.
+        if let Some(last) = self.entries.back()
+            && Arc::ptr_eq(&last.statement, statement)
+        {
+            return Some(last.id);
+        }
+        self.touch(|s| {
+            std::ptr::eq(s, &**statement)
+                || (s.sql == statement.sql && s.schema == statement.schema)
+        })
+        .map(|(id, _)| id)
+    }
+
+    /// A statement by its text and the schema that its names are resolved in.
+    pub(super) fn find(&mut self, sql: &[u8], schema: &Option<Arc<str>>) -> Option<Arc<Prepared>> {
+        self.touch(|s| *s.sql == *sql && s.schema == *schema)
+            .map(|(_, held)| held)
+    }
+
     /// Adds an entry; returns the ids that the server may forget.
-    fn add(&mut self, id: u32, statement: Arc<Prepared>) -> Vec<u32> {
+    pub(super) fn add(&mut self, id: u32, statement: Arc<Prepared>) -> Vec<u32> {
         self.entries.push_back(Entry { id, statement });
         let mut over = Vec::new();
         // The one that runs now stays, even where nothing is to be kept.
@@ -85,35 +122,25 @@ const PREPARE: &str = "preparing a statement";
 
 impl Link {
     /// Prepares `sql` in the schema that is current, unless the server holds it already.
-    pub(crate) fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>, Error> {
+    pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>, Error> {
         let schema = self.session.schema.clone();
-        if let Some((_, held)) = self
-            .statements
-            .touch(|s| *s.sql == *sql && s.schema == schema)
-        {
+        if let Some(held) = self.statements.find(sql, &schema) {
             return Ok(held);
         }
-        let made = self.com_prepare(sql)?;
-        let statement = Arc::new(Prepared {
-            sql: sql.into(),
-            params: made.params,
-            columns: made.columns,
-            schema,
-        });
-        self.hold(made.id, statement.clone())?;
+        let made = self.com_prepare(sql).await?;
+        let id = made.id;
+        let statement = Arc::new(Prepared::new(sql, made, schema));
+        self.hold(id, statement.clone())?;
         Ok(statement)
     }
 
-    fn com_prepare(&mut self, sql: &[u8]) -> Result<PrepareOk, Error> {
+    async fn com_prepare(&mut self, sql: &[u8]) -> Result<PrepareOk, Error> {
         self.pipeline.push(Command::Prepare(sql))?;
         self.counters.prepares.fetch_add(1, Ordering::Relaxed);
-        match self.round_trip(1, PREPARE, None)?.pop() {
+        match self.round_trip(1, PREPARE, None).await?.pop() {
             Some(Reply::Prepared(Ok(made))) => Ok(made),
             Some(Reply::Prepared(Err(e))) => Err(e.into()),
-            _ => Err(self.fatal(
-                PREPARE,
-                Fatal::Protocol(ProtocolError::new("another kind of reply")),
-            )),
+            _ => Err(self.another_reply(PREPARE)),
         }
     }
 
@@ -127,12 +154,8 @@ impl Link {
     }
 
     /// The statement's id on this link; prepares it here if need be, in the schema of its names.
-    fn id_of(&mut self, statement: &Arc<Prepared>) -> Result<u32, Error> {
-        let held = self.statements.touch(|s| {
-            std::ptr::eq(s, &**statement)
-                || (s.sql == statement.sql && s.schema == statement.schema)
-        });
-        if let Some((id, _)) = held {
+    async fn id_of(&mut self, statement: &Arc<Prepared>) -> Result<u32, Error> {
+        if let Some(id) = self.statements.id(statement) {
             return Ok(id);
         }
         let current = self.session.schema.clone();
@@ -141,11 +164,11 @@ impl Link {
             _ => None,
         };
         if let Some(schema) = &elsewhere {
-            self.init_db(schema)?;
+            self.init_db(schema).await?;
         }
-        let made = self.com_prepare(&statement.sql);
+        let made = self.com_prepare(&statement.sql).await;
         if let (Some(_), Some(current)) = (&elsewhere, &current) {
-            self.init_db(current)?;
+            self.init_db(current).await?;
         }
         let made = made?;
         if made.params.len() != statement.params.len() {
@@ -161,12 +184,35 @@ impl Link {
     }
 
     /// `COM_STMT_EXECUTE`, with what must go before it.
-    pub(crate) fn execute(
+    pub(crate) async fn execute(
         &mut self,
         statement: &Arc<Prepared>,
         params: &[Value],
     ) -> Result<Response, Error> {
-        let max = self.pipeline.max_packet();
+        const WHAT: &str = "a prepared statement";
+        let in_pieces = self.send_execute(statement, params).await?;
+        let response = match self.reply(WHAT, None).await? {
+            Reply::Response(response) => response,
+            _ => return Err(self.another_reply(WHAT)),
+        };
+        self.session.observe(&response);
+        self.used = Instant::now();
+        self.count_bytes();
+        if let Some(id) = in_pieces {
+            // The parameters stay with the statement otherwise, and would join the next ones.
+            self.command(Command::ResetStmt(id), "COM_STMT_RESET", None)
+                .await?;
+        }
+        Ok(response)
+    }
+
+    /// Sends a `COM_STMT_EXECUTE`. Gives the statement's id where parameters went ahead of it.
+    pub(super) async fn send_execute(
+        &mut self,
+        statement: &Arc<Prepared>,
+        params: &[Value],
+    ) -> Result<Option<u32>, Error> {
+        let max = self.pipeline.tx.max_packet();
         for param in params {
             // In pieces it would be sent, and refused when it runs.
             if let Value::Bytes(bytes) = param
@@ -178,34 +224,33 @@ impl Link {
                 });
             }
         }
-        let id = self.id_of(statement)?;
+        let id = self.id_of(statement).await?;
         let (long_data, payload) = execute(id, params, max);
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
-        if !long_data.is_empty() {
-            for part in &long_data {
-                self.pipeline.push(Command::LongData(part))?;
-                if self.pipeline.out().len() > 4 << 20 {
-                    self.flush("sending a parameter")?;
-                }
+        for part in &long_data {
+            self.pipeline.push(Command::LongData(part))?;
+            if self.pipeline.out().len() > 4 << 20 {
+                self.flush("sending a parameter").await?;
             }
         }
-        let response = self.command(Command::Execute(&payload), "a prepared statement", None);
-        if !long_data.is_empty() && response.is_ok() {
-            // The parameters stay with the statement otherwise, and would join the next ones.
-            self.command(Command::ResetStmt(id), "COM_STMT_RESET", None)?;
-        }
-        response
+        self.pipeline.push(Command::Execute(&payload))?;
+        self.flush("a prepared statement").await?;
+        Ok((!long_data.is_empty()).then_some(id))
+    }
+
+    pub(super) fn statements_hold(&mut self, statement: &Arc<Prepared>) -> bool {
+        self.statements.id(statement).is_some()
     }
 
     /// Forgets a statement, here and on the server.
-    pub(crate) fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<(), Error> {
+    pub(crate) async fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<(), Error> {
         let same =
             |e: &Entry| e.statement.sql == statement.sql && e.statement.schema == statement.schema;
         if let Some(at) = self.statements.entries.iter().position(same)
             && let Some(entry) = self.statements.entries.remove(at)
         {
             self.pipeline.push(Command::CloseStmt(entry.id))?;
-            self.flush("closing a statement")?;
+            self.flush("closing a statement").await?;
         }
         Ok(())
     }

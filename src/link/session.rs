@@ -7,7 +7,7 @@ use mysql_common::constants::StatusFlags;
 use super::{Link, first_ok};
 use crate::{
     error::Error,
-    opts::{identity::Identity, target::Fixed},
+    opts::{identity::Identity, session::SessionOpts, target::Fixed},
     proto::{
         change_user::ChangeUser,
         command::Command,
@@ -38,6 +38,9 @@ pub(crate) struct Session {
     pub changed: bool,
     /// The server's trackers are on. Without them every statement may have changed something.
     pub trackers: bool,
+    /// What it was begun with, where nothing but neutral statements ran since. The schema is followed
+    /// by itself.
+    pub clean: Option<Arc<SessionOpts>>,
     /// The last statement failed; an ERR packet doesn't say what became of the session.
     pub unsure: bool,
     /// The transaction tracker's word: something is begun, or table locks are held.
@@ -59,6 +62,7 @@ impl Session {
             status,
             changed: false,
             trackers: false,
+            clean: None,
             unsure: false,
             in_transaction: false,
             next_transaction: false,
@@ -128,6 +132,29 @@ impl Session {
         }
     }
 
+    /// It is as it began, and nothing that is neutral by itself makes it otherwise.
+    pub(crate) fn is_shareable(&self) -> bool {
+        self.clean.is_some()
+            && self.pin().is_none()
+            && self.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
+    }
+
+    /// Nobody's: whoever takes it begins anew.
+    pub(crate) fn disown(&mut self) {
+        self.owner = 0;
+        self.start = Start::Used;
+        self.clean = None;
+    }
+
+    /// It is as these options begin it, but for what neutral statements leave.
+    pub(crate) fn is_as_begun(&self, begin: &Arc<SessionOpts>) -> bool {
+        self.pin().is_none()
+            && self
+                .clean
+                .as_ref()
+                .is_some_and(|clean| Arc::ptr_eq(clean, begin) || clean == begin)
+    }
+
     fn restarted(&mut self) {
         self.start = Start::Clean;
         self.owner = 0;
@@ -161,11 +188,23 @@ impl Link {
     ///
     /// Where the schema or an init statement fails the link stays usable, for a session that is
     /// begun anew.
-    pub(crate) fn begin(&mut self, schema: Option<&str>, init: &[String]) -> Result<(), Error> {
+    ///
+    /// `as_begun`: what stood before is as these options begin it, and may stay; only the schema may
+    /// be another.
+    pub(crate) async fn begin(
+        &mut self,
+        schema: Option<&str>,
+        begin: &Arc<SessionOpts>,
+        as_begun: bool,
+    ) -> Result<(), Error> {
+        let init = match as_begun {
+            true => &[],
+            false => &begin.init[..],
+        };
         let setup = self.session.setup.clone();
         let role = self.role_sql();
         let mut commands = Vec::new();
-        if self.session.start == Start::Used {
+        if self.session.start == Start::Used && !as_begun {
             commands.push(Command::ResetConnection);
             commands.push(Command::Query(setup.as_bytes()));
             commands.extend(role.as_ref().map(|role| Command::Query(role.as_bytes())));
@@ -179,11 +218,13 @@ impl Link {
         let theirs = commands.len();
         commands.extend(init.iter().map(|sql| Command::Query(sql.as_bytes())));
         if commands.is_empty() {
+            self.session.clean = Some(begin.clone());
             return Ok(());
         }
+        self.session.clean = None;
         self.session.start = Start::Used;
         self.session.owner = 0;
-        let responses = self.train(&commands, "beginning the session")?;
+        let responses = self.train(&commands, "beginning the session").await?;
         self.counters
             .init_command_executed_count
             .fetch_add(init.len() as u64, Ordering::Relaxed);
@@ -201,7 +242,7 @@ impl Link {
             if let Err(e) = first_ok(response) {
                 if i < ours {
                     // Half a reset is nobody's session.
-                    self.broken.set(true);
+                    self.broken.store(true, Ordering::Relaxed);
                 } else if i < theirs {
                     self.session.schema = None;
                 } else {
@@ -213,6 +254,7 @@ impl Link {
             }
         }
         self.session.restarted();
+        self.session.clean = Some(begin.clone());
         Ok(())
     }
 
@@ -231,19 +273,19 @@ impl Link {
 
     /// Makes the link another identity's, or takes a schema off it, by `COM_CHANGE_USER`. Two round
     /// trips and the setup. An error is the link's end.
-    pub(crate) fn change_user(
+    pub(crate) async fn change_user(
         &mut self,
         identity: &Arc<Identity>,
         schema: Option<&str>,
     ) -> Result<(), Error> {
         let ended = |link: &Link, e: Error| {
-            link.broken.set(true);
+            link.broken.store(true, Ordering::Relaxed);
             e
         };
         if self.server.mariadb && self.server.parsed >= (10, 0, 5) {
             // MariaDB keeps the active role through a change of user.
             let response =
-                self.command(Command::Query(b"SET ROLE NONE"), "leaving a role", None)?;
+                self.command(Command::Query(b"SET ROLE NONE"), "leaving a role", None).await?;
             first_ok(response).map_err(|e| ended(self, e))?;
         }
         let (exchange, payload) = ChangeUser::new(
@@ -263,6 +305,7 @@ impl Link {
         self.statements.clear();
         let ok = self
             .exchange_user(exchange, &payload)
+            .await
             .map_err(|e| ended(self, e))?;
         self.counters.user_changes.fetch_add(1, Ordering::Relaxed);
         self.session.observe_ok(&ok);
@@ -272,7 +315,7 @@ impl Link {
         if self.server.mariadb {
             commands.push(Command::Query(super::connect::ROLE.as_bytes()));
         }
-        let mut responses = self.train(&commands, "preparing the session")?;
+        let mut responses = self.train(&commands, "preparing the session").await?;
         if self.server.mariadb {
             self.session.role = responses.pop().and_then(super::connect::role_of);
         }

@@ -1,13 +1,12 @@
-//! All links of one key: who gets one, who waits, what is closed.
+//! All links of one key: who gets one, or a place on one, who waits, what is closed.
 //!
-//! A link is parked here, or held by one caller alone. Waiters are served in order; a link goes
-//! straight from the one who gives it back to the one who waited longest and can use it.
+//! A link rests here, is held by one caller alone, or is a [`Lane`] that many use. Waiters are served
+//! in order; what comes free goes straight to the one who waited longest and can use it.
 
 use std::{
-    collections::VecDeque,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -17,16 +16,21 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{
     account::Account,
+    digests::Digests,
     limits::Limits,
     stats::{Counters, Counts},
+    waiter::{Queue, Waiter},
 };
 use crate::{
     error::{AcquireTimeout, ConnectCause, ConnectError, ConnectPhase, DriverError, Error, Result},
     events,
-    link::{self, Link, Stream},
-    opts::{Opts, target::Target},
+    link::{self, Face, Lane, Link, Owner, Place, Stream, offload},
+    opts::{Opts, session::SessionOpts, target::Target},
     proto::handshake::ServerInfo,
 };
+
+/// Statements on the least busy lane from which on another link is worth its cost.
+const BUSY: usize = 16;
 
 /// The links of one key.
 #[derive(Debug)]
@@ -34,11 +38,22 @@ pub(crate) struct Group {
     pub target: Arc<Target>,
     pub counters: Arc<Counters>,
     pub limits: Arc<Limits>,
+    pub digests: Digests,
     state: Mutex<State>,
-    /// Told when a link is closed or parked, for a shutdown that waits.
+    /// Somebody waits; looked at without the lock.
+    waiting: AtomicUsize,
+    /// Told when a link is closed or comes to rest, for a shutdown that waits.
     changed: Condvar,
+    closing: AtomicBool,
+    /// All lanes are busy: the housekeeper should open another link.
+    wants_more: AtomicBool,
+    /// The housekeeper was told.
+    warming: AtomicBool,
+    /// What stands between was found to take one command at a time.
+    pub one_at_a_time: AtomicBool,
     /// Whom the first link met.
     server: OnceCell<Arc<ServerInfo>>,
+    me: Weak<Group>,
 }
 
 #[derive(Debug, Default)]
@@ -46,10 +61,11 @@ struct State {
     closed: bool,
     /// Links open or being opened.
     open: usize,
-    /// Idle links, last used last.
+    /// Links at rest whose session is somebody's, last used last.
     parked: Vec<Parked>,
+    lanes: Vec<Shared>,
     busy: Vec<Busy>,
-    waiters: VecDeque<Arc<Waiter>>,
+    queue: Queue,
     accounts: Vec<Arc<Account>>,
     /// A connect succeeded once: a refusal now may be a restart.
     reached: bool,
@@ -63,6 +79,16 @@ struct Parked {
     proven: bool,
 }
 
+/// A lane and for whom its session is right.
+#[derive(Debug)]
+struct Shared {
+    lane: Arc<Lane>,
+    account: Arc<Account>,
+    begin: Arc<SessionOpts>,
+    /// Somebody waits to have the link alone: no place is given any more.
+    draining: bool,
+}
+
 /// A link that somebody holds.
 #[derive(Debug)]
 struct Busy {
@@ -71,20 +97,50 @@ struct Busy {
     handle: u64,
     since: Instant,
     why: &'static str,
+    slow: bool,
     stream: Arc<Stream>,
 }
 
-/// Somebody who waits.
-#[derive(Debug)]
-struct Waiter {
-    account: Arc<Account>,
-    granted: Mutex<Option<Grant>>,
-    woken: Condvar,
+/// What a caller needs for one statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A place on a lane will do.
+    Place,
+    /// As [`Need::Place`], but it is known to run long: it would hold up those behind it.
+    Slow,
+    /// A link alone.
+    Alone,
+    /// A link that has proven the credentials; one that is being opened is waited for.
+    Proof,
+}
+
+/// What a caller wishes.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    pub account: Arc<Account>,
+    pub handle: u64,
+    pub need: Need,
+    /// The handle had a link alone before: its session may still be there.
+    pub owns: bool,
+    pub begin: Arc<SessionOpts>,
+    pub schema: Option<Arc<str>>,
+    pub why: &'static str,
+}
+
+impl Wish {
+    pub(super) fn is_like(&self, other: &Wish) -> bool {
+        Arc::ptr_eq(&self.account, &other.account) && self.need == other.need
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.need != Need::Place
+    }
 }
 
 /// What a caller may do now.
 #[derive(Debug)]
-enum Grant {
+pub(crate) enum Grant {
+    Place(Place, Arc<Lane>),
     /// Use this link of one's own account.
     Link(Box<Link>),
     /// Make this link one's own account's.
@@ -92,6 +148,13 @@ enum Grant {
     /// Open a link; it is counted already.
     Open,
     Failed(Error),
+}
+
+/// What a caller got.
+#[derive(Debug)]
+pub(crate) enum Got {
+    Place(Place, Arc<Lane>),
+    Link(Box<Link>),
 }
 
 /// Why a link is given up.
@@ -103,15 +166,22 @@ pub(crate) enum Close {
 }
 
 impl Group {
-    pub(super) fn new(target: Arc<Target>, limits: Arc<Limits>) -> Group {
-        Group {
+    pub(super) fn new(target: Arc<Target>, limits: Arc<Limits>) -> Arc<Group> {
+        Arc::new_cyclic(|me| Group {
             target,
             counters: Arc::default(),
             limits,
+            digests: Digests::default(),
             state: Mutex::default(),
+            waiting: AtomicUsize::new(0),
             changed: Condvar::new(),
+            closing: AtomicBool::new(false),
+            wants_more: AtomicBool::new(false),
+            warming: AtomicBool::new(false),
+            one_at_a_time: AtomicBool::new(false),
             server: OnceCell::new(),
-        }
+            me: me.clone(),
+        })
     }
 
     /// The account that these options belong to, with one handle more.
@@ -140,7 +210,7 @@ impl Group {
         }
         *account.vacant.lock() = Some(Instant::now());
         let unused = match self.limits.linger.is_zero() {
-            true => take_all(&mut state.parked, |p| Arc::ptr_eq(&p.account, account)),
+            true => take_all(&mut state, |a, _| Arc::ptr_eq(a, account)),
             false => Vec::new(),
         };
         forget_empty(&mut state);
@@ -148,38 +218,67 @@ impl Group {
     }
 
     /// Proves the account's credentials, unless a link of it stands already. Whether it did.
-    pub(super) fn verify(self: &Arc<Self>, account: &Arc<Account>, handle: u64) -> Result<bool> {
-        if account.ready.load(Ordering::Acquire) > 0 {
-            return Ok(true);
-        }
-        let link = self.acquire(account, handle, "opening a handle", true)?;
-        self.release(link, account);
-        Ok(false)
-    }
-
-    /// A link for one statement, or for as long as it is kept. Waits up to `acquire_timeout`.
-    ///
-    /// `joining`: whoever finds a link of the account being opened waits for it.
-    pub(super) fn acquire(
+    pub(super) async fn verify(
         self: &Arc<Self>,
         account: &Arc<Account>,
         handle: u64,
-        why: &'static str,
-        joining: bool,
-    ) -> Result<Box<Link>> {
+        face: Face,
+    ) -> Result<bool> {
+        if account.ready.load(Ordering::Acquire) > 0 {
+            return Ok(true);
+        }
+        let wish = Wish {
+            account: account.clone(),
+            handle,
+            need: Need::Proof,
+            owns: false,
+            begin: account.opts.session().clone(),
+            schema: None,
+            why: "opening a handle",
+        };
+        match self.acquire(wish, face, None).await? {
+            Got::Link(link) => self.release(link, account, None),
+            Got::Place(..) => {}
+        }
+        Ok(false)
+    }
+
+    /// A link, or a place on a lane, for one statement or for as long as it is kept. Waits up to
+    /// `acquire_timeout`, or to `until` where that is sooner.
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        wish: Wish,
+        face: Face,
+        until: Option<Instant>,
+    ) -> Result<Got> {
+        let account = wish.account.clone();
+        // The usual case needs no clock.
+        if let Some(Grant::Place(place, lane)) = self.place(&wish) {
+            return Ok(Got::Place(place, lane));
+        }
         let began = Instant::now();
         let deadline = began + self.limits.acquire_timeout;
+        let deadline = until.map_or(deadline, |until| until.min(deadline));
         let mut pause = Duration::from_millis(20);
         let mut last_connect: Option<Arc<ConnectError>> = None;
         // Set while a failed connect is to be tried again, unless a link comes free before.
         let mut retry_at: Option<Instant> = None;
         loop {
-            let grant = match self.grant_or_wait(account, handle, joining, retry_at.is_some()) {
+            let grant = match self.grant_or_wait(&wish, face, retry_at.is_some()) {
                 Ok(grant) => grant,
                 Err(waiter) => {
                     let until = retry_at.take().map_or(deadline, |at| at.min(deadline));
-                    match self.wait(&waiter, until) {
-                        Some(grant) => grant,
+                    let mut waiting = Waiting {
+                        group: self,
+                        waiter: &waiter,
+                        over: false,
+                    };
+                    let granted = waiter.wait(face, until).await.map_err(no_reactor)?;
+                    match granted.or_else(|| waiting.end()) {
+                        Some(grant) => {
+                            waiting.over = true;
+                            grant
+                        }
                         None if Instant::now() < deadline => continue,
                         None => return Err(self.timed_out(began, last_connect)),
                     }
@@ -187,108 +286,250 @@ impl Group {
             };
             retry_at = None;
             match grant {
+                Grant::Place(place, lane) => return Ok(Got::Place(place, lane)),
                 Grant::Link(mut link) => {
                     if link.is_alive() {
                         self.counters
                             .connection_reused
                             .fetch_add(1, Ordering::Relaxed);
-                        self.hold(&link, handle, why);
-                        return Ok(link);
+                        self.hold(&link, &wish);
+                        return Ok(Got::Link(link));
                     }
-                    self.give_up(link, account, Close::Lost);
+                    self.give_up(link, &account, Close::Lost);
                 }
                 Grant::Steal(mut link) => {
                     let schema = account.opts.session().db_name.as_deref();
                     if !link.is_alive() {
-                        self.drop_link(link, account, Close::Lost, false);
+                        self.drop_link(link, &account, Close::Lost, false);
                         continue;
                     }
-                    self.hold(&link, handle, "changing its user");
-                    match link.change_user(&account.identity, schema) {
-                        Ok(()) => {
-                            self.opened(account);
-                            self.hold(&link, handle, why);
-                            return Ok(link);
+                    self.hold(&link, &wish);
+                    link.face = face;
+                    let mut stolen = Stolen {
+                        group: self,
+                        account: &account,
+                        link: Some(link),
+                    };
+                    let changed = match &mut stolen.link {
+                        Some(link) => link.change_user(&account.identity, schema).await,
+                        None => Ok(()),
+                    };
+                    match (changed, stolen.link.take()) {
+                        (Ok(()), Some(link)) => {
+                            self.opened(&account);
+                            return Ok(Got::Link(link));
                         }
-                        Err(e) => {
-                            self.drop_link(link, account, Close::Lost, false);
-                            return Err(self.denied(account, e));
+                        (Err(e), Some(link)) => {
+                            self.drop_link(link, &account, Close::Lost, false);
+                            return Err(self.denied(&account, e));
                         }
+                        (_, None) => continue,
                     }
                 }
-                Grant::Open => {
-                    let schema = account.opts.session().db_name.as_deref();
-                    match link::open(&account.opts, schema, deadline, &self.counters) {
-                        Ok(link) => {
-                            let link = Box::new(link);
-                            events::opened(&link);
-                            drop(self.server.set(link.server.clone()));
-                            self.opened(account);
-                            self.hold(&link, handle, why);
-                            return Ok(link);
-                        }
-                        Err(e) => {
-                            let again = self.may_retry(&e) && Instant::now() + pause < deadline;
-                            events::connect_failed(&e, again);
-                            let e = Arc::new(e);
-                            self.open_failed(
-                                account,
-                                (!again).then(|| Error::ConnectError(e.clone())),
-                            );
-                            if !again {
-                                return Err(Error::ConnectError(e));
-                            }
-                            last_connect = Some(e);
-                            retry_at = Some(Instant::now() + pause);
-                            pause = (pause * 2).min(Duration::from_secs(1));
-                        }
+                Grant::Open => match self.open(&account, deadline, face).await {
+                    Ok(link) => {
+                        self.hold(&link, &wish);
+                        return Ok(Got::Link(link));
                     }
-                }
+                    Err(e) => {
+                        let again = self.may_retry(&e) && Instant::now() + pause < deadline;
+                        events::connect_failed(&e, again);
+                        let e = Arc::new(e);
+                        self.open_failed(&account, (!again).then(|| Error::ConnectError(e.clone())));
+                        if !again {
+                            return Err(Error::ConnectError(e));
+                        }
+                        last_connect = Some(e);
+                        retry_at = Some(Instant::now() + pause);
+                        pause = (pause * 2).min(Duration::from_secs(1));
+                    }
+                },
                 Grant::Failed(e) => return Err(e),
             }
         }
     }
 
+    /// Opens a link; a task's in a thread of its own. Whoever goes away meanwhile leaves a link for
+    /// others.
+    async fn open(
+        self: &Arc<Self>,
+        account: &Arc<Account>,
+        deadline: Instant,
+        face: Face,
+    ) -> std::result::Result<Box<Link>, ConnectError> {
+        let (group, whose) = (self.clone(), account.clone());
+        let (group2, whose2) = (self.clone(), account.clone());
+        let opened = offload(
+            face,
+            move || group.open_now(&whose, deadline),
+            move |opened| match opened {
+                Ok(link) => group2.release(link, &whose2, None),
+                Err(e) => {
+                    events::connect_failed(&e, false);
+                    group2.open_failed(&whose2, None);
+                }
+            },
+        )
+        .await;
+        opened.unwrap_or_else(|e| {
+            Err(ConnectError {
+                server: self.target.endpoint.to_string(),
+                user: account.identity.user.clone(),
+                phase: ConnectPhase::Open,
+                cause: ConnectCause::Io(Arc::new(e)),
+            })
+        })
+    }
+
+    fn open_now(
+        &self,
+        account: &Arc<Account>,
+        deadline: Instant,
+    ) -> std::result::Result<Box<Link>, ConnectError> {
+        let schema = account.opts.session().db_name.as_deref();
+        let link = link::open(
+            &account.opts,
+            schema,
+            deadline,
+            &self.counters,
+            &self.one_at_a_time,
+        )?;
+        events::opened(&link);
+        drop(self.server.set(link.server.clone()));
+        self.opened(account);
+        Ok(Box::new(link))
+    }
+
+    /// A place on a lane that is there, without more ado.
+    fn place(&self, wish: &Wish) -> Option<Grant> {
+        if wish.need != Need::Place || wish.owns {
+            return None;
+        }
+        let state = self.state.lock();
+        if state.closed || state.queue.has_line(wish) {
+            return None;
+        }
+        self.lane_for(&state, wish)
+    }
+
     /// What can be done now, or a place in the queue.
     fn grant_or_wait(
         &self,
-        account: &Arc<Account>,
-        handle: u64,
-        joining: bool,
+        wish: &Wish,
+        face: Face,
         pausing: bool,
     ) -> std::result::Result<Grant, Arc<Waiter>> {
         let mut state = self.state.lock();
         if state.closed {
             return Ok(Grant::Failed(DriverError::MuxShutDown.into()));
         }
-        if let Some(grant) = self.grant(&mut state, account, handle, joining, pausing) {
+        // Nobody overtakes those who wait for the same.
+        if (pausing || !state.queue.has_line(wish))
+            && let Some(grant) = self.grant(&mut state, wish, pausing)
+        {
             return Ok(grant);
         }
-        let waiter = Arc::new(Waiter {
-            account: account.clone(),
-            granted: Mutex::new(None),
-            woken: Condvar::new(),
-        });
-        state.waiters.push_back(waiter.clone());
+        let waiter = state.queue.join(wish.clone(), face);
         self.counters.waits.fetch_add(1, Ordering::Relaxed);
-        Err(waiter)
+        self.waiting.store(state.queue.len(), Ordering::SeqCst);
+        self.drain_one(&mut state);
+        // Whoever made room before it could know that somebody waits did not look.
+        fence(Ordering::SeqCst);
+        if !pausing {
+            self.serve(&mut state);
+        }
+        drop(state);
+        match waiter.take() {
+            Some(grant) => Ok(grant),
+            None => Err(waiter),
+        }
     }
 
-    fn grant(
-        &self,
-        state: &mut State,
-        account: &Arc<Account>,
-        handle: u64,
-        joining: bool,
-        pausing: bool,
-    ) -> Option<Grant> {
-        // The caller's own session needs no reset, nobody's needs little; of the others the one
-        // used last is the warmest.
-        let fit = |p: &Parked| match p.link.session.owner {
-            owner if owner == handle => 2,
-            0 => 1,
-            _ => 0,
-        };
+    /// As many lanes as there are waiters for a link alone take no more statements.
+    fn drain_one(&self, state: &mut State) {
+        let wanted = state.queue.alone();
+        let draining = state.lanes.iter().filter(|s| s.draining).count();
+        if draining >= wanted || state.open < self.limits.max_links {
+            return;
+        }
+        let least = state
+            .lanes
+            .iter_mut()
+            .filter(|s| !s.draining)
+            .min_by_key(|s| s.lane.load.taken.load(Ordering::Relaxed));
+        if let Some(least) = least {
+            least.draining = true;
+        }
+    }
+
+    /// The least busy lane that fits and has room.
+    fn lane_for(&self, state: &State, wish: &Wish) -> Option<Grant> {
+        let mut best: Option<(&Shared, usize)> = None;
+        for shared in &state.lanes {
+            if shared.draining || !shared.fits(wish) || shared.lane.is_tainted() {
+                continue;
+            }
+            let taken = shared.lane.load.taken.load(Ordering::SeqCst);
+            if best.is_none_or(|(_, least)| taken < least) {
+                best = Some((shared, taken));
+                if taken == 0 {
+                    break;
+                }
+            }
+        }
+        let (shared, taken) = best?;
+        if taken > 0 {
+            let load = &shared.lane.load;
+            if taken >= load.window(self.is_one_at_a_time()) || load.is_stuck(Instant::now()) {
+                return None;
+            }
+            if taken >= BUSY && state.open < self.limits.max_links && wish.account.may_open() {
+                self.wants_more.store(true, Ordering::Relaxed);
+            }
+        }
+        Some(Grant::Place(Place::take(&shared.lane), shared.lane.clone()))
+    }
+
+    fn is_one_at_a_time(&self) -> bool {
+        self.one_at_a_time.load(Ordering::Relaxed)
+    }
+
+    fn grant(&self, state: &mut State, wish: &Wish, pausing: bool) -> Option<Grant> {
+        let account = &wish.account;
+        if wish.owns
+            && let Some(at) = state
+                .parked
+                .iter()
+                .position(|p| p.link.session.owner == wish.handle)
+        {
+            return Some(Grant::Link(state.parked.remove(at).link));
+        }
+        match wish.need {
+            Need::Place => {
+                if let Some(place) = self.lane_for(state, wish) {
+                    return Some(place);
+                }
+            }
+            Need::Slow => {
+                // One link at least is left for the quick.
+                let slow = state.busy.iter().filter(|b| b.slow).count();
+                if slow + 1 >= self.limits.max_links {
+                    return None;
+                }
+                if let Some(link) = take_lane(state, |s| s.fits(wish)) {
+                    return Some(Grant::Link(link));
+                }
+            }
+            Need::Alone => {
+                if let Some(link) = take_lane(state, |s| s.fits(wish)) {
+                    return Some(Grant::Link(link));
+                }
+            }
+            Need::Proof => {}
+        }
+        // Of the account's links at rest, nobody's needs the least; of the others the one used last
+        // is the warmest.
+        let fit = |p: &Parked| p.link.session.owner == 0;
         let own = state
             .parked
             .iter()
@@ -297,38 +538,56 @@ impl Group {
         if let Some((at, _)) = own.max_by_key(|(_, p)| fit(p)) {
             return Some(Grant::Link(state.parked.remove(at).link));
         }
-        if pausing || !account.may_open() || (joining && account.links.load(Ordering::Relaxed) > 0)
-        {
-            return None;
+        let joining = wish.need == Need::Proof && account.links.load(Ordering::Relaxed) > 0;
+        if pausing || !account.may_open() || joining {
+            return take_lane(state, |s| Arc::ptr_eq(&s.account, account)).map(Grant::Link);
         }
         if state.open < self.limits.max_links {
             state.open += 1;
             account.links.fetch_add(1, Ordering::Relaxed);
             return Some(Grant::Open);
         }
-        let at = state
-            .parked
-            .iter()
-            .position(|p| p.account.may_lose_links())?;
-        let parked = state.parked.remove(at);
+        if let Some(link) = take_lane(state, |s| Arc::ptr_eq(&s.account, account)) {
+            return Some(Grant::Link(link));
+        }
+        let parked = state.parked.iter().position(|p| p.account.may_lose_links());
+        if let Some(at) = parked {
+            return Some(steal(state.parked.remove(at), account));
+        }
+        let at = state.lanes.iter().position(|s| {
+            s.account.may_lose_links() && s.lane.load.taken.load(Ordering::SeqCst) == 0
+        })?;
+        let link = Box::new(state.lanes[at].lane.take_back()?);
+        let shared = state.lanes.swap_remove(at);
+        let parked = Parked {
+            link,
+            account: shared.account,
+            proven: true,
+        };
         Some(steal(parked, account))
     }
 
-    fn wait(&self, waiter: &Arc<Waiter>, until: Instant) -> Option<Grant> {
-        let mut granted = waiter.granted.lock();
-        while granted.is_none() {
-            if waiter.woken.wait_until(&mut granted, until).timed_out() {
+    /// Gives what there is to those who wait, in order.
+    fn serve(&self, state: &mut State) {
+        // The usual case, without looking for who came first.
+        while let Some(waiter) = state.queue.only_head() {
+            let Some(grant) = self.grant(state, &waiter.wish, false) else {
                 break;
+            };
+            state.queue.leave(&waiter);
+            waiter.give(grant);
+        }
+        'again: loop {
+            for waiter in state.queue.heads() {
+                if let Some(grant) = self.grant(state, &waiter.wish, false) {
+                    state.queue.leave(&waiter);
+                    waiter.give(grant);
+                    continue 'again;
+                }
             }
+            break;
         }
-        if let Some(grant) = granted.take() {
-            return Some(grant);
-        }
-        drop(granted);
-        // Between the time-out and this lock somebody may still have granted.
-        let mut state = self.state.lock();
-        state.waiters.retain(|w| !Arc::ptr_eq(w, waiter));
-        waiter.granted.lock().take()
+        self.waiting.store(state.queue.len(), Ordering::SeqCst);
     }
 
     fn timed_out(&self, began: Instant, last_connect: Option<Arc<ConnectError>>) -> Error {
@@ -336,21 +595,25 @@ impl Group {
             .acquire_timeouts
             .fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
-        let holders = self
-            .state
-            .lock()
-            .busy
-            .iter()
-            .map(|b| {
-                format!(
-                    "connection {} is held by handle {} for {:?}: {}",
-                    b.connection_id,
-                    b.handle,
-                    now - b.since,
-                    b.why
-                )
-            })
-            .collect();
+        let state = self.state.lock();
+        let alone = state.busy.iter().map(|b| {
+            format!(
+                "connection {} is held by handle {} for {:?}: {}",
+                b.connection_id,
+                b.handle,
+                now - b.since,
+                b.why
+            )
+        });
+        let shared = state.lanes.iter().map(|s| {
+            format!(
+                "connection {} is shared by {} statements",
+                s.lane.server.connection_id,
+                s.lane.load.taken.load(Ordering::Relaxed)
+            )
+        });
+        let holders = alone.chain(shared).collect();
+        drop(state);
         let e = AcquireTimeout {
             server: self.target.endpoint.to_string(),
             waited: now - began,
@@ -393,20 +656,19 @@ impl Group {
         let mut state = self.state.lock();
         state.open -= 1;
         account.links.fetch_sub(1, Ordering::Relaxed);
-        if let Some(e) = lasting {
-            state.waiters.retain(|w| {
-                let theirs = Arc::ptr_eq(&w.account, account);
-                if theirs {
-                    w.give(Grant::Failed(e.clone()));
-                }
-                !theirs
-            });
+        // Those who wait for a place while links of the account stand are served by these.
+        if let Some(e) = lasting
+            && account.ready.load(Ordering::Relaxed) == 0
+        {
+            for waiter in state.queue.take_all(Some(account)) {
+                waiter.give(Grant::Failed(e.clone()));
+            }
         }
-        self.fill_vacancies(&mut state);
+        self.serve(&mut state);
         forget_empty(&mut state);
     }
 
-    fn hold(&self, link: &Link, handle: u64, why: &'static str) {
+    fn hold(&self, link: &Link, wish: &Wish) {
         let mut state = self.state.lock();
         if state.closed {
             // A shutdown did not see this link; it is ended like those that it saw.
@@ -416,9 +678,10 @@ impl Group {
         state.busy.push(Busy {
             link: link.id,
             connection_id: link.server.connection_id,
-            handle,
+            handle: wish.handle,
             since: Instant::now(),
-            why,
+            why: wish.why,
+            slow: wish.need == Need::Slow,
             stream: link.stream().clone(),
         });
     }
@@ -430,43 +693,50 @@ impl Group {
         }
     }
 
-    /// Gives a link back: to the first waiter who can use it, or to rest.
-    pub(super) fn release(&self, link: Box<Link>, account: &Arc<Account>) {
+    /// Gives a link back: to the first waiter who can use it, or to rest. `begin`: its session is as
+    /// these options begin it, so that many may use it at once.
+    pub(super) fn release(
+        &self,
+        mut link: Box<Link>,
+        account: &Arc<Account>,
+        begin: Option<&Arc<SessionOpts>>,
+    ) {
         if !link.is_usable() {
             return self.give_up(link, account, Close::Lost);
         }
+        link.face = Face::Blocking;
+        link.deadline = None;
         let mut state = self.state.lock();
         state.busy.retain(|b| b.link != link.id);
-        let parked = Parked {
-            link,
-            account: account.clone(),
-            proven: true,
-        };
+        match begin {
+            Some(begin) if link.can_share() => {
+                let owner: Weak<dyn Owner> = self.me.clone();
+                state.lanes.push(Shared {
+                    lane: Lane::share(*link, owner, account.is_shared()),
+                    account: account.clone(),
+                    begin: begin.clone(),
+                    draining: false,
+                });
+            }
+            _ => state.parked.push(Parked {
+                link,
+                account: account.clone(),
+                proven: true,
+            }),
+        }
         if state.closed {
-            state.parked.push(parked);
-            let all = std::mem::take(&mut state.parked);
+            let all = take_all(&mut state, |_, _| true);
             return self.close_all(state, all, Close::Explicit);
         }
-        let own = state
-            .waiters
-            .iter()
-            .position(|w| Arc::ptr_eq(&w.account, account));
-        if let Some(waiter) = own.and_then(|at| state.waiters.remove(at)) {
-            return waiter.give(Grant::Link(parked.link));
-        }
-        if account.may_lose_links()
-            && let Some(at) = state.waiters.iter().position(|w| w.account.may_open())
-            && let Some(waiter) = state.waiters.remove(at)
-        {
-            let grant = steal(parked, &waiter.account);
-            return waiter.give(grant);
-        }
-        state.parked.push(parked);
+        self.serve(&mut state);
         let vacant = account.handles.load(Ordering::Relaxed) == 0;
         let over = if vacant && self.limits.linger.is_zero() {
-            take_all(&mut state.parked, |p| Arc::ptr_eq(&p.account, account))
-        } else if state.parked.len() > self.limits.max_idle_links && !account.is_shared() {
-            state.parked.pop().into_iter().collect()
+            take_all(&mut state, |a, _| Arc::ptr_eq(a, account))
+        } else if idle(&state) > self.limits.max_idle_links && !account.is_shared() {
+            match state.parked.pop() {
+                Some(parked) => vec![parked],
+                None => take_one(&mut state).into_iter().collect(),
+            }
         } else {
             self.changed.notify_all();
             return;
@@ -511,7 +781,9 @@ impl Group {
                 .ready
                 .fetch_sub(usize::from(parked.proven), Ordering::Release);
         }
-        self.fill_vacancies(&mut state);
+        if !state.closed {
+            self.serve(&mut state);
+        }
         forget_empty(&mut state);
         drop(state);
         let counter = match why {
@@ -532,40 +804,24 @@ impl Group {
         self.changed.notify_all();
     }
 
-    /// Lets those who wait open links where the limit allows it again.
-    fn fill_vacancies(&self, state: &mut State) {
-        while state.open < self.limits.max_links && !state.closed {
-            let Some(at) = state.waiters.iter().position(|w| w.account.may_open()) else {
-                return;
-            };
-            let Some(waiter) = state.waiters.remove(at) else {
-                return;
-            };
-            state.open += 1;
-            waiter.account.links.fetch_add(1, Ordering::Relaxed);
-            waiter.give(Grant::Open);
-        }
-    }
-
     /// Closes what is idle for too long, too old, dead, or without a handle for longer than `linger`.
     pub(super) fn reap(&self) {
         let now = Instant::now();
         let limits = &self.limits;
         let mut state = self.state.lock();
-        let idle = state.parked.len();
-        let mut spare = idle.saturating_sub(limits.min_idle_links);
-        let over = take_all(&mut state.parked, |p| {
+        let mut spare = idle(&state).saturating_sub(limits.min_idle_links);
+        let over = take_all(&mut state, |account, (used, opened)| {
             let vacant =
-                (*p.account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
+                (*account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
             if vacant {
                 return true;
             }
             // A shared link is the session of its handles: it ends when they do.
-            if p.account.is_shared() && p.account.handles.load(Ordering::Relaxed) > 0 {
+            if account.is_shared() && account.handles.load(Ordering::Relaxed) > 0 {
                 return false;
             }
-            let old = now - p.link.opened >= limits.max_lifetime;
-            let unused = now - p.link.used >= limits.idle_timeout && spare > 0;
+            let old = now - opened >= limits.max_lifetime;
+            let unused = now - used >= limits.idle_timeout && spare > 0;
             spare -= usize::from(unused);
             old || unused
         });
@@ -573,13 +829,21 @@ impl Group {
         self.close_all(state, over, Close::Implicit);
     }
 
-    /// Opens idle links up to `min_idle_links` for the accounts that have handles.
+    /// All lanes were found busy, and nobody was told yet.
+    pub(super) fn wants_more(&self) -> bool {
+        self.wants_more.load(Ordering::Relaxed) && !self.warming.swap(true, Ordering::Relaxed)
+    }
+
+    /// Opens links up to `min_idle_links`, and one more where all are busy, for the accounts that
+    /// have handles.
     pub(super) fn warm(self: &Arc<Self>) {
         loop {
+            let more = self.wants_more.swap(false, Ordering::Relaxed);
+            self.warming.store(false, Ordering::Relaxed);
             let account = {
                 let mut state = self.state.lock();
                 if state.closed
-                    || state.parked.len() >= self.limits.min_idle_links
+                    || (idle(&state) >= self.limits.min_idle_links && !more)
                     || state.open >= self.limits.max_links
                 {
                     return;
@@ -589,7 +853,14 @@ impl Group {
                         && a.handles.load(Ordering::Relaxed) > 0
                         && a.ready.load(Ordering::Relaxed) > 0
                 };
-                let Some(account) = state.accounts.iter().find(wants).cloned() else {
+                let busiest = state
+                    .lanes
+                    .iter()
+                    .filter(|s| wants(&&s.account))
+                    .max_by_key(|s| s.lane.load.taken.load(Ordering::Relaxed))
+                    .map(|s| s.account.clone());
+                let account = busiest.or_else(|| state.accounts.iter().find(wants).cloned());
+                let Some(account) = account else {
                     return;
                 };
                 state.open += 1;
@@ -597,11 +868,14 @@ impl Group {
                 account
             };
             let deadline = Instant::now() + self.limits.acquire_timeout;
-            let schema = account.opts.session().db_name.as_deref();
-            match link::open(&account.opts, schema, deadline, &self.counters) {
-                Ok(link) => {
-                    self.opened(&account);
-                    self.release(Box::new(link), &account);
+            match self.open_now(&account, deadline) {
+                Ok(mut link) => {
+                    // A session as the account's own options begin it, for whoever comes.
+                    let begin = account.opts.session().clone();
+                    let schema = begin.db_name.clone();
+                    let begun = link::now(link.begin(schema.as_deref(), &begin, false));
+                    let clean = begun.is_ok() && link.session.is_shareable();
+                    self.release(link, &account, clean.then_some(&begin));
                 }
                 // Whoever needs a link finds out why; the housekeeper tries again at its next round.
                 Err(_) => return self.open_failed(&account, None),
@@ -614,13 +888,14 @@ impl Group {
     pub(super) fn shut_down(&self, deadline: Instant) -> usize {
         let mut state = self.state.lock();
         state.closed = true;
-        for waiter in state.waiters.drain(..) {
+        self.closing.store(true, Ordering::SeqCst);
+        for waiter in state.queue.take_all(None) {
             waiter.give(Grant::Failed(DriverError::MuxShutDown.into()));
         }
-        let idle = std::mem::take(&mut state.parked);
+        let idle = take_all(&mut state, |_, _| true);
         self.close_all(state, idle, Close::Explicit);
         let mut state = self.state.lock();
-        while !state.busy.is_empty() {
+        while !state.busy.is_empty() || !state.lanes.is_empty() {
             if self.changed.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
@@ -628,7 +903,10 @@ impl Group {
         for busy in &state.busy {
             busy.stream.shutdown();
         }
-        state.busy.len()
+        for shared in &state.lanes {
+            shared.lane.stream().shutdown();
+        }
+        state.busy.len() + state.lanes.len()
     }
 
     /// The server as the first link met it.
@@ -643,21 +921,128 @@ impl Group {
             .iter()
             .map(|a| a.handles.load(Ordering::Relaxed))
             .sum();
+        // Brings the bytes of the lanes up to date.
+        for shared in &state.lanes {
+            shared.lane.times();
+        }
         Counts {
             active_connections: state.open as u64,
-            idle_connections: state.parked.len() as u64,
+            idle_connections: idle(&state) as u64,
             handles: handles as u64,
-            waiting: state.waiters.len() as u64,
+            waiting: state.queue.len() as u64,
             ..self.counters.snapshot()
         }
     }
 }
 
-impl Waiter {
-    fn give(&self, grant: Grant) {
-        *self.granted.lock() = Some(grant);
-        self.woken.notify_one();
+impl Owner for Group {
+    fn room(&self) {
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) == 0 && !self.closing.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.closed {
+            let idle = take_all(&mut state, |_, _| true);
+            return self.close_all(state, idle, Close::Explicit);
+        }
+        self.serve(&mut state);
     }
+
+    fn took(&self, digest: u64, time: Duration) {
+        self.digests.took(digest, time);
+    }
+
+    fn lost(&self, lane: &Arc<Lane>, pinned: bool) {
+        let mut state = self.state.lock();
+        let Some(at) = state.lanes.iter().position(|s| Arc::ptr_eq(&s.lane, lane)) else {
+            return;
+        };
+        let shared = state.lanes.swap_remove(at);
+        if shared.account.is_shared() && pinned {
+            shared.account.lost_sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        state.open -= 1;
+        shared.account.links.fetch_sub(1, Ordering::Relaxed);
+        shared.account.ready.fetch_sub(1, Ordering::Release);
+        self.counters.lost_connections.fetch_add(1, Ordering::Relaxed);
+        if !state.closed {
+            self.serve(&mut state);
+        }
+        forget_empty(&mut state);
+        self.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// The session on it is as this handle's.
+    fn fits(&self, wish: &Wish) -> bool {
+        Arc::ptr_eq(&self.account, &wish.account)
+            && (self.account.is_shared()
+                || (self.lane.schema == wish.schema
+                    && (Arc::ptr_eq(&self.begin, &wish.begin) || self.begin == wish.begin)))
+    }
+}
+
+/// Somebody in the queue; who goes away leaves it, and what it was given goes back.
+struct Waiting<'a> {
+    group: &'a Arc<Group>,
+    waiter: &'a Arc<Waiter>,
+    over: bool,
+}
+
+impl Waiting<'_> {
+    /// Leaves the queue; what was given at the last moment is still its.
+    fn end(&mut self) -> Option<Grant> {
+        if std::mem::replace(&mut self.over, true) {
+            return None;
+        }
+        let mut state = self.group.state.lock();
+        state.queue.leave(self.waiter);
+        self.group.waiting.store(state.queue.len(), Ordering::SeqCst);
+        let alone = state.queue.alone();
+        if alone == 0 {
+            state.lanes.iter_mut().for_each(|s| s.draining = false);
+        }
+        drop(state);
+        self.waiter.take()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(grant) = Waiting::end(self) else {
+            return;
+        };
+        let (group, account) = (self.group, &self.waiter.wish.account);
+        match grant {
+            Grant::Link(link) => group.release(link, account, None),
+            Grant::Steal(link) => group.drop_link(link, account, Close::Implicit, false),
+            Grant::Open => group.open_failed(account, None),
+            // A place goes back by itself.
+            Grant::Place(..) | Grant::Failed(_) => {}
+        }
+    }
+}
+
+/// A link whose user is being changed; who goes away in the middle leaves nothing of use.
+struct Stolen<'a> {
+    group: &'a Arc<Group>,
+    account: &'a Arc<Account>,
+    link: Option<Box<Link>>,
+}
+
+impl Drop for Stolen<'_> {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.group
+                .drop_link(link, self.account, Close::Implicit, false);
+        }
+    }
+}
+
+fn no_reactor(e: std::io::Error) -> Error {
+    DriverError::NoReactor(e.to_string()).into()
 }
 
 /// Moves an idle link from its account to another, which has to make it its own.
@@ -671,14 +1056,72 @@ fn steal(parked: Parked, thief: &Arc<Account>) -> Grant {
     {
         // The same identity in another isolation mode: its credentials are proven, its session is not.
         thief.ready.fetch_add(1, Ordering::Relaxed);
-        return Grant::Link(parked.link);
+        let mut link = parked.link;
+        link.session.disown();
+        return Grant::Link(link);
     }
     Grant::Steal(parked.link)
 }
 
-fn take_all(parked: &mut Vec<Parked>, mut over: impl FnMut(&Parked) -> bool) -> Vec<Parked> {
-    let (taken, kept) = std::mem::take(parked).into_iter().partition(|p| over(p));
-    *parked = kept;
+/// Links that nobody uses at the moment.
+fn idle(state: &State) -> usize {
+    let lanes = state
+        .lanes
+        .iter()
+        .filter(|s| s.lane.load.taken.load(Ordering::Relaxed) == 0);
+    state.parked.len() + lanes.count()
+}
+
+/// A lane's link that nobody uses, the one that was shared last first.
+fn take_lane(state: &mut State, fits: impl Fn(&Shared) -> bool) -> Option<Box<Link>> {
+    for at in (0..state.lanes.len()).rev() {
+        let shared = &state.lanes[at];
+        if fits(shared)
+            && shared.lane.load.taken.load(Ordering::SeqCst) == 0
+            && let Some(link) = shared.lane.take_back()
+        {
+            state.lanes.swap_remove(at);
+            return Some(Box::new(link));
+        }
+    }
+    None
+}
+
+/// Any link of a lane that nobody uses.
+fn take_one(state: &mut State) -> Option<Parked> {
+    let mut taken = false;
+    take_all(state, |_, _| !std::mem::replace(&mut taken, true)).pop()
+}
+
+/// Takes the links at rest of which `over` says so, by their account and when they were last used
+/// and opened.
+fn take_all(
+    state: &mut State,
+    mut over: impl FnMut(&Arc<Account>, (Instant, Instant)) -> bool,
+) -> Vec<Parked> {
+    let (mut taken, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut state.parked)
+        .into_iter()
+        .partition(|p| over(&p.account, (p.link.used, p.link.opened)));
+    state.parked = kept;
+    state.lanes.retain(|shared| {
+        if shared.lane.load.taken.load(Ordering::SeqCst) > 0 {
+            return true;
+        }
+        let Some(times) = shared.lane.times() else {
+            return true;
+        };
+        if over(&shared.account, times)
+            && let Some(link) = shared.lane.take_back()
+        {
+            taken.push(Parked {
+                link: Box::new(link),
+                account: shared.account.clone(),
+                proven: true,
+            });
+            return false;
+        }
+        true
+    });
     taken
 }
 

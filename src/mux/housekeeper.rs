@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Shared, account::Account};
-use crate::link::Link;
+use super::{Shared, account::Account, group::{Close, Group}};
+use crate::link::{Face, Link, now};
 
 /// A link whose handle is gone while its session was not at its start.
 pub(super) struct Leftover {
@@ -18,20 +18,28 @@ pub(super) struct Leftover {
     pub account: Arc<Account>,
 }
 
+/// What the thread is asked to do at once.
+pub(super) enum Chore {
+    Clean(Leftover),
+    /// All links of it are busy.
+    Warm(Arc<Group>),
+}
+
 /// Starts the thread; it ends when the mux does.
-pub(super) fn start(shared: Weak<Shared>, tick: Duration) -> std::io::Result<Sender<Leftover>> {
-    let (sender, leftovers) = channel();
+pub(super) fn start(shared: Weak<Shared>, tick: Duration) -> std::io::Result<Sender<Chore>> {
+    let (sender, chores) = channel();
     std::thread::Builder::new()
         .name("mysql_mux-housekeeper".into())
-        .spawn(move || run(&shared, &leftovers, tick))?;
+        .spawn(move || run(&shared, &chores, tick))?;
     Ok(sender)
 }
 
-fn run(shared: &Weak<Shared>, leftovers: &Receiver<Leftover>, tick: Duration) {
+fn run(shared: &Weak<Shared>, chores: &Receiver<Chore>, tick: Duration) {
     let mut next_round = Instant::now() + tick;
     loop {
-        match leftovers.recv_timeout(next_round.saturating_duration_since(Instant::now())) {
-            Ok(leftover) => clean(leftover),
+        match chores.recv_timeout(next_round.saturating_duration_since(Instant::now())) {
+            Ok(Chore::Clean(leftover)) => clean(leftover),
+            Ok(Chore::Warm(group)) => group.warm(),
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let Some(shared) = shared.upgrade() else {
@@ -49,7 +57,19 @@ fn run(shared: &Weak<Shared>, leftovers: &Receiver<Leftover>, tick: Duration) {
 
 /// Ends the transaction, the locks and whatever else stands, before anybody else is held up by it.
 pub(super) fn clean(Leftover { mut link, account }: Leftover) {
+    /// What still runs for a handle that is gone may go on for this long; then the link is closed,
+    /// which ends it.
+    const PATIENCE: Duration = Duration::from_millis(100);
+    link.face = Face::Blocking;
+    link.deadline = Some((Instant::now() + PATIENCE, PATIENCE));
     // The error would be for a handle that is gone; the link tells by itself whether it is usable.
-    drop(link.begin(None, &[]));
-    account.group.release(link, &account);
+    let done = now(async {
+        link.settle().await?;
+        link.deadline = None;
+        link.begin(None, &Arc::default(), false).await
+    });
+    match done {
+        Ok(()) => account.group.release(link, &account, None),
+        Err(_) => account.group.give_up(link, &account, Close::Lost),
+    }
 }

@@ -3,11 +3,14 @@
 //! Decides which link runs what. Knows nothing of the wire, nor of rows and values.
 
 mod account;
+mod digests;
 mod group;
 mod housekeeper;
+mod limited;
 mod limits;
 mod seat;
 pub(crate) mod stats;
+mod waiter;
 
 use std::{
     fmt,
@@ -26,14 +29,15 @@ use parking_lot::Mutex;
 
 use account::Account;
 use group::Group;
-use housekeeper::Leftover;
+use housekeeper::{Chore, Leftover};
 use limits::Limits;
 pub(crate) use seat::Seat;
 pub use stats::{Counts, Stats};
 
 use crate::{
     error::{DriverError, Error, Result},
-    handle::Handle,
+    handle::{Handle, aio},
+    link::Face,
     opts::{Opts, target::Target},
 };
 
@@ -57,7 +61,7 @@ pub struct Mux(Arc<Shared>);
 struct Shared {
     limits: Arc<Limits>,
     groups: DashMap<GroupKey, Arc<Group>>,
-    housekeeper: OnceCell<Mutex<Sender<Leftover>>>,
+    housekeeper: OnceCell<Mutex<Sender<Chore>>>,
     closed: AtomicBool,
 }
 
@@ -116,6 +120,18 @@ impl Mux {
         Handle::open(self, opts.try_into()?)
     }
 
+    /// As [`Self::connect`], for an async handle.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_async<T>(&self, opts: T) -> Result<aio::Handle>
+    where
+        T: TryInto<Opts>,
+        Error: From<T::Error>,
+    {
+        aio::Handle::open(self, opts.try_into()?).await
+    }
+
     /// What was counted so far, and what is open now.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
@@ -137,7 +153,7 @@ impl Mux {
     }
 
     /// The account of these options, with this handle, its credentials proven.
-    fn enter(&self, opts: &Opts, handle: u64) -> Result<Arc<Account>> {
+    async fn enter(&self, opts: &Opts, handle: u64, face: Face) -> Result<Arc<Account>> {
         if self.0.closed.load(Ordering::SeqCst) {
             return Err(DriverError::MuxShutDown.into());
         }
@@ -147,7 +163,7 @@ impl Mux {
         };
         let found = self.0.groups.get(&key).map(|g| g.clone());
         let group = found.unwrap_or_else(|| {
-            let made = || Arc::new(Group::new(key.target.clone(), self.0.limits.clone()));
+            let made = || Group::new(key.target.clone(), self.0.limits.clone());
             self.0
                 .groups
                 .entry(key.clone())
@@ -155,8 +171,11 @@ impl Mux {
                 .clone()
         });
         let account = group.enter(opts)?;
-        match group.verify(&account, handle) {
+        // A task that goes away here never had the handle.
+        let mut entered = Entered(Some(account.clone()));
+        match group.verify(&account, handle, face).await {
             Ok(saved) => {
+                entered.0 = None;
                 if saved {
                     group
                         .counters
@@ -166,10 +185,7 @@ impl Mux {
                 self.keep_house();
                 Ok(account)
             }
-            Err(e) => {
-                group.exit(&account);
-                Err(e)
-            }
+            Err(e) => Err(e),
         }
     }
 
@@ -180,16 +196,38 @@ impl Mux {
         drop(self.0.housekeeper.get_or_try_init(start));
     }
 
+    /// Has another link opened by the housekeeper.
+    fn warm(&self, group: &Arc<Group>) {
+        if let Some(sender) = self.0.housekeeper.get() {
+            // Without the thread there are as many links as callers opened by themselves.
+            drop(sender.lock().send(Chore::Warm(group.clone())));
+        }
+    }
+
     /// Has a link's session ended by the housekeeper.
     fn clean(&self, leftover: Leftover) {
         let leftover = match self.0.housekeeper.get() {
-            Some(sender) => match sender.lock().send(leftover) {
+            Some(sender) => match sender.lock().send(Chore::Clean(leftover)) {
                 Ok(()) => return,
-                Err(unsent) => unsent.0,
+                Err(unsent) => match unsent.0 {
+                    Chore::Clean(leftover) => leftover,
+                    Chore::Warm(_) => return,
+                },
             },
             None => leftover,
         };
         housekeeper::clean(leftover);
+    }
+}
+
+/// A handle that is being opened.
+struct Entered(Option<Arc<Account>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(account) = self.0.take() {
+            account.group.exit(&account);
+        }
     }
 }
 

@@ -1,29 +1,57 @@
-//! A handle's place at the mux: takes a link, makes the session on it the handle's, runs one thing,
-//! gives the link back or keeps it for as long as the session can't leave it.
+//! A handle's place at the mux: has a statement run on a lane where it neither needs nor changes the
+//! session; else takes a link alone, makes the session on it the handle's, runs it, and gives the
+//! link back or keeps it for as long as the session can't leave it.
+//!
+//! Everything here can be given up between two waits: what a caller that goes away leaves behind is
+//! in the seat, and is finished by the next one.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use mysql_common::value::Value;
 
-use super::{Mux, account::Account, group::Close, housekeeper::Leftover};
+use super::{
+    Mux,
+    account::Account,
+    group::{Close, Got, Need, Wish},
+    housekeeper::Leftover,
+    limited,
+};
 use crate::{
-    error::{DriverError, Error, Ran, Result},
-    link::{Link, Prepared},
+    error::{DriverError, Error, Ran, Result, StatementTimeout},
+    link::{
+        Answer, Ask, Asked, Face, How, Lane, Link, Place, Prepared, Streamed, kill_query, offload,
+    },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
     proto::{
         handshake::ServerInfo,
+        pipeline::Reply,
         result::{OkInfo, Outcome, Response},
     },
+    sql::{self, Effect},
 };
 
 /// Handles are numbered from 1: 0 is nobody.
 static NEXT_HANDLE: AtomicU64 = AtomicU64::new(1);
 
+const NOBODY: u64 = 0;
+
 /// The owner of a session that all handles of an account share.
 const EVERYBODY: u64 = u64::MAX;
+
+/// How long a statement that was given up may go on before it is ended.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long the server may take to end a statement.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// Parameters of more bytes are sent in pieces, on a link alone.
+const MANY_BYTES: usize = 1 << 20;
 
 /// Where a handle stands.
 #[derive(Debug)]
@@ -32,39 +60,98 @@ pub(crate) struct Seat {
     account: Arc<Account>,
     opts: Opts,
     id: u64,
-    /// The link, while the session can't leave it.
+    /// The link that it has alone, while it runs something there or its session can't leave it.
     held: Option<Box<Link>>,
-    /// Wishes to keep the link, whatever the session's state.
-    holds: u32,
-    connection_id: u32,
     server: Option<Arc<ServerInfo>>,
     /// The handle's current schema.
     schema: Option<Arc<str>>,
     /// Shared sessions that were lost before this handle, or of which it was told.
     lost_sessions: u64,
     ok: OkInfo,
+    timeout: Option<Duration>,
+    connection_id: u32,
+    /// Wishes to keep the link, whatever the session's state.
+    holds: u32,
+    face: Face,
+    /// The link is kept from one statement to the next.
+    kept: bool,
+    /// It left a link whose session may have more of it than the server tells.
+    owns: bool,
+    /// A stream has not come to its end.
+    streaming: bool,
+    /// Nothing kept the link before the API's transaction did.
+    plain_before_hold: bool,
+    /// A transaction of the API was left open.
+    rollback: bool,
+    /// An error that there was nobody to tell.
+    owed: Option<Box<Error>>,
 }
+
+/// What a link alone can run.
+#[derive(Debug)]
+enum Op<'a> {
+    Query(&'a [u8]),
+    Prepare(&'a [u8]),
+    Execute(&'a Arc<Prepared>, &'a [Value]),
+    Close(&'a Arc<Prepared>),
+    InitDb(&'a str),
+    Ping,
+    Statistics,
+    Hold,
+    StartQuery(&'a [u8]),
+    StartExecute(&'a Arc<Prepared>, &'a [Value]),
+}
+
+/// What came of it.
+#[derive(Debug)]
+enum Done {
+    Nothing,
+    Response(Response),
+    Prepared(Arc<Prepared>),
+    Ok(OkInfo),
+    Line(String),
+}
+
+impl Done {
+    fn response(self) -> Response {
+        match self {
+            Done::Response(response) => response,
+            _ => Response::default(),
+        }
+    }
+}
+
+/// When a statement is given up, and after which time that is.
+type Deadline = Option<(Instant, Duration)>;
 
 impl Seat {
     /// A place for a handle with these options. Does I/O only where no link stands that has proven
     /// the same credentials.
-    pub(crate) fn open(mux: &Mux, opts: Opts) -> Result<Seat> {
+    pub(crate) async fn open(mux: &Mux, opts: Opts, face: Face) -> Result<Seat> {
         opts.check()?;
         if opts.get_isolation() == Isolation::Session {
             return Err(DriverError::SessionIsolationUnavailable.into());
         }
         let id = NEXT_HANDLE.fetch_add(1, Ordering::Relaxed);
-        let account = mux.enter(&opts, id)?;
+        let account = mux.enter(&opts, id, face).await?;
         Ok(Seat {
             mux: mux.clone(),
             id,
             held: None,
-            holds: 0,
-            connection_id: 0,
             server: account.group.server(),
             schema: opts.session().db_name.as_deref().map(Into::into),
             lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
+            timeout: opts.get_statement_timeout(),
+            connection_id: 0,
+            holds: 0,
+            face,
+            kept: false,
+            owns: false,
+            streaming: false,
+            plain_before_hold: true,
+            rollback: false,
+            owed: None,
             account,
             opts,
         })
@@ -74,66 +161,237 @@ impl Seat {
         self.opts.get_isolation() == Isolation::Shared
     }
 
-    pub(crate) fn query(&mut self, sql: &[u8]) -> Result<Response> {
-        let infile = self.opts.get_local_infile_handler().cloned();
-        let response = self.with_link("a query", |link| link.query(sql, infile.as_ref()))?;
+    fn deadline(&self) -> Deadline {
+        self.timeout.map(|time| (Instant::now() + time, time))
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    pub(crate) async fn query(&mut self, sql: &[u8]) -> Result<Response> {
+        let statement = self.read(sql);
+        let deadline = self.deadline();
+        let response = self
+            .statement(Op::Query(sql), statement, deadline)
+            .await?;
         self.keep_ok(&response);
         Ok(response)
     }
 
-    pub(crate) fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
-        self.with_link("preparing a statement", |link| link.prepare(sql))
+    fn read(&self, sql: &[u8]) -> sql::Statement {
+        let flag = mysql_common::constants::StatusFlags::SERVER_STATUS_NO_BACKSLASH_ESCAPES;
+        sql::read(sql, self.ok.status.contains(flag))
     }
 
-    pub(crate) fn execute(
+    pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
+        let deadline = self.deadline();
+        if self.can_share()
+            && let Some((place, lane)) = self.place(Need::Place, deadline).await?
+        {
+            if let Some(held) = lane.holds(sql) {
+                return Ok(held);
+            }
+            match self.prepare_on(sql, None, &lane, place, deadline).await {
+                Err(Error::ConnectionLost(_)) => {}
+                done => return done,
+            }
+        }
+        match self.alone(Op::Prepare(sql), true, deadline).await? {
+            Done::Prepared(prepared) => Ok(prepared),
+            _ => Err(DriverError::MuxShutDown.into()),
+        }
+    }
+
+    pub(crate) async fn execute(
         &mut self,
         statement: &Arc<Prepared>,
         params: &[Value],
     ) -> Result<Response> {
-        let response = self.with_link("a prepared statement", |link| {
-            link.execute(statement, params)
-        })?;
+        let deadline = self.deadline();
+        let mut read = statement.statement;
+        if params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES
+            || (statement.schema != self.schema && !self.is_shared())
+        {
+            read.effect = match read.effect {
+                Effect::Other => Effect::Other,
+                // As neutral as it was, but not for a lane.
+                _ => {
+                    let done = self
+                        .alone(Op::Execute(statement, params), true, deadline)
+                        .await?
+                        .response();
+                    self.keep_ok(&done);
+                    return Ok(done);
+                }
+            };
+        }
+        let response = self
+            .statement(Op::Execute(statement, params), read, deadline)
+            .await?;
         self.keep_ok(&response);
         Ok(response)
     }
 
-    /// Has the server forget a statement, if the link at hand holds it; the others forget it as
-    /// their caches turn over.
-    pub(crate) fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<()> {
-        self.with_link("closing a statement", |link| {
-            link.close_statement(statement)
-        })
+    /// Runs many statements in order without waiting for each, on a link alone.
+    pub(crate) async fn run_all(&mut self, asks: Vec<Ask>) -> Result<Vec<Result<Response>>> {
+        let neutral = asks.iter().all(|ask| match ask {
+            Ask::Query(sql) => self.read(sql).effect != Effect::Other,
+            Ask::Execute(statement, _) => statement.statement.effect != Effect::Other,
+        });
+        let deadline = self.deadline();
+        let infile = self.opts.get_local_infile_handler().cloned();
+        self.take("many statements", Need::Alone, deadline).await?;
+        let begun = self.begin(neutral, deadline).await;
+        let ran = match (begun, self.held.as_mut()) {
+            (Ok(()), Some(link)) => Ok(link.run_all(asks, infile.as_ref()).await),
+            (Err(e), _) => Err(e),
+            (Ok(()), None) => Ok(Vec::new()),
+        };
+        let late = ran.iter().flatten().find_map(|result| match result {
+            Err(e @ Error::StatementTimeout(_)) => Some(e.clone()),
+            _ => None,
+        });
+        match (&ran, late) {
+            (_, Some(e)) => self.after(Some(&e)).await?,
+            (Err(e), _) => self.after(Some(e)).await?,
+            (Ok(_), None) => self.after(None).await?,
+        }
+        if let Ok(results) = &ran
+            && let Some(Ok(last)) = results.last()
+        {
+            self.keep_ok(last);
+        }
+        ran
     }
 
-    pub(crate) fn ping(&mut self) -> Result<()> {
-        self.ok = self.with_link("a ping", Link::ping)?;
+    /// Sends a query whose rows are taken piece by piece.
+    pub(crate) async fn start_query(&mut self, sql: &[u8]) -> Result<()> {
+        let neutral = self.read(sql).effect != Effect::Other;
+        self.start(Op::StartQuery(sql), neutral).await
+    }
+
+    /// Runs a prepared statement whose rows are taken piece by piece.
+    pub(crate) async fn start_execute(
+        &mut self,
+        statement: &Arc<Prepared>,
+        params: &[Value],
+    ) -> Result<()> {
+        let neutral = statement.statement.effect != Effect::Other;
+        self.start(Op::StartExecute(statement, params), neutral)
+            .await
+    }
+
+    async fn start(&mut self, op: Op<'_>, neutral: bool) -> Result<()> {
+        let deadline = self.deadline();
+        self.take("a result that is read piece by piece", Need::Alone, deadline)
+            .await?;
+        self.streaming = true;
+        let started = match self.begin(neutral, None).await {
+            Ok(()) => self.on_link(op, None).await.map(drop),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = &started {
+            self.streaming = false;
+            self.after(Some(e)).await?;
+        }
+        started
+    }
+
+    /// The next piece of the result that was started. After its end the link is free.
+    pub(crate) async fn next_part(&mut self) -> Result<Streamed> {
+        let infile = self.opts.get_local_infile_handler().cloned();
+        let Some(link) = &mut self.held else {
+            return Ok(Streamed::End(Response::default()));
+        };
+        let part = link.next_part(infile.as_ref()).await;
+        match &part {
+            Ok(Streamed::Part(_)) => {}
+            Ok(Streamed::End(response)) => {
+                self.streaming = false;
+                self.keep_ok(response);
+                self.after(None).await?;
+            }
+            Err(e) => {
+                self.streaming = false;
+                self.after(Some(e)).await?;
+            }
+        }
+        part
+    }
+
+    /// Leaves a stream before its end: what is left is read where it is little, else the link is
+    /// closed.
+    pub(crate) async fn end_stream(&mut self) -> Result<()> {
+        if !self.streaming {
+            return Ok(());
+        }
+        let Some(link) = &mut self.held else {
+            self.streaming = false;
+            return Ok(());
+        };
+        link.face = self.face;
+        let drained = link.drain().await;
+        self.streaming = false;
+        if drained {
+            return self.after(None).await;
+        }
+        self.lose()
+    }
+
+    /// Has the server forget a statement, if the link at hand holds it; the others forget it as
+    /// their caches turn over.
+    pub(crate) async fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<()> {
+        let deadline = self.deadline();
+        self.alone(Op::Close(statement), true, deadline)
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn ping(&mut self) -> Result<()> {
+        let deadline = self.deadline();
+        if let Done::Ok(ok) = self.alone(Op::Ping, true, deadline).await? {
+            self.ok = ok;
+        }
         Ok(())
     }
 
-    pub(crate) fn statistics(&mut self) -> Result<String> {
-        self.with_link("COM_STATISTICS", Link::statistics)
+    pub(crate) async fn statistics(&mut self) -> Result<String> {
+        let deadline = self.deadline();
+        match self.alone(Op::Statistics, true, deadline).await? {
+            Done::Line(line) => Ok(line),
+            _ => Ok(String::new()),
+        }
     }
 
-    pub(crate) fn select_db(&mut self, schema: &str) -> Result<()> {
-        self.ok = self.with_link("selecting a schema", |link| link.init_db(schema))?;
+    pub(crate) async fn select_db(&mut self, schema: &str) -> Result<()> {
+        let deadline = self.deadline();
+        if let Done::Ok(ok) = self.alone(Op::InitDb(schema), true, deadline).await? {
+            self.ok = ok;
+        }
         Ok(())
     }
 
     /// The session as new: what was set is undone, the options' schema and init statements stand.
-    pub(crate) fn reset(&mut self) -> Result<()> {
+    pub(crate) async fn reset(&mut self) -> Result<()> {
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
-        let mut link = self.take("resetting the session")?;
-        // Whoever's session it is: the next step begins it anew.
-        link.session.start = crate::link::Start::Used;
-        link.session.owner = 0;
-        let begun = self.make_ours(&mut link);
-        self.put(link, begun.as_ref().err())?;
+        self.take("resetting the session", Need::Alone, None).await?;
+        if let Some(link) = &mut self.held {
+            // Whoever's session it is: the next step begins it anew.
+            link.session.disown();
+        }
+        let begun = self.begin(true, None).await;
+        self.after(begun.as_ref().err()).await?;
         begun
     }
 
     /// The handle becomes another user's, with a session as new. On failure it stays who it was,
     /// with a session as new.
-    pub(crate) fn change_user(&mut self, change: ChangeUserOpts) -> Result<()> {
+    pub(crate) async fn change_user(&mut self, change: ChangeUserOpts) -> Result<()> {
         let mut builder = OptsBuilder::from_opts(self.opts.clone());
         if let Some(user) = change.user() {
             builder = builder.user(user);
@@ -148,36 +406,62 @@ impl Seat {
         self.leave_link();
         let mux = self.mux.clone();
         // The new place is proven before the old one is left.
-        let new = Seat::open(&mux, opts)?;
-        let holds = self.holds;
+        let new = Seat::open(&mux, opts, self.face).await?;
+        let (holds, timeout) = (self.holds, self.timeout);
         *self = new;
         self.holds = holds;
+        self.timeout = timeout;
         Ok(())
     }
 
     /// Keeps the link from here on, until as many [`Self::release`].
-    pub(crate) fn hold(&mut self, why: &'static str) -> Result<()> {
-        let mut link = self.take(why)?;
-        let begun = self.make_ours(&mut link);
-        if begun.is_ok() {
-            self.holds += 1;
-            self.account.group.note(link.id, why);
+    pub(crate) async fn hold(&mut self) -> Result<()> {
+        if self.holds == 0 {
+            self.plain_before_hold = self.held.is_none();
         }
-        self.put(link, begun.as_ref().err())?;
-        begun
+        self.holds += 1;
+        let held = self.alone(Op::Hold, true, None).await;
+        if held.is_err() {
+            self.holds -= 1;
+        }
+        held.map(drop)
+    }
+
+    /// The handle's next statement fails with this.
+    pub(crate) fn owe(&mut self, e: Error) {
+        self.owed = Some(Box::new(e));
+    }
+
+    /// Rolls back what is open, before anything else runs. Where the session is nothing but a
+    /// transaction, its link is left and that is done in the background.
+    pub(crate) fn owe_rollback(&mut self) {
+        if self.plain_before_hold && self.holds <= 1 {
+            self.leave_link();
+        } else {
+            self.rollback = self.held.is_some();
+        }
     }
 
     pub(crate) fn release(&mut self) {
         self.holds = self.holds.saturating_sub(1);
-        if let Some(link) = self.held.take() {
-            // Nothing ran: what the link's session is, is known.
-            drop(self.put(link, None));
+        if self.holds > 0 {
+            return;
+        }
+        // Nothing runs: what the link's session is, is known.
+        if let Some(link) = &self.held
+            && link.is_usable()
+            && !self.streaming
+        {
+            self.let_go();
         }
     }
 
     /// Why a link is kept, if one is.
     pub(crate) fn pin(&self) -> Option<&'static str> {
         let link = self.held.as_ref()?;
+        if self.streaming {
+            return Some("a result that is read piece by piece");
+        }
         link.session.pin().or(Some("a transaction of the API"))
     }
 
@@ -211,61 +495,369 @@ impl Seat {
         };
     }
 
-    /// Runs one thing on a link whose session is this handle's.
-    fn with_link<R>(
+    /// Where a statement runs is decided by what it may do.
+    async fn statement(
         &mut self,
-        why: &'static str,
-        mut run: impl FnMut(&mut Link) -> Result<R>,
-    ) -> Result<R> {
-        let mut again = true;
+        op: Op<'_>,
+        statement: sql::Statement,
+        deadline: Deadline,
+    ) -> Result<Response> {
+        let neutral = statement.effect != Effect::Other;
+        let slow = neutral && self.account.group.digests.is_slow(statement.digest);
+        if neutral && self.can_share() {
+            let limited = match (&op, deadline) {
+                (Op::Query(sql), Some((_, time))) => {
+                    let server = self.server.as_deref();
+                    Some(server.and_then(|server| limited::query(sql, &statement, time, server)))
+                }
+                // A prepared statement can't carry a limit.
+                (_, Some(_)) => Some(None),
+                (_, None) => None,
+            };
+            let asked = match (&op, &limited) {
+                (Op::Query(_), Some(Some(sql))) => Some(Asked::Query(sql)),
+                (_, Some(None)) => None,
+                (Op::Query(sql), _) => Some(Asked::Query(sql)),
+                (Op::Execute(prepared, params), _) => Some(Asked::Execute(prepared, params)),
+                _ => None,
+            };
+            let need = match slow {
+                true if self.account.group.limits.max_links > 1 => Need::Slow,
+                _ => Need::Place,
+            };
+            if let Some(asked) = asked
+                && let Some(response) = self.on_lane(asked, statement, need, deadline).await?
+            {
+                return match deadline {
+                    Some((_, time)) => limited::outcome(response, time, &self.server_name()),
+                    None => Ok(response),
+                };
+            }
+        }
+        let began = slow.then(Instant::now);
+        let done = self.alone(op, neutral, deadline).await?;
+        if let Some(began) = began {
+            let digests = &self.account.group.digests;
+            digests.took(statement.digest, began.elapsed());
+        }
+        Ok(done.response())
+    }
+
+    fn server_name(&self) -> Arc<str> {
+        self.account.group.target.endpoint.to_string().into()
+    }
+
+    /// The session stands on no link, so that any lane does.
+    fn can_share(&self) -> bool {
+        self.held.is_none()
+            && self.owed.is_none()
+            && self.holds == 0
+            && (!self.is_shared()
+                || self.account.lost_sessions.load(Ordering::Relaxed) == self.lost_sessions)
+    }
+
+    fn wish(&self, need: Need, why: &'static str) -> Wish {
+        Wish {
+            account: self.account.clone(),
+            handle: self.id,
+            need,
+            owns: self.owns,
+            begin: self.opts.session().clone(),
+            schema: self.schema.clone(),
+            why,
+        }
+    }
+
+    /// A place on a lane, or nothing: then the seat has a link alone.
+    async fn place(
+        &mut self,
+        need: Need,
+        deadline: Deadline,
+    ) -> Result<Option<(Place, Arc<Lane>)>> {
+        match self.acquire("a statement", need, deadline).await? {
+            Got::Place(place, lane) => Ok(Some((place, lane))),
+            Got::Link(link) => {
+                self.held = Some(link);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn acquire(&self, why: &'static str, need: Need, deadline: Deadline) -> Result<Got> {
+        let wish = self.wish(need, why);
+        let group = &self.account.group;
+        let until = deadline.map(|(at, _)| at);
+        match group.acquire(wish, self.face, until).await {
+            Err(Error::AcquireTimeout(e)) => Err(match deadline {
+                // It was withdrawn before anybody saw it.
+                Some((at, time)) if Instant::now() >= at => {
+                    StatementTimeout::new(&self.server_name(), time, Ran::No).into()
+                }
+                _ => Error::AcquireTimeout(e),
+            }),
+            got => got,
+        }
+    }
+
+    /// Runs a neutral statement among others'. `None`: there was no place, and the seat has a link
+    /// alone.
+    async fn on_lane(
+        &mut self,
+        asked: Asked<'_>,
+        statement: sql::Statement,
+        need: Need,
+        deadline: Deadline,
+    ) -> Result<Option<Response>> {
+        let mut tries = 0;
         loop {
-            let was_held = self.held.is_some();
-            let mut link = self.take(why)?;
-            let ran = self.make_ours(&mut link).and_then(|()| run(&mut link));
-            self.connection_id = link.server.connection_id;
-            self.put(link, ran.as_ref().err())?;
+            tries += 1;
+            let Some((place, lane)) = self.place(need, deadline).await? else {
+                return Ok(None);
+            };
+            if self.account.group.wants_more() {
+                self.mux.warm(&self.account.group);
+            }
+            let how = How {
+                face: self.face,
+                digest: statement.digest,
+                max_result: self.opts.get_max_result_size(),
+                // The server ends it at its limit, and tells.
+                deadline: deadline.map(|(at, _)| at + PATIENCE),
+                careful: statement.effect == Effect::Write,
+                handle: self.id,
+            };
+            let mut answer = lane.ask(asked, how, place).await;
+            if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
+                let Ok(Answer::NotHeld(place)) = answer else {
+                    unreachable!("matched above")
+                };
+                let sql = &prepared.sql;
+                let made = self.prepare_on(sql, Some(prepared), &lane, place, deadline).await;
+                answer = match made {
+                    Ok(_) => lane.ask(asked, how, Place::take(&lane)).await,
+                    Err(e) => Err(e),
+                };
+            }
+            self.connection_id = lane.server.connection_id;
+            match answer {
+                Ok(Answer::Reply(Reply::Response(response))) => {
+                    if self.is_shared() {
+                        self.schema = lane.schema.clone();
+                    }
+                    return Ok(Some(response));
+                }
+                Ok(Answer::Late) => {
+                    let time = deadline.map_or(Duration::ZERO, |(_, time)| time);
+                    let e = StatementTimeout::new(&self.server_name(), time, Ran::Maybe);
+                    return Err(e.into());
+                }
+                // Displaced between the two, or never sent: another try is none the wiser.
+                Ok(_) if tries < 3 => {}
+                Ok(_) => return Ok(None),
+                // Not sent whole, or sent and without effect whenever it runs.
+                Err(Error::ConnectionLost(lost))
+                    if tries < 3
+                        && (lost.ran == Ran::No || statement.effect == Effect::Read)
+                        && !self.is_shared() => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Prepares a statement on a lane.
+    async fn prepare_on(
+        &mut self,
+        sql: &[u8],
+        known: Option<&Arc<Prepared>>,
+        lane: &Arc<Lane>,
+        place: Place,
+        deadline: Deadline,
+    ) -> Result<Arc<Prepared>> {
+        let how = How {
+            face: self.face,
+            digest: 0,
+            max_result: usize::MAX,
+            deadline: deadline.map(|(at, _)| at),
+            careful: false,
+            handle: self.id,
+        };
+        match lane.ask(Asked::Prepare(sql), how, place).await? {
+            Answer::Reply(Reply::Prepared(made)) => {
+                let made = made?;
+                if let Some(known) = known
+                    && known.params.len() != made.params.len()
+                {
+                    return Err(DriverError::MismatchedStmtParams {
+                        required: made.params.len() as u16,
+                        supplied: known.params.len(),
+                    }
+                    .into());
+                }
+                let capacity = self.opts.get_stmt_cache_size();
+                Ok(lane.hold(made, sql, known, capacity))
+            }
+            _ => {
+                let time = deadline.map_or(Duration::ZERO, |(_, time)| time);
+                Err(StatementTimeout::new(&self.server_name(), time, Ran::No).into())
+            }
+        }
+    }
+
+    /// Runs one thing on a link alone whose session is this handle's. `neutral`: it leaves the
+    /// session as it is, or tells what becomes of it.
+    async fn alone(&mut self, op: Op<'_>, neutral: bool, deadline: Deadline) -> Result<Done> {
+        let why = op.why();
+        let mut again = true;
+        let mut op = Some(op);
+        while let Some(this) = op.take() {
+            self.take(why, Need::Alone, deadline).await?;
+            let was_kept = self.kept;
+            let next = this.again();
+            let ran = match self.begin(neutral, deadline).await {
+                Ok(()) => self.on_link(this, deadline).await,
+                Err(e) => Err(e),
+            };
+            self.after(ran.as_ref().err()).await?;
             match ran {
                 // Not sent whole and no state gone with the link: another link does as well.
-                Err(Error::ConnectionLost(lost)) if lost.ran == Ran::No && !was_held && again => {
+                Err(Error::ConnectionLost(lost)) if lost.ran == Ran::No && !was_kept && again => {
                     again = false;
+                    op = Some(next);
                 }
                 ran => return ran,
             }
         }
+        Ok(Done::Nothing)
     }
 
-    /// The link that is held, if it lives, or another.
-    fn take(&mut self, why: &'static str) -> Result<Box<Link>> {
-        if let Some(mut link) = self.held.take() {
-            if link.is_alive() {
-                return Ok(link);
+    async fn on_link(&mut self, op: Op<'_>, deadline: Deadline) -> Result<Done> {
+        let infile = self.opts.get_local_infile_handler().cloned();
+        let Some(link) = &mut self.held else {
+            return Ok(Done::Nothing);
+        };
+        link.deadline = deadline;
+        self.connection_id = link.server.connection_id;
+        match op {
+            Op::Query(sql) => link.query(sql, infile.as_ref()).await.map(Done::Response),
+            Op::Prepare(sql) => link.prepare(sql).await.map(Done::Prepared),
+            Op::Execute(statement, params) => {
+                link.execute(statement, params).await.map(Done::Response)
             }
-            let lost = link.session.pin().unwrap_or("a transaction");
-            let server = link.name.clone();
-            self.account.group.give_up(link, &self.account, Close::Lost);
-            return Err(Error::SessionLost {
+            Op::Close(statement) => link.close_statement(statement).await.map(|()| Done::Nothing),
+            Op::InitDb(schema) => link.init_db(schema).await.map(Done::Ok),
+            Op::Ping => link.ping().await.map(Done::Ok),
+            Op::Statistics => link.statistics().await.map(Done::Line),
+            Op::Hold => Ok(Done::Nothing),
+            Op::StartQuery(sql) => link.start_query(sql).await.map(|()| Done::Nothing),
+            Op::StartExecute(statement, params) => link
+                .start_execute(statement, params)
+                .await
+                .map(|()| Done::Nothing),
+        }
+    }
+
+    /// Sees to it that the seat has a link alone that lives and is at rest: the one it has, if it
+    /// does, or another.
+    async fn take(&mut self, why: &'static str, need: Need, deadline: Deadline) -> Result<()> {
+        if let Some(owed) = self.owed.take() {
+            return Err(*owed);
+        }
+        self.end_stream().await?;
+        if let Some(link) = &mut self.held {
+            link.face = self.face;
+            if !link.is_quiet() {
+                self.settle().await?;
+            }
+        }
+        if self.rollback
+            && let Some(link) = &mut self.held
+        {
+            // Where it fails the link is gone, and the transaction with it.
+            drop(link.query(b"ROLLBACK", None).await);
+            self.rollback = false;
+        }
+        if let Some(link) = &mut self.held {
+            if link.is_alive() {
+                return Ok(());
+            }
+            self.lose()?;
+        }
+        match self.acquire(why, need, deadline).await? {
+            Got::Link(link) => {
+                self.held = Some(link);
+                self.kept = false;
+            }
+            Got::Place(..) => {}
+        }
+        if let Some(link) = &mut self.held {
+            link.face = self.face;
+            self.server = Some(link.server.clone());
+        }
+        Ok(())
+    }
+
+    /// The link is gone. An error where session state went with it.
+    fn lose(&mut self) -> Result<()> {
+        let Some(link) = self.held.take() else {
+            return Ok(());
+        };
+        let lost = match (link.session.pin(), self.kept && self.holds > 0) {
+            (Some(pin), _) => Some(pin),
+            (None, true) => Some("a transaction"),
+            (None, false) => None,
+        };
+        self.kept = false;
+        let server = link.name.clone();
+        self.account.group.give_up(link, &self.account, Close::Lost);
+        match lost {
+            Some(lost) => Err(Error::SessionLost {
                 server,
                 lost: lost.to_owned(),
-            });
+            }),
+            None => Ok(()),
         }
-        let link = self
-            .account
-            .group
-            .acquire(&self.account, self.id, why, false)?;
-        self.server = Some(link.server.clone());
-        Ok(link)
+    }
+
+    /// Ends what runs on the link and was given up: it gets a moment, and is then killed. Nobody
+    /// else uses the link, so nobody else is hit.
+    async fn settle(&mut self) -> Result<()> {
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        link.deadline = Some((Instant::now() + PATIENCE, PATIENCE));
+        let mut settled = link.settle().await;
+        if let Err(Error::StatementTimeout(_)) = settled {
+            let opts = self.opts.clone();
+            let counters = self.account.group.counters.clone();
+            let id = link.server.connection_id;
+            let kill = move || kill_query(&opts, id, &counters);
+            // Whether it came to anything, the next step finds out.
+            drop(offload(self.face, kill, drop).await);
+            link.deadline = Some((Instant::now() + ENDING, ENDING));
+            settled = link.settle().await;
+        }
+        link.deadline = None;
+        match settled {
+            Ok(()) => Ok(()),
+            Err(_) => self.lose(),
+        }
     }
 
     /// Makes the session on the link this handle's.
-    fn make_ours(&mut self, link: &mut Link) -> Result<()> {
+    async fn begin(&mut self, neutral: bool, deadline: Deadline) -> Result<()> {
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        link.deadline = deadline;
         link.set_limits(
             self.opts.get_stmt_cache_size(),
             self.opts.get_max_result_size(),
         );
-        let session = self.opts.session().clone();
-        if self.is_shared() {
+        let session = self.opts.session();
+        if self.opts.get_isolation() == Isolation::Shared {
             if link.session.owner != EVERYBODY {
-                link.begin(session.db_name.as_deref(), &session.init)?;
+                link.begin(session.db_name.as_deref(), session, false)
+                    .await?;
                 link.session.owner = EVERYBODY;
                 link.session.start = crate::link::Start::Used;
             }
@@ -279,65 +871,153 @@ impl Seat {
             }
             return Ok(());
         }
-        if link.session.owner == self.id {
-            return Ok(());
+        // What neutral statements leave of others is seen by none that is neutral itself.
+        let as_begun = link.session.is_as_begun(session)
+            && (neutral || link.session.owner == NOBODY);
+        let ours =
+            link.session.owner == self.id || (as_begun && link.session.schema == self.schema);
+        if !ours {
+            if self.schema.is_none() && link.session.schema.is_some() {
+                // A reset keeps the schema, and there is no command that leaves one.
+                link.change_user(self.opts.identity(), None).await?;
+            }
+            link.begin(self.schema.as_deref(), session, as_begun).await?;
         }
-        if self.schema.is_none() && link.session.schema.is_some() {
-            // A reset keeps the schema, and there is no command that leaves one.
-            link.change_user(self.opts.identity(), None)?;
-        }
-        link.begin(self.schema.as_deref(), &session.init)?;
         link.session.owner = self.id;
         link.session.start = crate::link::Start::Used;
+        if !neutral {
+            link.session.clean = None;
+        }
         Ok(())
     }
 
     /// Gives the link back, or keeps it where the session can't leave it.
-    fn put(&mut self, mut link: Box<Link>, failed: Option<&Error>) -> Result<()> {
-        let group = self.account.group.clone();
+    async fn after(&mut self, failed: Option<&Error>) -> Result<()> {
+        if let Some(Error::StatementTimeout(_)) = failed {
+            self.settle().await?;
+        }
+        let shared = self.is_shared();
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        link.deadline = None;
         if !link.is_usable() {
-            group.give_up(link, &self.account, Close::Lost);
-            return Ok(());
+            return match failed {
+                // The error at hand says it.
+                Some(_) => {
+                    self.give_up();
+                    Ok(())
+                }
+                None => self.lose(),
+            };
         }
-        if self.is_shared() {
-            match self.holds {
-                0 => group.release(link, &self.account),
-                _ => self.held = Some(link),
-            }
-            return Ok(());
-        }
-        if failed.is_none() && link.session.unsure && link.ping().is_err() {
+        if !shared
+            && link.session.unsure
+            && link.session.clean.is_none()
+            && link.session.owner == self.id
+            && link.ping().await.is_err()
+        {
             // The statement's own error stands; the link is gone with whatever it held.
-            group.give_up(link, &self.account, Close::Lost);
+            self.give_up();
             return Ok(());
         }
-        if link.session.owner == self.id {
+        self.let_go();
+        Ok(())
+    }
+
+    fn give_up(&mut self) {
+        self.kept = false;
+        if let Some(link) = self.held.take() {
+            self.account.group.give_up(link, &self.account, Close::Lost);
+        }
+    }
+
+    /// Lets go of the link unless the session can't leave it.
+    fn let_go(&mut self) {
+        let shared = self.is_shared();
+        let Some(link) = &mut self.held else {
+            return;
+        };
+        let group = &self.account.group;
+        let ours = link.session.owner == self.id || shared;
+        if ours {
             self.schema = link.session.schema.clone();
         }
-        match link.session.pin() {
-            _ if link.session.owner != self.id => group.release(link, &self.account),
-            None if self.holds == 0 => group.release(link, &self.account),
-            pin => {
-                if let Some(why) = pin {
-                    group.note(link.id, why);
-                }
-                self.held = Some(link);
-            }
+        let pin = link.session.pin().filter(|_| ours && !shared);
+        if self.holds > 0 || pin.is_some() {
+            self.kept = true;
+            group.note(link.id, pin.unwrap_or("a transaction of the API"));
+            return;
         }
-        Ok(())
+        self.kept = false;
+        let begin = self.opts.session();
+        let share = match shared {
+            true => link.session.owner == EVERYBODY,
+            false => ours && link.session.is_shareable(),
+        };
+        if !shared {
+            self.owns = !share && ours;
+        }
+        if let Some(link) = self.held.take() {
+            group.release(link, &self.account, share.then_some(begin));
+        }
     }
 
     /// Leaves the link that is held, if one is: its session ends in the background.
     fn leave_link(&mut self) {
         if let Some(link) = self.held.take() {
-            if self.is_shared() {
-                return self.account.group.release(link, &self.account);
+            self.kept = false;
+            if self.is_shared() && link.is_usable() {
+                let begin = self.opts.session();
+                return self
+                    .account
+                    .group
+                    .release(link, &self.account, Some(begin));
             }
             self.mux.clean(Leftover {
                 link,
                 account: self.account.clone(),
             });
         }
+    }
+}
+
+impl Op<'_> {
+    fn why(&self) -> &'static str {
+        match self {
+            Op::Query(_) => "a query",
+            Op::Prepare(_) => "preparing a statement",
+            Op::Execute(..) => "a prepared statement",
+            Op::Close(_) => "closing a statement",
+            Op::InitDb(_) => "selecting a schema",
+            Op::Ping => "a ping",
+            Op::Statistics => "COM_STATISTICS",
+            Op::Hold => "a transaction",
+            Op::StartQuery(_) | Op::StartExecute(..) => "a result that is read piece by piece",
+        }
+    }
+
+    /// The same once more.
+    fn again(&self) -> Self {
+        match *self {
+            Op::Query(sql) => Op::Query(sql),
+            Op::Prepare(sql) => Op::Prepare(sql),
+            Op::Execute(statement, params) => Op::Execute(statement, params),
+            Op::Close(statement) => Op::Close(statement),
+            Op::InitDb(schema) => Op::InitDb(schema),
+            Op::Ping => Op::Ping,
+            Op::Statistics => Op::Statistics,
+            Op::Hold => Op::Hold,
+            Op::StartQuery(sql) => Op::StartQuery(sql),
+            Op::StartExecute(statement, params) => Op::StartExecute(statement, params),
+        }
+    }
+}
+
+fn size_of_value(value: &Value) -> usize {
+    match value {
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 16,
     }
 }
 

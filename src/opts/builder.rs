@@ -15,7 +15,7 @@ use super::{
     identity::Identity,
     secret::Secret,
     session::SessionOpts,
-    target::{Endpoint, Fixed, SocketOpts, Target},
+    target::{Endpoint, Fixed, Pipelining, SocketOpts, Target},
     url,
 };
 
@@ -71,6 +71,7 @@ impl Default for OptsBuilder {
                 max_allowed_packet: None,
                 charset: "utf8mb4".into(),
                 collation: None,
+                pipelining: Pipelining::Auto,
             },
             net: SocketOpts {
                 nodelay: true,
@@ -96,6 +97,7 @@ impl Default for OptsBuilder {
                 isolation: Isolation::default(),
                 max_result_size: 1 << 30,
                 stmt_cache_size: 32,
+                statement_timeout: None,
                 local_infile_handler: None,
                 prefer_socket: true,
                 fault: None,
@@ -412,6 +414,20 @@ impl OptsBuilder {
     /// How long a connect may take, TLS and authentication included. Default: 10 s.
     pub fn tcp_connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.net.connect_timeout = timeout.unwrap_or(Duration::from_secs(10));
+        self
+    }
+
+    /// How long a statement may take, from the call on; then it is ended and the caller gets
+    /// [`Error::StatementTimeout`](crate::Error::StatementTimeout). Default: for ever.
+    pub fn statement_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.other.statement_timeout = timeout;
+        self
+    }
+
+    /// Whether the server is sent commands before it has answered the ones before. Default:
+    /// [`Pipelining::Auto`].
+    pub fn pipelining(mut self, pipelining: Pipelining) -> Self {
+        self.fixed.pipelining = pipelining;
         self
     }
 

@@ -28,6 +28,7 @@ pub use builder::OptsBuilder;
 pub use change_user::ChangeUserOpts;
 pub use local_infile::{LocalInfile, LocalInfileHandler};
 pub use ssl::{ClientIdentity, SslOpts};
+pub use target::Pipelining;
 pub use url::UrlError;
 
 use identity::Identity;
@@ -77,6 +78,7 @@ struct Other {
     isolation: Isolation,
     max_result_size: usize,
     stmt_cache_size: usize,
+    statement_timeout: Option<Duration>,
     local_infile_handler: Option<LocalInfileHandler>,
     prefer_socket: bool,
     /// Why these options can't be used, found while they were built.
@@ -223,6 +225,16 @@ impl Opts {
     /// Statements that a link keeps prepared. Default: 32.
     pub fn get_stmt_cache_size(&self) -> usize {
         self.other.stmt_cache_size
+    }
+
+    /// How long a statement may take. Default: for ever.
+    pub fn get_statement_timeout(&self) -> Option<Duration> {
+        self.other.statement_timeout
+    }
+
+    /// Whether a server is sent commands before it has answered the ones before.
+    pub fn get_pipelining(&self) -> Pipelining {
+        self.target.fixed.pipelining
     }
 
     /// The handler of local files.

@@ -54,6 +54,19 @@ pub(crate) struct Fixed {
     /// The connection's character set, for `SET NAMES` (`utf8mb4`), and its collation if given.
     pub charset: String,
     pub collation: Option<String>,
+    pub pipelining: Pipelining,
+}
+
+/// Whether a server is sent commands before it has answered the ones before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Pipelining {
+    /// It is, unless the first connect finds that what stands between can't take it. Default.
+    #[default]
+    Auto,
+    /// It is.
+    On,
+    /// It is not: for proxies that answer out of order or not at all.
+    Off,
 }
 
 /// What is asked of the operating system's socket.

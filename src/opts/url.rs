@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use mysql_common::proto::codec::Compression;
 use percent_encoding::percent_decode_str;
 
-use super::{Isolation, OptsBuilder, SslOpts, builder::Transport, ssl::ClientIdentity};
+use super::{
+    Isolation, OptsBuilder, SslOpts, builder::Transport, ssl::ClientIdentity, target::Pipelining,
+};
 
 /// What is wrong with a URL or with options. Never names a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +166,15 @@ const PARAMETERS: &[(&str, Set)] = &[
     }),
     ("stmt_cache_size", |b, name, v| {
         Ok(b.stmt_cache_size(number::<usize>(name, v)?))
+    }),
+    ("statement_timeout_ms", |b, name, v| {
+        Ok(b.statement_timeout(Some(millis(name, v)?)))
+    }),
+    ("pipelining", |b, name, v| match v {
+        "auto" => Ok(b.pipelining(Pipelining::Auto)),
+        "on" => Ok(b.pipelining(Pipelining::On)),
+        "off" => Ok(b.pipelining(Pipelining::Off)),
+        _ => invalid(name, v, "auto, on or off"),
     }),
     (
         "tcp_nodelay",

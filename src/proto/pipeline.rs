@@ -43,6 +43,13 @@ pub(crate) struct PrepareOk {
     pub columns: Arc<[Column]>,
 }
 
+/// A piece of a response that is not complete.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub outcomes: VecDeque<Outcome>,
+    pub set: Option<(Arc<[Column]>, Rows)>,
+}
+
 /// What the bytes so far came to.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -59,7 +66,9 @@ pub(crate) enum Fatal {
     Protocol(ProtocolError),
     /// An ERR packet that answers nothing: the server says why it ends the connection.
     Server(MySqlError),
-    ResultTooLarge,
+    ResultTooLarge {
+        max: usize,
+    },
 }
 
 impl From<ProtocolError> for Fatal {
@@ -68,23 +77,45 @@ impl From<ProtocolError> for Fatal {
     }
 }
 
-/// Commands in flight on one link.
+/// Commands in flight on one link: both halves together, for whoever has the link alone.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    capabilities: CapabilityFlags,
-    reader: FrameReader,
+    pub tx: Box<Sender>,
+    pub rx: Box<Receiver>,
+    /// Bytes that the response of a command pushed from here on may take.
+    max_result: usize,
+}
+
+/// The sending half: commands become bytes.
+#[derive(Debug)]
+pub(crate) struct Sender {
     writer: FrameWriter,
     out: BytesMut,
-    /// Each with the number of its response's first packet: that of the command's last one and one.
-    in_flight: VecDeque<(Expect, u8)>,
+    /// Bytes of the largest payload that the server takes.
+    max_packet: usize,
+}
+
+/// What the receiving half must know of a command that was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due {
+    expect: Expect,
+    /// The number of the response's first packet: that of the command's last one and one.
+    first: u8,
+    /// Bytes that the response may take.
+    max_result: usize,
+}
+
+/// The receiving half: bytes become replies, in the order in which they are due.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    capabilities: CapabilityFlags,
+    reader: FrameReader,
+    in_flight: VecDeque<Due>,
     seq: SeqCheck,
     state: State,
     response: Response,
     /// Bytes of the response so far.
     size: usize,
-    max_result: usize,
-    /// Bytes of the largest payload that the server takes.
-    max_packet: usize,
     /// Our own reason why the response at hand is a failure.
     failure: Option<Error>,
 }
@@ -129,25 +160,100 @@ impl Pipeline {
     ) -> Self {
         let lenient = capabilities.contains(CapabilityFlags::CLIENT_COMPRESS);
         Pipeline {
-            capabilities,
-            reader,
-            writer,
-            out: BytesMut::new(),
-            in_flight: VecDeque::new(),
-            seq: SeqCheck::from(1, lenient),
-            state: State::Start,
-            response: Response::default(),
-            size: 0,
+            tx: Box::new(Sender {
+                writer,
+                out: BytesMut::new(),
+                max_packet: usize::MAX,
+            }),
+            rx: Box::new(Receiver {
+                capabilities,
+                reader,
+                in_flight: VecDeque::new(),
+                seq: SeqCheck::from(1, lenient),
+                state: State::Start,
+                response: Response::default(),
+                size: 0,
+                failure: None,
+            }),
             max_result: usize::MAX,
-            max_packet: usize::MAX,
-            failure: None,
+        }
+    }
+
+    /// Puts the halves together again.
+    pub(crate) fn join(tx: Box<Sender>, rx: Box<Receiver>) -> Self {
+        Pipeline {
+            tx,
+            rx,
+            max_result: usize::MAX,
         }
     }
 
     pub(crate) fn capabilities(&self) -> CapabilityFlags {
-        self.capabilities
+        self.rx.capabilities
     }
 
+    /// Bytes that the response of a command pushed from here on may take.
+    pub(crate) fn set_max_result(&mut self, max: usize) {
+        self.max_result = max;
+    }
+
+    /// [`Sender::push`], and the response is due.
+    pub(crate) fn push(&mut self, command: Command<'_>) -> Result<(), Error> {
+        if let Some(due) = self.tx.push(command, self.max_result)? {
+            self.rx.expect(due);
+        }
+        Ok(())
+    }
+
+    /// Commands whose responses are not complete.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.rx.in_flight.len()
+    }
+
+    /// Nothing is in flight and nothing was received: the link is at rest.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.tx.out.is_empty() && self.rx.is_quiet()
+    }
+
+    /// Bytes to send.
+    pub(crate) fn out(&mut self) -> &mut BytesMut {
+        &mut self.tx.out
+    }
+
+    /// Where received bytes go.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        self.rx.buffer()
+    }
+
+    /// See [`Receiver::next_event`].
+    pub(crate) fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
+        self.rx.next_event()
+    }
+
+    /// The server waits for a file.
+    pub(crate) fn wants_file(&self) -> bool {
+        matches!(self.rx.state, State::Infile)
+    }
+
+    /// A part of the file that the server asked for.
+    pub(crate) fn infile_data(&mut self, data: &[u8]) {
+        // An empty packet would be the end.
+        for chunk in data.chunks(1 << 20) {
+            let seq = self.rx.seq.ours();
+            self.tx.push_raw(seq, chunk);
+        }
+    }
+
+    /// The end of the file; `failure` becomes the statement's result in place of the server's.
+    pub(crate) fn infile_end(&mut self, failure: Option<DriverError>) {
+        let seq = self.rx.seq.ours();
+        self.tx.push_raw(seq, &[]);
+        self.rx.failure = failure.map(Error::DriverError);
+        self.rx.state = State::Start;
+    }
+}
+
+impl Sender {
     pub(crate) fn max_packet(&self) -> usize {
         self.max_packet
     }
@@ -156,22 +262,14 @@ impl Pipeline {
         self.max_packet = max;
     }
 
-    /// Bytes that one response may take.
-    pub(crate) fn set_max_result(&mut self, max: usize) {
-        self.max_result = max;
-        // A row over the limit is read and dropped like others, up to the size of one packet.
-        self.reader
-            .set_max_payload(max.saturating_mul(2).max(1 << 24));
-    }
-
-    pub(crate) fn max_result(&self) -> usize {
-        self.max_result
-    }
-
-    /// Appends a command to the out-buffer. Fails, without a trace, where the server would refuse
-    /// the packet and close the connection.
-    pub(crate) fn push(&mut self, command: Command<'_>) -> Result<(), Error> {
-        let next = command.with_payload(|parts| {
+    /// Appends a command to the out-buffer; gives the response that is due for it. Fails, without a
+    /// trace, where the server would refuse the packet and close the connection.
+    pub(crate) fn push(
+        &mut self,
+        command: Command<'_>,
+        max_result: usize,
+    ) -> Result<Option<Due>, Error> {
+        let first = command.with_payload(|parts| {
             let size: usize = parts.iter().map(|p| p.len()).sum();
             if size > self.max_packet {
                 return Err(Error::PacketTooLarge {
@@ -181,13 +279,14 @@ impl Pipeline {
             }
             Ok(self.writer.put(0, parts, &mut self.out))
         })?;
-        if command.expect() != Expect::Nothing {
-            if self.in_flight.is_empty() {
-                self.seq = SeqCheck::from(next, self.seq.lenient);
-            }
-            self.in_flight.push_back((command.expect(), next));
-        }
-        Ok(())
+        Ok(match command.expect() {
+            Expect::Nothing => None,
+            expect => Some(Due {
+                expect,
+                first,
+                max_result,
+            }),
+        })
     }
 
     /// Sends bytes that belong to an exchange of their own (`COM_CHANGE_USER`).
@@ -195,14 +294,43 @@ impl Pipeline {
         self.writer.put(seq, &[payload], &mut self.out);
     }
 
-    /// The next packet of an exchange that is not a command's response.
-    pub(crate) fn next_raw(&mut self) -> Result<Option<Packet>, ProtocolError> {
-        self.reader.next_packet()
-    }
-
     /// Bytes to send.
     pub(crate) fn out(&mut self) -> &mut BytesMut {
         &mut self.out
+    }
+
+    /// There is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+}
+
+impl Receiver {
+    /// A command was sent, or will be before its response is looked for.
+    pub(crate) fn expect(&mut self, due: Due) {
+        if self.in_flight.is_empty() {
+            self.begin(Some(due));
+        }
+        self.in_flight.push_back(due);
+    }
+
+    /// A response is the next one.
+    fn begin(&mut self, due: Option<Due>) {
+        self.seq = SeqCheck::from(due.map_or(1, |due| due.first), self.seq.lenient);
+        if let Some(due) = due {
+            // A row over the limit is read and dropped like others, up to the size of one packet.
+            self.reader
+                .set_max_payload(due.max_result.saturating_mul(2).max(1 << 24));
+        }
+    }
+
+    fn max_result(&self) -> usize {
+        self.in_flight.front().map_or(usize::MAX, |due| due.max_result)
+    }
+
+    /// The next packet of an exchange that is not a command's response.
+    pub(crate) fn next_raw(&mut self) -> Result<Option<Packet>, ProtocolError> {
+        self.reader.next_packet()
     }
 
     /// Where received bytes go.
@@ -215,9 +343,22 @@ impl Pipeline {
         self.reader.wanted()
     }
 
-    /// Nothing is in flight and nothing was received: the link is at rest.
     pub(crate) fn is_quiet(&self) -> bool {
         self.in_flight.is_empty() && self.reader.is_empty()
+    }
+
+    /// What of the response at hand is there already: outcomes that are complete, then the columns
+    /// and the rows of the set that is not. The response goes on without them, and they no longer
+    /// count against its limit.
+    pub(crate) fn take_part(&mut self) -> Part {
+        self.size = 0;
+        Part {
+            outcomes: mem::take(&mut self.response.outcomes),
+            set: match &mut self.state {
+                State::Rows { columns, rows } => Some((columns.clone(), mem::take(rows))),
+                _ => None,
+            },
+        }
     }
 
     /// What the bytes come to; `None`: more are needed.
@@ -285,14 +426,13 @@ impl Pipeline {
     /// is given up.
     fn grow(&mut self, bytes: usize) -> Result<(), Fatal> {
         self.size = self.size.saturating_add(bytes);
-        if self.size > self.max_result {
-            if self.size > self.max_result.saturating_mul(2).max(1 << 20) {
-                return Err(Fatal::ResultTooLarge);
+        let max = self.max_result();
+        if self.size > max {
+            if self.size > max.saturating_mul(2).max(1 << 20) {
+                return Err(Fatal::ResultTooLarge { max });
             }
             if self.failure.is_none() {
-                self.failure = Some(Error::ResultTooLarge {
-                    max: self.max_result,
-                });
+                self.failure = Some(Error::ResultTooLarge { max });
                 self.response.outcomes.clear();
                 if let State::Rows { rows, .. } = &mut self.state {
                     *rows = Rows::default();
@@ -303,7 +443,7 @@ impl Pipeline {
     }
 
     fn on_packet(&mut self, payload: Bytes) -> Result<Option<Event>, Fatal> {
-        let Some(&(expect, _)) = self.in_flight.front() else {
+        let Some(&Due { expect, .. }) = self.in_flight.front() else {
             return Ok(None);
         };
         let first = payload.first().copied();
@@ -465,7 +605,7 @@ impl Pipeline {
 
     fn on_err(&mut self, payload: &Bytes) -> Result<Option<Event>, Fatal> {
         let e = ok::parse_err(payload, self.capabilities)?;
-        if matches!(self.in_flight.front(), Some((Expect::Prepare, _))) {
+        if matches!(self.in_flight.front(), Some(due) if due.expect == Expect::Prepare) {
             return Ok(Some(self.complete(Reply::Prepared(Err(e)))));
         }
         Ok(self.on_part(Outcome::Err(Failure::Server(e)), StatusFlags::empty()))
@@ -548,26 +688,9 @@ impl Pipeline {
         self.in_flight.pop_front();
         self.state = State::Start;
         self.size = 0;
-        let next = self.in_flight.front().map_or(1, |&(_, first)| first);
-        self.seq = SeqCheck::from(next, self.seq.lenient);
+        let next = self.in_flight.front().copied();
+        self.begin(next);
         Event::Reply(reply)
-    }
-
-    /// A part of the file that the server asked for.
-    pub(crate) fn infile_data(&mut self, data: &[u8]) {
-        // An empty packet would be the end.
-        for chunk in data.chunks(1 << 20) {
-            let seq = self.seq.ours();
-            self.writer.put(seq, &[chunk], &mut self.out);
-        }
-    }
-
-    /// The end of the file; `failure` becomes the statement's result in place of the server's.
-    pub(crate) fn infile_end(&mut self, failure: Option<DriverError>) {
-        let seq = self.seq.ours();
-        self.writer.put(seq, &[], &mut self.out);
-        self.failure = failure.map(Error::DriverError);
-        self.state = State::Start;
     }
 }
 
@@ -745,7 +868,7 @@ mod tests {
                         seen, wanted,
                         "{commands:?} deprecate_eof={deprecate_eof} step={step}"
                     );
-                    assert!(pipeline.is_quiet());
+                    assert!(pipeline.rx.is_quiet());
                 }
             }
         }
@@ -754,7 +877,7 @@ mod tests {
     #[test]
     fn an_oversize_packet_leaves_no_trace() {
         let mut pipeline = pipeline(true);
-        pipeline.set_max_packet(10);
+        pipeline.tx.set_max_packet(10);
         assert!(matches!(
             pipeline.push(Command::Query(b"0123456789")),
             Err(Error::PacketTooLarge { size: 11, max: 10 })
@@ -794,7 +917,7 @@ mod tests {
         }
         assert!(matches!(
             run(&mut pipeline, &bytes, 5000),
-            Err(Fatal::ResultTooLarge)
+            Err(Fatal::ResultTooLarge { .. })
         ));
     }
 

@@ -94,6 +94,21 @@ impl Rows {
         self.segments.push_back(Segment::Whole(payload));
     }
 
+    /// There is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Bytes that are left.
+    pub(crate) fn size(&self) -> usize {
+        self.segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Framed(bytes) | Segment::Whole(bytes) => bytes.len(),
+            })
+            .sum()
+    }
+
     /// The next row's payload.
     pub(crate) fn next_payload(&mut self) -> Option<Bytes> {
         loop {

@@ -1,6 +1,7 @@
 //! Bytes to and from a server: TCP, Unix socket or named pipe, with or without TLS.
 //!
-//! Knows deadlines and sockets, nothing of packets.
+//! Knows deadlines and sockets, nothing of packets. A [`Wire`] is used by one reader and one writer
+//! at a time, which may be two threads.
 
 #[cfg(windows)]
 mod pipe;
@@ -11,12 +12,20 @@ mod tls;
 use std::{
     io,
     mem::MaybeUninit,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
+use once_cell::sync::OnceCell;
 
+use super::{
+    face::Face,
+    reactor::{Reactor, Registration},
+};
 use crate::{
     error::{ConnectCause, ConnectPhase},
     opts::target::{Endpoint, Target},
@@ -37,6 +46,18 @@ impl Stream {
             Stream::Socket(s) => drop(s.shutdown(std::net::Shutdown::Both)),
             #[cfg(windows)]
             Stream::Pipe(p) => p.shutdown(),
+        }
+    }
+
+    /// The socket, where the reactor can watch one.
+    pub(crate) fn socket(&self) -> io::Result<&socket2::Socket> {
+        match self {
+            Stream::Socket(s) => Ok(s),
+            #[cfg(windows)]
+            Stream::Pipe(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "a Windows named pipe is for blocking handles; use TCP for async ones",
+            )),
         }
     }
 }
@@ -64,7 +85,7 @@ impl Limit {
     }
 
     /// The time that the next operation has; an error when it is over.
-    fn next(&self) -> io::Result<Option<Duration>> {
+    pub(crate) fn next(&self) -> io::Result<Option<Duration>> {
         let left = match self.until {
             None => return Ok(self.per_op),
             Some(until) => until.saturating_duration_since(Instant::now()),
@@ -87,16 +108,26 @@ pub(crate) enum Idle {
     Closed,
 }
 
+/// What a wait is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    pub read: bool,
+    pub write: bool,
+}
+
 /// A stream and what lies between it and the packets.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: Arc<Stream>,
     #[cfg(feature = "rustls-tls")]
-    tls: Option<Box<tls::Tls>>,
-    read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
+    tls: Option<parking_lot::Mutex<tls::Tls>>,
+    /// The timeouts that the socket has, in nanoseconds; 0: none.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+    /// With the reactor, from the first wait of an async caller on.
+    registration: OnceCell<Arc<Registration>>,
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
 }
 
 impl Wire {
@@ -129,15 +160,27 @@ impl Wire {
             stream: Arc::new(stream),
             #[cfg(feature = "rustls-tls")]
             tls: None,
-            read_timeout: None,
-            write_timeout: None,
-            bytes_in: 0,
-            bytes_out: 0,
+            read_timeout: AtomicU64::new(0),
+            write_timeout: AtomicU64::new(0),
+            registration: OnceCell::new(),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
         })
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
         &self.stream
+    }
+
+    /// Several callers can share it: it sends without blocking and can be watched.
+    pub(crate) fn can_share(&self) -> bool {
+        self.stream.socket().is_ok()
+    }
+
+    /// The reactor's word on this stream.
+    pub(crate) fn registration(&self) -> io::Result<&Arc<Registration>> {
+        self.registration
+            .get_or_try_init(|| Reactor::get()?.register(self.stream.clone()))
     }
 
     /// Does the TLS handshake that the server has agreed to.
@@ -147,9 +190,10 @@ impl Wire {
         let io_cause = |e: io::Error| ConnectCause::Io(Arc::new(e));
         let mut chunk = BytesMut::with_capacity(16 << 10);
         while tls.is_handshaking() {
-            let out = tls.take_out().map_err(io_cause)?;
+            let mut out = BytesMut::new();
+            tls.take_out(&mut out).map_err(io_cause)?;
             if !out.is_empty() {
-                self.send(&out, limit).map_err(io_cause)?;
+                self.send_all(&mut out, limit).map_err(io_cause)?;
                 continue;
             }
             chunk.clear();
@@ -160,13 +204,13 @@ impl Wire {
             }
             if let Err(e) = tls.take_in(&chunk, &mut BytesMut::new()) {
                 // The server is told why, as the protocol has it; that may fail too.
-                if let Ok(alert) = tls.take_out() {
-                    drop(self.send(&alert, limit));
+                if tls.take_out(&mut out).is_ok() {
+                    drop(self.send_all(&mut out, limit));
                 }
                 return Err(ConnectCause::Tls(e.to_string()));
             }
         }
-        self.tls = Some(Box::new(tls));
+        self.tls = Some(parking_lot::Mutex::new(tls));
         Ok(())
     }
 
@@ -177,73 +221,78 @@ impl Wire {
         ))
     }
 
-    /// Sends all of `bytes` and empties it.
-    pub(crate) fn write_all(&mut self, bytes: &mut BytesMut, limit: Limit) -> io::Result<()> {
+    /// Moves what is to be sent to `raw`, as the stream wants it. `raw` must be sent before what
+    /// comes after it is sealed.
+    pub(crate) fn seal(&self, plain: &mut BytesMut, raw: &mut BytesMut) -> io::Result<()> {
         #[cfg(feature = "rustls-tls")]
-        if let Some(mut tls) = self.tls.take() {
-            let sent = self.write_tls(&mut tls, bytes, limit);
-            self.tls = Some(tls);
-            return sent;
+        if let Some(tls) = &self.tls {
+            let mut tls = tls.lock();
+            while !plain.is_empty() {
+                tls.encrypt(plain)?;
+                tls.take_out(raw)?;
+            }
+            return Ok(());
         }
-        self.send(bytes, limit)?;
-        bytes.clear();
+        if raw.is_empty() {
+            std::mem::swap(plain, raw);
+        } else {
+            raw.extend_from_slice(plain);
+            plain.clear();
+        }
         Ok(())
     }
 
-    #[cfg(feature = "rustls-tls")]
-    fn write_tls(
-        &mut self,
-        tls: &mut tls::Tls,
-        bytes: &mut BytesMut,
-        limit: Limit,
-    ) -> io::Result<()> {
-        while !bytes.is_empty() {
-            tls.encrypt(bytes)?;
-            let out = tls.take_out()?;
-            self.send(&out, limit)?;
+    /// Makes plain bytes of what the stream gave; nothing may come of it.
+    fn unseal(&self, chunk: &[u8], plain: &mut BytesMut) -> io::Result<()> {
+        #[cfg(feature = "rustls-tls")]
+        if let Some(tls) = &self.tls {
+            // What the protocol has to say on its own goes out with the next write.
+            return tls.lock().take_in(chunk, plain);
         }
+        plain.extend_from_slice(chunk);
         Ok(())
+    }
+
+    /// Bytes are sent as they are given.
+    pub(crate) fn is_plain(&self) -> bool {
+        #[cfg(feature = "rustls-tls")]
+        return self.tls.is_none();
+        #[cfg(not(feature = "rustls-tls"))]
+        true
     }
 
     /// Reads what is there, at least a byte; 0: the server closed.
-    pub(crate) fn read(&mut self, buf: &mut BytesMut, limit: Limit) -> io::Result<usize> {
-        #[cfg(feature = "rustls-tls")]
-        if let Some(mut tls) = self.tls.take() {
-            let read = self.read_tls(&mut tls, buf, limit);
-            self.tls = Some(tls);
-            return read;
-        }
-        self.recv(buf, limit)
+    pub(crate) fn read(&self, buf: &mut BytesMut, limit: Limit) -> io::Result<usize> {
+        self.read_with(buf, |wire, buf| wire.recv(buf, limit))
     }
 
-    #[cfg(feature = "rustls-tls")]
-    fn read_tls(
-        &mut self,
-        tls: &mut tls::Tls,
+    /// Reads what is there, if anything is; `WouldBlock`: nothing is.
+    pub(crate) fn try_read(&self, buf: &mut BytesMut) -> io::Result<usize> {
+        self.read_with(buf, Wire::try_recv)
+    }
+
+    fn read_with(
+        &self,
         buf: &mut BytesMut,
-        limit: Limit,
+        recv: impl Fn(&Wire, &mut BytesMut) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        if self.is_plain() {
+            return recv(self, buf);
+        }
         let mut chunk = BytesMut::with_capacity(32 << 10);
-        loop {
+        let had = buf.len();
+        while buf.len() == had {
             chunk.clear();
-            if self.recv(&mut chunk, limit)? == 0 {
+            if recv(self, &mut chunk)? == 0 {
                 return Ok(0);
             }
-            let had = buf.len();
-            tls.take_in(&chunk, buf)?;
-            // Key updates must be answered.
-            let out = tls.take_out()?;
-            if !out.is_empty() {
-                self.send(&out, limit)?;
-            }
-            if buf.len() > had {
-                return Ok(buf.len() - had);
-            }
+            self.unseal(&chunk, buf)?;
         }
+        Ok(buf.len() - had)
     }
 
     /// Looks, without waiting, whether the server said or did something while nothing was asked.
-    pub(crate) fn check_idle(&mut self, buf: &mut BytesMut) -> Idle {
+    pub(crate) fn check_idle(&self, buf: &mut BytesMut) -> Idle {
         match self.readable() {
             Ok(None) => Idle::Quiet,
             Ok(Some(0)) | Err(_) => Idle::Closed,
@@ -257,19 +306,14 @@ impl Wire {
     }
 
     /// Reads once what is known to be there; whether any of it was plain text.
-    fn read_available(&mut self, buf: &mut BytesMut) -> io::Result<bool> {
+    fn read_available(&self, buf: &mut BytesMut) -> io::Result<bool> {
         let mut chunk = BytesMut::with_capacity(16 << 10);
         if self.recv(&mut chunk, Limit::each(Some(Duration::from_millis(100))))? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        #[cfg(feature = "rustls-tls")]
-        if let Some(tls) = &mut self.tls {
-            let had = buf.len();
-            tls.take_in(&chunk, buf)?;
-            return Ok(buf.len() > had);
-        }
-        buf.extend_from_slice(&chunk);
-        Ok(true)
+        let had = buf.len();
+        self.unseal(&chunk, buf)?;
+        Ok(buf.len() > had)
     }
 
     /// `None`: nothing there; `Some(0)`: closed.
@@ -281,51 +325,81 @@ impl Wire {
         }
     }
 
-    fn send(&mut self, mut bytes: &[u8], limit: Limit) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let timeout = limit.next()?;
+    /// Sends what the system takes now; `WouldBlock`: nothing. A pipe takes all, and may block.
+    #[cfg_attr(not(windows), allow(unused_variables))]
+    pub(crate) fn try_send(&self, bytes: &[u8], limit: Limit) -> io::Result<usize> {
+        loop {
             let sent = match &*self.stream {
-                Stream::Socket(s) => {
-                    if self.write_timeout != timeout {
-                        s.set_write_timeout(timeout)?;
-                        self.write_timeout = timeout;
-                    }
-                    socket::send(s, bytes)
-                }
+                Stream::Socket(s) => socket::try_send(s, bytes),
                 #[cfg(windows)]
-                Stream::Pipe(p) => p.write(bytes, timeout),
+                Stream::Pipe(p) => p.write(bytes, limit.next()?),
             };
             match sent {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
-                    self.bytes_out += n as u64;
-                    bytes = &bytes[n..];
+                    self.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+                    return Ok(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Sends all of `raw`, taking off what is sent, and waits for it.
+    fn send_all(&self, raw: &mut BytesMut, limit: Limit) -> io::Result<()> {
+        while !raw.is_empty() {
+            let timeout = limit.next()?;
+            let sent = match &*self.stream {
+                Stream::Socket(s) => {
+                    if changes(&self.write_timeout, timeout) {
+                        s.set_write_timeout(timeout)?;
+                    }
+                    socket::send(s, raw)
+                }
+                #[cfg(windows)]
+                Stream::Pipe(p) => p.write(raw, timeout),
+            };
+            match sent {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    self.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+                    raw.advance(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(timed_out(e)),
             }
         }
+        raw.clear();
         Ok(())
     }
 
-    /// Reads into the spare capacity of `buf`, growing it to have some.
-    fn recv(&mut self, buf: &mut BytesMut, limit: Limit) -> io::Result<usize> {
+    /// Sends all of `plain` and waits for it. For exchanges in which the server says nothing before
+    /// it has read all.
+    pub(crate) fn write_all(&self, plain: &mut BytesMut, limit: Limit) -> io::Result<()> {
+        let mut raw = BytesMut::new();
+        self.seal(plain, &mut raw)?;
+        self.send_all(&mut raw, limit)?;
+        // The buffer is used again.
+        if plain.capacity() == 0 {
+            std::mem::swap(plain, &mut raw);
+        }
+        Ok(())
+    }
+
+    fn recv(&self, buf: &mut BytesMut, limit: Limit) -> io::Result<usize> {
         loop {
             let timeout = limit.next()?;
-            if buf.capacity() - buf.len() < 4 << 10 {
-                buf.reserve(16 << 10);
-            }
-            let spare: &mut [MaybeUninit<u8>] = buf.spare_capacity_mut();
             let got = match &*self.stream {
                 Stream::Socket(s) => {
-                    if self.read_timeout != timeout {
+                    if changes(&self.read_timeout, timeout) {
                         s.set_read_timeout(timeout)?;
-                        self.read_timeout = timeout;
                     }
-                    s.recv(spare)
+                    s.recv(spare(buf))
                 }
                 #[cfg(windows)]
                 Stream::Pipe(p) => {
+                    let spare = spare(buf);
                     for byte in spare.iter_mut() {
                         byte.write(0);
                     }
@@ -335,17 +409,65 @@ impl Wire {
                 }
             };
             match got {
-                Ok(n) => {
-                    // SAFETY: the transport wrote `n` bytes at the start of the spare capacity.
-                    unsafe { buf.advance_mut(n) };
-                    self.bytes_in += n as u64;
-                    return Ok(n);
-                }
+                Ok(n) => return Ok(self.filled(buf, n)),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(timed_out(e)),
             }
         }
     }
+
+    fn try_recv(&self, buf: &mut BytesMut) -> io::Result<usize> {
+        let socket = self.stream.socket()?;
+        loop {
+            match socket::try_recv(socket, spare(buf)) {
+                Ok(n) => return Ok(self.filled(buf, n)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn filled(&self, buf: &mut BytesMut, n: usize) -> usize {
+        // SAFETY: the transport wrote `n` bytes at the start of the spare capacity.
+        unsafe { buf.advance_mut(n) };
+        self.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+        n
+    }
+
+    /// Waits until the stream can be read or written, as wanted.
+    pub(crate) async fn ready(&self, face: Face, want: Want, limit: Limit) -> io::Result<()> {
+        let timeout = limit.next()?;
+        match face {
+            Face::Blocking => socket::poll(self.stream.socket()?, want, timeout),
+            Face::Async => {
+                let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+                self.registration()?.ready(want, until).await
+            }
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(registration) = self.registration.get() {
+            registration.end();
+        }
+    }
+}
+
+/// Room for the next read. Memory is taken only as bytes come.
+fn spare(buf: &mut BytesMut) -> &mut [MaybeUninit<u8>] {
+    const LEAST: usize = 4 << 10;
+    if buf.capacity() - buf.len() < LEAST {
+        buf.reserve(16 << 10);
+    }
+    buf.spare_capacity_mut()
+}
+
+/// Whether the socket must be told of this timeout.
+fn changes(known: &AtomicU64, timeout: Option<Duration>) -> bool {
+    let nanos = timeout.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX));
+    known.load(Ordering::Relaxed) != nanos && known.swap(nanos, Ordering::Relaxed) != nanos
 }
 
 /// Unix reports a socket's timeout as `WouldBlock`, Windows as `TimedOut`.

@@ -11,6 +11,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::Want;
 use crate::{
     error::{ConnectCause, ConnectPhase},
     opts::target::SocketOpts,
@@ -138,32 +139,121 @@ pub(super) fn unix(_: &Path, _: &SocketOpts, _: Instant) -> Result<Socket, Fault
     ))
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod flags {
+    pub const NOSIGNAL: i32 = 0x4000;
+    pub const DONTWAIT: i32 = 0x40;
+    pub const PEEK: i32 = 0x02;
+}
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+mod flags {
+    // The BSDs suppress the signal per socket, which `socket2` does.
+    pub const NOSIGNAL: i32 = 0;
+    pub const DONTWAIT: i32 = 0x80;
+    pub const PEEK: i32 = 0x02;
+}
+
 /// Sends what fits; a peer that has gone is an error and no signal.
 pub(super) fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    const FLAGS: i32 = 0x4000; // MSG_NOSIGNAL
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    const FLAGS: i32 = 0;
-    socket.send_with_flags(bytes, FLAGS)
+    #[cfg(unix)]
+    return socket.send_with_flags(bytes, flags::NOSIGNAL);
+    #[cfg(windows)]
+    socket.send(bytes)
+}
+
+/// Sends what the system takes without blocking.
+pub(super) fn try_send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(unix)]
+    return socket.send_with_flags(bytes, flags::NOSIGNAL | flags::DONTWAIT);
+    #[cfg(windows)]
+    {
+        // Winsock has no flag for one call. A socket that is writable takes a small piece at once.
+        const PIECE: usize = 4 << 10;
+        let want = Want {
+            read: false,
+            write: true,
+        };
+        poll(socket, want, Some(Duration::ZERO)).map_err(|_| io::ErrorKind::WouldBlock)?;
+        socket.send(&bytes[..bytes.len().min(PIECE)])
+    }
+}
+
+/// Receives what is there.
+pub(super) fn try_recv(socket: &Socket, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    #[cfg(unix)]
+    return socket.recv_with_flags(buf, flags::DONTWAIT);
+    #[cfg(windows)]
+    {
+        // Only one reads at a time, so what is there stays there.
+        let want = Want {
+            read: true,
+            write: false,
+        };
+        poll(socket, want, Some(Duration::ZERO)).map_err(|_| io::ErrorKind::WouldBlock)?;
+        socket.recv(buf)
+    }
+}
+
+/// Waits until the socket is as wanted, or has failed; `TimedOut` otherwise.
+pub(super) fn poll(socket: &Socket, want: Want, timeout: Option<Duration>) -> io::Result<()> {
+    let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match poll_once(socket, want, left) {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn poll_once(socket: &Socket, want: Want, left: Option<Duration>) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut events = PollFlags::empty();
+    events.set(PollFlags::IN, want.read);
+    events.set(PollFlags::OUT, want.write);
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    let ready = poll(&mut [PollFd::new(socket, events)], left.as_ref())?;
+    Ok(ready > 0)
+}
+
+#[cfg(windows)]
+fn poll_once(socket: &Socket, want: Want, left: Option<Duration>) -> io::Result<bool> {
+    use std::os::windows::io::AsRawSocket;
+    use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, WSAPOLLFD, WSAPoll};
+    let mut fd = WSAPOLLFD {
+        fd: socket.as_raw_socket() as usize,
+        events: (if want.read { POLLRDNORM } else { 0 }) | (if want.write { POLLWRNORM } else { 0 }),
+        revents: 0,
+    };
+    // Rounded up, so that a wait is never over before its time.
+    let left = left.map_or(-1, |left| {
+        i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+    });
+    // SAFETY: one descriptor, which lives through the call, of a socket that is open.
+    match unsafe { WSAPoll(&mut fd, 1, left) } {
+        -1 => Err(io::Error::last_os_error()),
+        ready => Ok(ready > 0),
+    }
 }
 
 /// Whether bytes are there, without taking them: `None` no, `Some(0)` closed.
 pub(super) fn readable(socket: &Socket) -> io::Result<Option<usize>> {
     let mut byte = [MaybeUninit::uninit()];
     #[cfg(unix)]
-    let peeked = {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        const FLAGS: i32 = 0x02 | 0x40; // MSG_PEEK | MSG_DONTWAIT
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        const FLAGS: i32 = 0x02 | 0x80; // the BSDs' values
-        socket.recv_with_flags(&mut byte, FLAGS)
-    };
+    let peeked = socket.recv_with_flags(&mut byte, flags::PEEK | flags::DONTWAIT);
     #[cfg(windows)]
     let peeked = {
-        socket.set_nonblocking(true)?;
-        let peeked = socket.peek(&mut byte);
-        socket.set_nonblocking(false)?;
-        peeked
+        let want = Want {
+            read: true,
+            write: false,
+        };
+        match poll(socket, want, Some(Duration::ZERO)) {
+            Ok(()) => socket.peek(&mut byte),
+            Err(_) => return Ok(None),
+        }
     };
     match peeked {
         Ok(n) => Ok(Some(n)),

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::WebPkiServerVerifier,
@@ -70,13 +70,13 @@ impl Tls {
         Ok(())
     }
 
-    /// Bytes for the transport.
-    pub(super) fn take_out(&mut self) -> io::Result<Vec<u8>> {
-        let mut out = Vec::new();
+    /// Appends bytes for the transport.
+    pub(super) fn take_out(&mut self, out: &mut BytesMut) -> io::Result<()> {
+        let mut out = out.writer();
         while self.0.wants_write() {
             self.0.write_tls(&mut out)?;
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Encrypts as much of `plain` as fits and takes it off; [`Self::take_out`] has the rest.

@@ -1,0 +1,222 @@
+//! Rows one by one, as they are read.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use mysql_common::row::{
+    Row,
+    convert::{FromRow, from_row},
+};
+
+use super::result::{Protocol, QueryResult};
+use crate::{
+    error::Result,
+    link::{Streamed, now},
+    mux::Seat,
+    proto::result::{OkInfo, Outcome, Response, ResultSet},
+};
+
+/// The rows of the first result set that are here, and what is to come.
+#[derive(Debug)]
+struct Pieces<P: Protocol> {
+    rows: Option<QueryResult<P>>,
+    /// The first set is complete: what comes is passed over.
+    whole: bool,
+    /// There is nothing to come.
+    over: bool,
+}
+
+impl<P: Protocol> Pieces<P> {
+    fn new() -> Self {
+        Pieces {
+            rows: None,
+            whole: false,
+            over: false,
+        }
+    }
+
+    fn next_row(&mut self) -> Option<Result<Row>> {
+        self.rows.as_mut()?.next()
+    }
+
+    fn take(&mut self, piece: Result<Streamed>) -> Result<()> {
+        let (mut outcomes, unfinished) = match piece {
+            Ok(Streamed::Part(part)) => (part.outcomes, part.set),
+            Ok(Streamed::End(response)) => {
+                self.over = true;
+                (response.outcomes, None)
+            }
+            Err(e) => {
+                self.over = true;
+                return Err(e);
+            }
+        };
+        let first = match self.whole {
+            true => None,
+            false => outcomes.pop_front(),
+        };
+        // What comes after the first set has no rows for anybody, but may have failed.
+        let failed = outcomes.into_iter().find_map(|outcome| match outcome {
+            Outcome::Err(failure) => Some(failure.into()),
+            _ => None,
+        });
+        let set = match (first, unfinished) {
+            (Some(outcome), _) => {
+                self.whole = true;
+                Some(outcome)
+            }
+            (None, Some((columns, rows))) if !self.whole => Some(Outcome::Set(ResultSet {
+                columns,
+                rows,
+                ok: OkInfo::default(),
+            })),
+            (None, _) => None,
+        };
+        self.rows = match set {
+            Some(outcome) => Some(QueryResult::new(Response {
+                outcomes: [outcome].into(),
+            })?),
+            None => None,
+        };
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// The rows of a result that is read piece by piece, for a blocking handle. It has the handle's link
+/// until it is dropped.
+pub struct QueryStream<'a, P: Protocol, T> {
+    seat: &'a mut Seat,
+    pieces: Pieces<P>,
+    row: PhantomData<fn() -> T>,
+}
+
+impl<P: Protocol, T> fmt::Debug for QueryStream<'_, P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryStream").finish_non_exhaustive()
+    }
+}
+
+impl<'a, P: Protocol, T> QueryStream<'a, P, T> {
+    pub(super) fn new(seat: &'a mut Seat) -> Result<Self> {
+        let mut stream = QueryStream {
+            seat,
+            pieces: Pieces::new(),
+            row: PhantomData,
+        };
+        stream.read()?;
+        Ok(stream)
+    }
+
+    fn read(&mut self) -> Result<()> {
+        self.pieces.take(now(self.seat.next_part()))
+    }
+}
+
+impl<P: Protocol, T: FromRow> Iterator for QueryStream<'_, P, T> {
+    type Item = Result<T>;
+
+    /// # Panics
+    /// A row can't be converted, as [`Queryable::query`](super::Queryable::query).
+    fn next(&mut self) -> Option<Result<T>> {
+        loop {
+            if let Some(row) = self.pieces.next_row() {
+                return Some(row.map(from_row));
+            }
+            if self.pieces.over {
+                return None;
+            }
+            if let Err(e) = self.read() {
+                return Some(Err(e));
+            }
+        }
+    }
+}
+
+impl<P: Protocol, T> Drop for QueryStream<'_, P, T> {
+    fn drop(&mut self) {
+        // Session state that is lost with the link is told to the handle's next statement.
+        if let Err(e) = now(self.seat.end_stream()) {
+            self.seat.owe(e);
+        }
+    }
+}
+
+type Step<'a> = Pin<Box<dyn Future<Output = (&'a mut Seat, Result<Streamed>)> + Send + 'a>>;
+
+/// The rows of a result that is read piece by piece, for an async handle. It has the handle's link
+/// until it is dropped.
+pub struct RowStream<'a, P: Protocol, T> {
+    state: State<'a>,
+    pieces: Pieces<P>,
+    row: PhantomData<fn() -> T>,
+}
+
+enum State<'a> {
+    Here(&'a mut Seat),
+    Reading(Step<'a>),
+    Over,
+}
+
+impl<P: Protocol, T> fmt::Debug for RowStream<'_, P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowStream").finish_non_exhaustive()
+    }
+}
+
+// The rows at hand are plain values, and `T` is none of them.
+impl<P: Protocol, T> Unpin for RowStream<'_, P, T> {}
+
+impl<'a, P: Protocol, T> RowStream<'a, P, T> {
+    pub(super) async fn new(seat: &'a mut Seat) -> Result<Self> {
+        let mut pieces = Pieces::new();
+        pieces.take(seat.next_part().await)?;
+        Ok(RowStream {
+            state: State::Here(seat),
+            pieces,
+            row: PhantomData,
+        })
+    }
+}
+
+impl<P: Protocol, T: FromRow> Stream for RowStream<'_, P, T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(row) = this.pieces.next_row() {
+                return Poll::Ready(Some(row.map(from_row)));
+            }
+            if this.pieces.over {
+                return Poll::Ready(None);
+            }
+            match std::mem::replace(&mut this.state, State::Over) {
+                State::Here(seat) => {
+                    this.state = State::Reading(Box::pin(async move {
+                        let piece = seat.next_part().await;
+                        (seat, piece)
+                    }));
+                }
+                State::Reading(mut step) => match step.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        this.state = State::Reading(step);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready((seat, piece)) => {
+                        this.state = State::Here(seat);
+                        if let Err(e) = this.pieces.take(piece) {
+                            return Poll::Ready(Some(Err(e)));
+                        }
+                    }
+                },
+                State::Over => return Poll::Ready(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,959 @@
+//! A link that many callers use at once: what they ask is queued and flushed together, and one of
+//! those who wait reads for all.
+//!
+//! - Whoever asks while nobody flushes flushes for everybody who asks meanwhile.
+//! - Who has the [`Lead`] reads. A thread that asks takes it where it lies, reads until its own reply
+//!   is there, and passes it on to the next thread that waits, or to the reactor where only tasks do.
+//! - The lock is held for moments, never while the transport is read or written.
+//!
+//! Only for statements that neither need nor change the session. Knows nothing of who may use it.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, BytesMut};
+use mysql_common::{constants::StatusFlags, value::Value};
+use once_cell::sync::Lazy;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{
+    Common, Face, KEEP_BUFFER, Link, Prepared, Stream,
+    reactor::{Readied, Timer},
+    slot::{Slot, Told},
+    transport::{Idle, Limit, Wire},
+};
+use crate::{
+    error::{Error, LostCause, ProtocolError, Ran},
+    proto::{
+        command::{Command, execute},
+        handshake::ServerInfo,
+        pipeline::{Due, Event, Fatal, Pipeline, PrepareOk, Receiver, Reply, Sender},
+        result::{OkInfo, Outcome},
+    },
+};
+
+/// A task that asks waits with the flush until others have asked too, but not behind one that
+/// began to wait longer ago than this.
+const DEFER: Duration = Duration::from_micros(100);
+
+/// Bytes that are flushed at once, whoever else may ask.
+const DEFER_BYTES: usize = 32 << 10;
+
+/// The owner of a session that several handles used.
+const MANY: u64 = u64::MAX - 1;
+
+/// Who placed callers on the lane.
+pub(crate) trait Owner: Send + Sync {
+    /// Replies came: there is room.
+    fn room(&self);
+    /// A statement took that long on the server, as far as can be told from here.
+    fn took(&self, digest: u64, time: Duration);
+    /// The lane came to its end.
+    /// `pinned`: with session state that was set.
+    fn lost(&self, lane: &Arc<Lane>, pinned: bool);
+}
+
+/// What a caller asks of a lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    Query(&'a [u8]),
+    Prepare(&'a [u8]),
+    /// A statement that the lane's server holds; see [`Lane::holds`].
+    Execute(&'a Arc<Prepared>, &'a [Value]),
+}
+
+/// How somebody asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    pub face: Face,
+    pub digest: u64,
+    /// Bytes that the response may take.
+    pub max_result: usize,
+    pub deadline: Option<Instant>,
+    /// Who asks.
+    pub handle: u64,
+    /// Running it twice would be wrong: the link is looked at before it is used after a rest.
+    pub careful: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Reply(Reply),
+    /// The statement must be prepared here first; the place is still the caller's.
+    NotHeld(Place),
+    /// The deadline passed; the reply, when it comes, is thrown away.
+    Late,
+}
+
+/// A shared link.
+pub(crate) struct Lane {
+    pub id: u64,
+    pub server: Arc<ServerInfo>,
+    /// The server and transport, for errors.
+    name: Arc<str>,
+    /// The schema that its session is in.
+    pub schema: Option<Arc<str>>,
+    pub load: Load,
+    /// The server told of a session that changed although nothing that could do it was asked.
+    tainted: AtomicBool,
+    one_session: bool,
+    /// The only handle that used the session since it began, 0 for none, [`MANY`] for several.
+    user: AtomicU64,
+    wire: Arc<Wire>,
+    core: Mutex<Core>,
+    owner: Weak<dyn Owner>,
+    me: Weak<Lane>,
+    read_limit: Limit,
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane")
+            .field("id", &self.id)
+            .field("load", &self.load)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Core {
+    /// `None`: the lane is over, its link went to somebody else or is lost.
+    link: Option<Half>,
+    /// Where nobody reads.
+    lead: Option<Box<Lead>>,
+    /// Asked, and not yet known to who reads.
+    asked: VecDeque<Entry>,
+    flush: Flush,
+    /// A buffer to change places with the sender's.
+    spare: BytesMut,
+    /// What the transport did not take; the reactor sends it on.
+    unsent: BytesMut,
+    /// Plain bytes that were made, and of them those that may have been sent.
+    made: u64,
+    gone: u64,
+    /// The reactor was asked to read.
+    armed: bool,
+    cause: Option<LostCause>,
+}
+
+/// A link without the half that reads.
+struct Half {
+    common: Box<Common>,
+    tx: Box<Sender>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Flush {
+    Idle,
+    /// A task is going to, since then.
+    Deferred(Instant),
+    Active,
+}
+
+/// The right and the means to read.
+struct Lead {
+    rx: Box<Receiver>,
+    due: VecDeque<Entry>,
+    /// When the last reply came.
+    last: Option<Instant>,
+}
+
+/// A statement on its way.
+struct Entry {
+    slot: Arc<Slot>,
+    due: Due,
+    digest: u64,
+    asked: Instant,
+    /// Plain bytes made up to its end.
+    end: u64,
+}
+
+/// What whoever asked has to do for all.
+struct Duty {
+    flush: bool,
+    lead: Option<Box<Lead>>,
+    arm: bool,
+}
+
+/// How busy a lane is; read without its lock.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Places taken: statements in flight or about to be.
+    pub taken: AtomicUsize,
+    /// When the oldest statement's turn began, in nanoseconds of [`EPOCH`].
+    head: AtomicU64,
+    /// Moving average of a statement's time at the server, in nanoseconds.
+    service: AtomicU64,
+    /// The shortest time from question to reply, in nanoseconds.
+    rtt: AtomicU64,
+}
+
+static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
+
+fn nanos(at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(*EPOCH).as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Load {
+    fn new() -> Self {
+        Load {
+            taken: AtomicUsize::new(0),
+            head: AtomicU64::new(0),
+            service: AtomicU64::new(0),
+            rtt: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// How many statements may be in flight so that one more waits a few milliseconds at most.
+    pub(crate) fn window(&self, one_at_a_time: bool) -> usize {
+        /// The wait that is aimed at.
+        const WAIT: u64 = 4_000_000;
+        const LEAST: u64 = 4;
+        const MOST: u64 = 512;
+        if one_at_a_time {
+            return 1;
+        }
+        let service = self.service.load(Ordering::Relaxed).max(1);
+        (WAIT / service).clamp(LEAST, MOST) as usize
+    }
+
+    /// The oldest statement has run for much longer than statements do.
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        /// Nothing that is shorter than this is long.
+        const LONG: u64 = 2_000_000;
+        if self.taken.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let running = nanos(now).saturating_sub(self.head.load(Ordering::Relaxed));
+        let rtt = self.rtt.load(Ordering::Relaxed);
+        let usual = self.service.load(Ordering::Relaxed) * 8;
+        let rtt = if rtt == u64::MAX { 0 } else { rtt * 2 };
+        running > LONG.max(usual).saturating_add(rtt)
+    }
+
+    /// A caller begins to be the oldest.
+    fn begin(&self, now: Instant) {
+        self.head.store(nanos(now), Ordering::Relaxed);
+    }
+
+    /// A reply came that had its turn for that long.
+    fn served(&self, service: Duration, rtt: Duration) {
+        let service = service.as_nanos() as u64;
+        let old = self.service.load(Ordering::Relaxed);
+        self.service
+            .store(old - old / 16 + service / 16, Ordering::Relaxed);
+        self.rtt.fetch_min(rtt.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    fn rtt(&self) -> Duration {
+        match self.rtt.load(Ordering::Relaxed) {
+            u64::MAX => Duration::ZERO,
+            nanos => Duration::from_nanos(nanos),
+        }
+    }
+}
+
+impl Lane {
+    /// Makes a link one for many. It must be at rest, its session as it begins.
+    ///
+    /// `one_session`: those who share it share its session too, and what becomes of that is theirs.
+    pub(crate) fn share(link: Link, owner: Weak<dyn Owner>, one_session: bool) -> Arc<Lane> {
+        let Link {
+            common, pipeline, ..
+        } = link;
+        let Pipeline { tx, rx, .. } = pipeline;
+        Arc::new_cyclic(|me| Lane {
+            id: common.id,
+            server: common.server.clone(),
+            name: common.name.clone(),
+            schema: common.session.schema.clone(),
+            load: Load::new(),
+            one_session,
+            user: AtomicU64::new(common.session.owner),
+            tainted: AtomicBool::new(false),
+            wire: common.wire.clone(),
+            read_limit: Limit::each(common.target.socket.read_timeout),
+            core: Mutex::new(Core {
+                link: Some(Half { common, tx }),
+                lead: Some(Box::new(Lead {
+                    rx,
+                    due: VecDeque::new(),
+                    last: None,
+                })),
+                asked: VecDeque::new(),
+                flush: Flush::Idle,
+                spare: BytesMut::new(),
+                unsent: BytesMut::new(),
+                made: 0,
+                gone: 0,
+                armed: false,
+                cause: None,
+            }),
+            owner,
+            me: me.clone(),
+        })
+    }
+
+    /// Makes it one caller's again. `None`: somebody uses it. The owner makes sure that no place is
+    /// given meanwhile.
+    pub(crate) fn take_back(&self) -> Option<Link> {
+        let mut core = self.core.lock();
+        let at_rest = self.load.taken.load(Ordering::Acquire) == 0
+            && core.flush == Flush::Idle
+            && core.asked.is_empty()
+            && core.lead.as_ref().is_some_and(|lead| lead.due.is_empty());
+        if !at_rest {
+            return None;
+        }
+        let Half { mut common, tx } = core.link.take()?;
+        let lead = core.lead.take()?;
+        if !self.one_session {
+            common.session.owner = self.user.load(Ordering::Relaxed);
+        }
+        common.used = lead.last.unwrap_or(common.used);
+        common.count_bytes();
+        Some(Link::join(common, Pipeline::join(tx, lead.rx)))
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<Stream> {
+        self.wire.stream()
+    }
+
+    /// Its session changed, or it is over: no place should be given any more.
+    pub(crate) fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Relaxed)
+    }
+
+    /// When it was last used and when it was opened, while it is there.
+    pub(crate) fn times(&self) -> Option<(Instant, Instant)> {
+        let mut core = self.core.lock();
+        let common = &mut core.link.as_mut()?.common;
+        common.count_bytes();
+        let (used, opened) = (common.used, common.opened);
+        let last = core.lead.as_ref().and_then(|lead| lead.last);
+        Some((last.unwrap_or(used), opened))
+    }
+
+    /// Has the reply of one statement in a place that was taken before.
+    ///
+    /// # Errors
+    /// Nothing is sent where the packet is too large; else the link's end, with what may have run.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        asked: Asked<'_>,
+        how: How,
+        place: Place,
+    ) -> Result<Answer, Error> {
+        // A parameter's bytes are laid out before the lock; the id comes under it.
+        let mut payload = match asked {
+            Asked::Execute(_, params) => execute(0, params, usize::MAX).1,
+            _ => Vec::new(),
+        };
+        let slot = match how.face {
+            Face::Blocking => Slot::of_thread(),
+            Face::Async => Slot::of_task(),
+        };
+        let Some(duty) = self.submit(asked, &mut payload, &slot, how)? else {
+            return Ok(Answer::NotHeld(place));
+        };
+        // From here on the place is given back by who reads.
+        place.used();
+        match how.face {
+            Face::Blocking => self.wait_in_thread(slot, duty, how.deadline),
+            Face::Async => self.wait_as_task(slot, duty, how.deadline).await,
+        }
+    }
+
+    /// Appends the command, and says what else the caller has to do. `None`: the statement is not
+    /// held here, and nothing was appended.
+    fn submit(
+        &self,
+        asked: Asked<'_>,
+        payload: &mut [u8],
+        slot: &Arc<Slot>,
+        how: How,
+    ) -> Result<Option<Duty>, Error> {
+        let now = Instant::now();
+        let mut guard = self.core.lock();
+        let core = &mut *guard;
+        let Some(Half { common, tx }) = &mut core.link else {
+            let cause = core.cause.clone().unwrap_or(LostCause::Closed);
+            drop(guard);
+            return Err(self.lost(Ran::No, cause));
+        };
+        let first = core.asked.is_empty()
+            && core.lead.as_ref().is_some_and(|lead| lead.due.is_empty());
+        if first
+            && how.careful
+            && let Some(lead) = &mut core.lead
+            && (!lead.rx.is_quiet() || self.wire.check_idle(lead.rx.buffer()) != Idle::Quiet)
+        {
+            self.fail(guard, None, LostCause::Closed);
+            return Err(self.lost(Ran::No, LostCause::Closed));
+        }
+        let had = tx.out().len();
+        let command = match asked {
+            Asked::Query(sql) => {
+                common.counters.statements.fetch_add(1, Ordering::Relaxed);
+                Command::Query(sql)
+            }
+            Asked::Prepare(sql) => {
+                common.counters.prepares.fetch_add(1, Ordering::Relaxed);
+                Command::Prepare(sql)
+            }
+            Asked::Execute(statement, _) => {
+                let Some(id) = common.statements.id(statement) else {
+                    return Ok(None);
+                };
+                if let Some(at) = payload.get_mut(1..5) {
+                    at.copy_from_slice(&id.to_le_bytes());
+                }
+                common.counters.statements.fetch_add(1, Ordering::Relaxed);
+                Command::Execute(payload)
+            }
+        };
+        let Some(due) = tx.push(command, how.max_result)? else {
+            unreachable!("every command that can be asked has a reply")
+        };
+        core.made += (tx.out().len() - had) as u64;
+        core.asked.push_back(Entry {
+            slot: slot.clone(),
+            due,
+            digest: how.digest,
+            asked: now,
+            end: core.made,
+        });
+        if first {
+            self.load.begin(now);
+        }
+        // Under the lock: no need to compare and swap.
+        match self.user.load(Ordering::Relaxed) {
+            0 => self.user.store(how.handle, Ordering::Relaxed),
+            user if user == how.handle => {}
+            _ => self.user.store(MANY, Ordering::Relaxed),
+        }
+        let full = tx.out().len() > DEFER_BYTES;
+        let (flush, state) = match (core.flush, how.face) {
+            (Flush::Idle, Face::Async) => (true, Flush::Deferred(now)),
+            (Flush::Idle, Face::Blocking) => (true, Flush::Active),
+            (Flush::Deferred(since), face)
+                if face == Face::Blocking || full || now - since > DEFER =>
+            {
+                (true, Flush::Active)
+            }
+            (state, _) => (false, state),
+        };
+        core.flush = state;
+        let lead = match how.face {
+            Face::Blocking => core.lead.take(),
+            Face::Async => None,
+        };
+        let arm = how.face == Face::Async && core.lead.is_some() && !core.armed;
+        core.armed |= arm;
+        Ok(Some(Duty { flush, lead, arm }))
+    }
+
+    fn wait_in_thread(
+        self: &Arc<Self>,
+        slot: Arc<Slot>,
+        duty: Duty,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, Error> {
+        if duty.flush {
+            self.flush();
+        }
+        if let Some(lead) = duty.lead {
+            self.lead(lead, &slot, deadline);
+        }
+        loop {
+            match slot.wait(deadline) {
+                Told::Reply(reply) => {
+                    slot.keep();
+                    return reply.map(Answer::Reply);
+                }
+                Told::Lead => {
+                    let lead = self.core.lock().lead.take();
+                    if let Some(lead) = lead {
+                        self.lead(lead, &slot, deadline);
+                    }
+                }
+                Told::Late => {
+                    self.leave(&slot);
+                    return Ok(Answer::Late);
+                }
+            }
+        }
+    }
+
+    /// Goes away before the reply is there.
+    fn leave(self: &Arc<Self>, slot: &Slot) {
+        if slot.give_up() {
+            let lead = self.core.lock().lead.take();
+            if let Some(lead) = lead {
+                self.pass(lead);
+            }
+        }
+    }
+
+    async fn wait_as_task(
+        self: &Arc<Self>,
+        slot: Arc<Slot>,
+        duty: Duty,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, Error> {
+        let waiting = Waiting { lane: self, slot };
+        if duty.arm {
+            self.arm_read();
+        }
+        if duty.flush {
+            let flushing = Deferred(self);
+            // Tasks that run before this one's next turn ask meanwhile, and go with it.
+            let mut again = false;
+            poll_fn(|cx| match std::mem::replace(&mut again, true) {
+                true => Poll::Ready(()),
+                false => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            })
+            .await;
+            drop(flushing);
+        }
+        let mut timer = match deadline {
+            None => None,
+            Some(at) => Some(Timer::new(at).map_err(|e| {
+                self.lost(Ran::Maybe, LostCause::Io(Arc::new(e)))
+            })?),
+        };
+        poll_fn(|cx| match waiting.slot.poll(cx) {
+            Poll::Ready(reply) => Poll::Ready(reply.map(Answer::Reply)),
+            Poll::Pending => match &mut timer {
+                Some(timer) => match timer.is_over(cx.waker()) {
+                    true => Poll::Ready(Ok(Answer::Late)),
+                    false => Poll::Pending,
+                },
+                None => Poll::Pending,
+            },
+        })
+        .await
+    }
+
+    /// Sends what is asked, until nothing is left or the transport takes no more.
+    fn flush(self: &Arc<Self>) {
+        let mut core = self.core.lock();
+        if core.flush == Flush::Idle {
+            return;
+        }
+        core.flush = Flush::Active;
+        loop {
+            let now = &mut *core;
+            let Some(Half { common, tx }) = now.link.as_mut().filter(|h| !h.tx.is_empty()) else {
+                now.flush = Flush::Idle;
+                return;
+            };
+            common.counters.writes.fetch_add(1, Ordering::Relaxed);
+            let mut plain = std::mem::replace(tx.out(), std::mem::take(&mut now.spare));
+            let mut raw = std::mem::take(&mut now.unsent);
+            now.gone = now.made;
+            drop(core);
+            let sent = self
+                .wire
+                .seal(&mut plain, &mut raw)
+                .and_then(|()| self.send(&mut raw));
+            core = self.core.lock();
+            if sent.is_ok() && raw.is_empty() {
+                // Whichever buffer has room is used again; what one large packet took is not kept.
+                raw.clear();
+                if raw.capacity() > KEEP_BUFFER {
+                    raw = BytesMut::new();
+                }
+                if plain.capacity() > raw.capacity() {
+                    std::mem::swap(&mut plain, &mut raw);
+                }
+                core.spare = raw;
+                continue;
+            }
+            return self.unsent(core, raw, sent);
+        }
+    }
+
+    /// Sends until the transport takes no more.
+    fn send(&self, raw: &mut BytesMut) -> io::Result<()> {
+        while !raw.is_empty() {
+            match self.wire.try_send(raw, Limit::default()) {
+                Ok(sent) => raw.advance(sent),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Some bytes were not taken: the reactor goes on when there is room, or this is the end.
+    fn unsent<'a>(self: &'a Arc<Self>, mut core: MutexGuard<'a, Core>, raw: BytesMut, sent: io::Result<()>) {
+        let failed = match sent {
+            Ok(()) => {
+                core.unsent = raw;
+                drop(core);
+                let me: Weak<dyn Readied> = self.me.clone() as Weak<dyn Readied>;
+                let armed = self.wire.registration().and_then(|r| r.on_writable(me));
+                match armed {
+                    Ok(()) => return,
+                    Err(e) => {
+                        core = self.core.lock();
+                        e
+                    }
+                }
+            }
+            Err(e) => {
+                // Sealed bytes are longer: what of them is unsent says nothing exact.
+                if self.wire.is_plain() {
+                    core.gone = core.gone.saturating_sub(raw.len() as u64);
+                }
+                e
+            }
+        };
+        self.fail(core, None, LostCause::Io(Arc::new(failed)));
+    }
+
+    /// Reads for all until the own reply is there, and passes the lead on.
+    fn lead(self: &Arc<Self>, mut lead: Box<Lead>, slot: &Slot, deadline: Option<Instant>) {
+        let limit = Limit {
+            until: deadline,
+            ..self.read_limit
+        };
+        while !slot.is_done() {
+            match self.wire.read(lead.room(), limit) {
+                Ok(0) => return self.ended(lead, LostCause::Closed),
+                Ok(_) => {}
+                Err(e) if is_late(&e, deadline) => break,
+                Err(e) => {
+                    let cause = match (e.kind(), self.read_limit.per_op) {
+                        (io::ErrorKind::TimedOut, Some(limit)) => LostCause::Timeout(limit),
+                        _ => LostCause::Io(Arc::new(e)),
+                    };
+                    return self.ended(lead, cause);
+                }
+            }
+            if let Err(cause) = self.take_in(&mut lead) {
+                return self.ended(lead, cause);
+            }
+        }
+        self.pass(lead);
+    }
+
+    /// Hands out the replies that are there.
+    fn take_in(self: &Arc<Self>, lead: &mut Lead) -> Result<(), LostCause> {
+        lead.learn(&mut self.core.lock());
+        let now = Instant::now();
+        let mut replies = 0;
+        let ended = loop {
+            match lead.rx.next_event() {
+                Ok(Some(Event::Reply(reply))) => {
+                    let Some(entry) = lead.due.pop_front() else {
+                        break Err(LostCause::Protocol(ProtocolError::new("one reply too many")));
+                    };
+                    replies += 1;
+                    let rtt = now.saturating_duration_since(entry.asked);
+                    // Its turn began when the reply before it came, or when it reached the server.
+                    let reached = entry.asked + self.load.rtt();
+                    let began = lead.last.map_or(reached, |last| last.max(reached));
+                    let service = now.saturating_duration_since(began);
+                    lead.last = Some(now);
+                    self.load.served(service, rtt);
+                    if service > Duration::from_millis(1)
+                        && let Some(owner) = self.owner.upgrade()
+                    {
+                        owner.took(entry.digest, service);
+                    }
+                    self.look_at(&reply);
+                    entry.slot.complete(Ok(reply));
+                }
+                Ok(Some(Event::Infile(_))) => {
+                    let e = "a file is asked for that no statement names";
+                    break Err(LostCause::Protocol(ProtocolError::new(e)));
+                }
+                Ok(None) => break Ok(()),
+                Err(Fatal::Protocol(e)) => break Err(LostCause::Protocol(e)),
+                Err(Fatal::Server(e)) => break Err(LostCause::Server(e)),
+                Err(Fatal::ResultTooLarge { max }) => {
+                    if let Some(entry) = lead.due.pop_front() {
+                        replies += 1;
+                        entry.slot.complete(Err(Error::ResultTooLarge { max }));
+                    }
+                    break Err(LostCause::Closed);
+                }
+            }
+        };
+        if replies > 0 {
+            self.load.begin(now);
+            self.load.taken.fetch_sub(replies, Ordering::AcqRel);
+            if let Some(owner) = self.owner.upgrade() {
+                owner.room();
+            }
+        }
+        ended
+    }
+
+    /// The server's word of the session, where it has one.
+    fn look_at(&self, reply: &Reply) {
+        let Reply::Response(response) = reply else {
+            return;
+        };
+        if response.outcomes.iter().any(is_remarkable) {
+            let mut core = self.core.lock();
+            if let Some(half) = &mut core.link {
+                let session = &mut half.common.session;
+                session.observe(response);
+                if !self.one_session && (session.pin().is_some() || session.schema != self.schema) {
+                    session.changed = true;
+                    self.tainted.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Gives the lead to the next thread that waits, to the reactor where only tasks do, or lays it
+    /// down.
+    fn pass(self: &Arc<Self>, mut lead: Box<Lead>) {
+        let mut core = self.core.lock();
+        lead.learn(&mut core);
+        if core.link.is_none() {
+            return self.fail(core, Some(lead), LostCause::Closed);
+        }
+        let nobody = lead.due.is_empty() || lead.due.iter().any(|entry| entry.slot.offer_lead());
+        core.lead = Some(lead);
+        if !nobody && !core.armed {
+            core.armed = true;
+            drop(core);
+            self.arm_read();
+        }
+    }
+
+    fn arm_read(self: &Arc<Self>) {
+        let me: Weak<dyn Readied> = self.me.clone() as Weak<dyn Readied>;
+        if let Err(e) = self.wire.registration().and_then(|r| r.on_readable(me)) {
+            self.fail(self.core.lock(), None, LostCause::Io(Arc::new(e)));
+        }
+    }
+
+    /// Who reads found the end.
+    fn ended(self: &Arc<Self>, lead: Box<Lead>, cause: LostCause) {
+        self.fail(self.core.lock(), Some(lead), cause);
+    }
+
+    /// The end: everyone who waits is told what may have run.
+    fn fail(&self, mut core: MutexGuard<'_, Core>, lead: Option<Box<Lead>>, cause: LostCause) {
+        self.tainted.store(true, Ordering::Relaxed);
+        // Whoever reads at the moment finds out and tells those that it knows of.
+        self.wire.stream().shutdown();
+        let first = core.link.take();
+        let cause = core.cause.get_or_insert(cause).clone();
+        let gone = core.gone;
+        let lead = lead.or_else(|| core.lead.take());
+        let mut dropped = lead.map(|lead| lead.due).unwrap_or_default();
+        dropped.extend(core.asked.drain(..));
+        drop(core);
+        let count = dropped.len();
+        for entry in dropped {
+            let ran = if entry.end > gone { Ran::No } else { Ran::Maybe };
+            entry.slot.complete(Err(self.lost(ran, cause.clone())));
+        }
+        self.load.taken.fetch_sub(count, Ordering::AcqRel);
+        if let (Some(owner), Some(me)) = (self.owner.upgrade(), self.me.upgrade()) {
+            if let Some(Half { mut common, .. }) = first {
+                common.count_bytes();
+                owner.lost(&me, common.session.pin().is_some());
+            }
+            owner.room();
+        }
+    }
+
+    fn lost(&self, ran: Ran, cause: LostCause) -> Error {
+        crate::error::ConnectionLost {
+            server: self.name.clone(),
+            connection_id: self.server.connection_id,
+            attempted: "a statement",
+            ran,
+            cause,
+        }
+        .into()
+    }
+
+    /// A statement that the server holds for this lane.
+    pub(crate) fn holds(&self, sql: &[u8]) -> Option<Arc<Prepared>> {
+        let mut core = self.core.lock();
+        let common = &mut core.link.as_mut()?.common;
+        common.statements.find(sql, &self.schema)
+    }
+
+    /// Remembers what a [`Asked::Prepare`] made. What is over the cache's capacity is closed.
+    pub(crate) fn hold(
+        &self,
+        made: PrepareOk,
+        sql: &[u8],
+        known: Option<&Arc<Prepared>>,
+        capacity: usize,
+    ) -> Arc<Prepared> {
+        let id = made.id;
+        let statement = match known {
+            Some(known) => known.clone(),
+            None => Arc::new(Prepared::new(sql, made, self.schema.clone())),
+        };
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        if let Some(Half { common, tx }) = &mut core.link {
+            common.statements.set_capacity(capacity);
+            for over in common.statements.add(id, statement.clone()) {
+                // It has no reply, and goes out with whatever is asked next.
+                let had = tx.out().len();
+                drop(tx.push(Command::CloseStmt(over), usize::MAX));
+                core.made += (tx.out().len() - had) as u64;
+            }
+        }
+        statement
+    }
+}
+
+/// A place on a lane that nobody has used yet.
+#[derive(Debug)]
+pub(crate) struct Place(Option<Arc<Lane>>);
+
+impl Place {
+    /// One more is taken.
+    pub(crate) fn take(lane: &Arc<Lane>) -> Place {
+        lane.load.taken.fetch_add(1, Ordering::AcqRel);
+        Place(Some(lane.clone()))
+    }
+
+    fn used(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(lane) = self.0.take() {
+            lane.load.taken.fetch_sub(1, Ordering::AcqRel);
+            if let Some(owner) = lane.owner.upgrade() {
+                owner.room();
+            }
+        }
+    }
+}
+
+impl Lead {
+    /// Learns what was asked meanwhile.
+    fn learn(&mut self, core: &mut Core) {
+        for entry in core.asked.drain(..) {
+            self.rx.expect(entry.due);
+            self.due.push_back(entry);
+        }
+    }
+
+    /// Where bytes are read to.
+    fn room(&mut self) -> &mut BytesMut {
+        /// What a busy lane reads at once.
+        const READ: usize = 32 << 10;
+        let wanted = self.rx.wanted().clamp(0, 1 << 20);
+        let buffer = self.rx.buffer();
+        if wanted > 0 {
+            buffer.reserve(wanted);
+        } else if buffer.capacity() - buffer.len() < READ / 4 {
+            buffer.reserve(READ);
+        }
+        buffer
+    }
+}
+
+impl Readied for Lane {
+    fn readable(self: Arc<Self>) {
+        let mut core = self.core.lock();
+        core.armed = false;
+        // A thread reads: it hands the lead on if it must.
+        let Some(mut lead) = core.lead.take() else {
+            return;
+        };
+        drop(core);
+        loop {
+            let buffer = lead.room();
+            let room = buffer.capacity() - buffer.len();
+            match self.wire.try_read(buffer) {
+                Ok(0) => return self.ended(lead, LostCause::Closed),
+                Ok(read) => {
+                    if let Err(cause) = self.take_in(&mut lead) {
+                        return self.ended(lead, cause);
+                    }
+                    // There was room for more than there was.
+                    if read < room {
+                        break;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return self.ended(lead, LostCause::Io(Arc::new(e))),
+            }
+        }
+        self.pass(lead);
+    }
+
+    fn writable(self: Arc<Self>) {
+        let mut raw = std::mem::take(&mut self.core.lock().unsent);
+        let sent = self.send(&mut raw);
+        if sent.is_ok() && raw.is_empty() {
+            return self.flush();
+        }
+        self.unsent(self.core.lock(), raw, sent);
+    }
+}
+
+/// A task's wait; when it goes away its reply is thrown away.
+struct Waiting<'a> {
+    lane: &'a Arc<Lane>,
+    slot: Arc<Slot>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.lane.leave(&self.slot);
+    }
+}
+
+/// A flush that is owed, even by a task that goes away.
+struct Deferred<'a>(&'a Arc<Lane>);
+
+impl Drop for Deferred<'_> {
+    fn drop(&mut self) {
+        let mut core = self.0.core.lock();
+        // Somebody else may have done it, or be doing it.
+        if let Flush::Deferred(_) = core.flush {
+            core.flush = Flush::Active;
+            drop(core);
+            self.0.flush();
+        }
+    }
+}
+
+/// Something in it says more than that the statement is done.
+fn is_remarkable(outcome: &Outcome) -> bool {
+    let ok: &OkInfo = match outcome {
+        Outcome::Ok(ok) => ok,
+        Outcome::Set(set) => &set.ok,
+        Outcome::Err(_) => return false,
+    };
+    !ok.changes.is_empty()
+        || !ok.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
+        || ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
+}
+
+fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {
+    e.kind() == io::ErrorKind::TimedOut && deadline.is_some_and(|at| Instant::now() >= at)
+}

@@ -1,0 +1,154 @@
+//! Where one caller of a shared link waits for its reply, or is asked to read for all.
+
+use std::{
+    cell::Cell,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread::{self, Thread},
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+
+use crate::{error::Error, proto::pipeline::Reply};
+
+/// One caller's place.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    state: Mutex<State>,
+    /// Who waits here in its thread; `None`: a task does.
+    thread: Option<Thread>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reply: Option<Result<Reply, Error>>,
+    /// Nobody reads: whoever waits here should.
+    lead: bool,
+    /// The thread is about to sleep.
+    asleep: bool,
+    waker: Option<Waker>,
+    /// Nobody waits here any more; the reply is thrown away.
+    given_up: bool,
+}
+
+/// What a waiting thread is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Reply(Result<Reply, Error>),
+    Lead,
+    /// The time it had is over.
+    Late,
+}
+
+thread_local! {
+    /// A thread waits in one place at a time, and uses the same one again.
+    static MINE: Cell<Option<Arc<Slot>>> = const { Cell::new(None) };
+}
+
+impl Slot {
+    /// The calling thread's.
+    pub(super) fn of_thread() -> Arc<Slot> {
+        let mine = MINE.try_with(Cell::take).ok().flatten();
+        mine.unwrap_or_else(|| {
+            Arc::new(Slot {
+                state: Mutex::default(),
+                thread: Some(thread::current()),
+            })
+        })
+    }
+
+    /// Keeps it for the thread's next wait. Its reply came: nobody will touch it again.
+    pub(super) fn keep(self: Arc<Self>) {
+        // The lead may have been offered, and taken by somebody else on the way.
+        *self.state.lock() = State::default();
+        // A thread that ends needs none.
+        let _ = MINE.try_with(|mine| mine.set(Some(self)));
+    }
+
+    /// A task's.
+    pub(super) fn of_task() -> Arc<Slot> {
+        Arc::new(Slot {
+            state: Mutex::default(),
+            thread: None,
+        })
+    }
+
+    /// Hands over the reply.
+    pub(super) fn complete(&self, reply: Result<Reply, Error>) {
+        let mut state = self.state.lock();
+        if state.given_up {
+            return;
+        }
+        state.reply = Some(reply);
+        self.wake(state);
+    }
+
+    /// Asks a waiting thread to read. `false`: none waits here.
+    pub(super) fn offer_lead(&self) -> bool {
+        let mut state = self.state.lock();
+        if self.thread.is_none() || state.given_up || state.reply.is_some() {
+            return false;
+        }
+        state.lead = true;
+        self.wake(state);
+        true
+    }
+
+    fn wake(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        let waker = state.waker.take();
+        let asleep = std::mem::take(&mut state.asleep);
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        } else if asleep && let Some(thread) = &self.thread {
+            thread.unpark();
+        }
+    }
+
+    /// The reply is here.
+    pub(super) fn is_done(&self) -> bool {
+        self.state.lock().reply.is_some()
+    }
+
+    /// Nobody will come for the reply. Whether this place was asked to read meanwhile.
+    pub(super) fn give_up(&self) -> bool {
+        let mut state = self.state.lock();
+        state.given_up = true;
+        state.reply = None;
+        std::mem::take(&mut state.lead)
+    }
+
+    /// Waits in the thread.
+    pub(super) fn wait(&self, until: Option<Instant>) -> Told {
+        loop {
+            let mut state = self.state.lock();
+            if let Some(reply) = state.reply.take() {
+                return Told::Reply(reply);
+            }
+            if std::mem::take(&mut state.lead) {
+                return Told::Lead;
+            }
+            state.asleep = true;
+            drop(state);
+            match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(left) if left.is_zero() => return Told::Late,
+                Some(left) => thread::park_timeout(left),
+            }
+        }
+    }
+
+    /// Waits as a task.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Reply, Error>> {
+        let mut state = self.state.lock();
+        if let Some(reply) = state.reply.take() {
+            return Poll::Ready(reply);
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => state.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,175 @@
+//! Those who wait for a place or a link, in order. What is given to one goes straight to it.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Poll, Waker},
+    thread::{self, Thread},
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+
+use super::{account::Account, group::{Grant, Wish}};
+use crate::link::{Face, reactor::Timer};
+
+/// Somebody who waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub wish: Wish,
+    ticket: u64,
+    state: Mutex<State>,
+    thread: Option<Thread>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    granted: Option<Grant>,
+    waker: Option<Waker>,
+}
+
+impl Waiter {
+    pub(super) fn give(&self, grant: Grant) {
+        let mut state = self.state.lock();
+        state.granted = Some(grant);
+        let waker = state.waker.take();
+        drop(state);
+        match (waker, &self.thread) {
+            (Some(waker), _) => waker.wake(),
+            (None, Some(thread)) => thread.unpark(),
+            (None, None) => {}
+        }
+    }
+
+    pub(super) fn take(&self) -> Option<Grant> {
+        self.state.lock().granted.take()
+    }
+
+    /// Waits for what is given, until then.
+    pub(super) async fn wait(&self, face: Face, until: Instant) -> io::Result<Option<Grant>> {
+        if face == Face::Blocking {
+            loop {
+                if let Some(grant) = self.take() {
+                    return Ok(Some(grant));
+                }
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(None);
+                }
+                thread::park_timeout(left);
+            }
+        }
+        let mut timer = Timer::new(until)?;
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if let Some(grant) = state.granted.take() {
+                return Poll::Ready(Ok(Some(grant)));
+            }
+            match &mut state.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => state.waker = Some(cx.waker().clone()),
+            }
+            drop(state);
+            match timer.is_over(cx.waker()) {
+                true => Poll::Ready(Ok(None)),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// Those who wait, by what they wait for: the first of each kind stands for the rest of it.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    lines: Vec<VecDeque<Arc<Waiter>>>,
+    next_ticket: u64,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.lines.iter().map(VecDeque::len).sum()
+    }
+
+    /// Somebody waits for the same.
+    pub(super) fn has_line(&self, wish: &Wish) -> bool {
+        self.line(wish).is_some()
+    }
+
+    fn line(&self, wish: &Wish) -> Option<usize> {
+        self.lines
+            .iter()
+            .position(|line| line.front().is_some_and(|w| w.wish.is_like(wish)))
+    }
+
+    pub(super) fn join(&mut self, wish: Wish, face: Face) -> Arc<Waiter> {
+        self.next_ticket += 1;
+        let at = self.line(&wish);
+        let waiter = Arc::new(Waiter {
+            wish,
+            ticket: self.next_ticket,
+            state: Mutex::default(),
+            thread: (face == Face::Blocking).then(thread::current),
+        });
+        match at {
+            Some(at) => self.lines[at].push_back(waiter.clone()),
+            None => self.lines.push(VecDeque::from([waiter.clone()])),
+        }
+        waiter
+    }
+
+    /// The only one who stands first, where all wait for the same.
+    pub(super) fn only_head(&self) -> Option<Arc<Waiter>> {
+        match &self.lines[..] {
+            [line] => line.front().cloned(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn leave(&mut self, waiter: &Arc<Waiter>) {
+        if let Some(at) = self.line(&waiter.wish) {
+            let line = &mut self.lines[at];
+            match line.front() {
+                Some(first) if Arc::ptr_eq(first, waiter) => drop(line.pop_front()),
+                _ => line.retain(|w| !Arc::ptr_eq(w, waiter)),
+            }
+            if self.lines[at].is_empty() {
+                self.lines.swap_remove(at);
+            }
+        }
+    }
+
+    /// Those who stand first, the one who came first before the others.
+    pub(super) fn heads(&self) -> Vec<Arc<Waiter>> {
+        let mut heads: Vec<_> = self
+            .lines
+            .iter()
+            .filter_map(|line| line.front().cloned())
+            .collect();
+        heads.sort_by_key(|w| w.ticket);
+        heads
+    }
+
+    /// All of one account.
+    pub(super) fn take_all(&mut self, account: Option<&Arc<Account>>) -> Vec<Arc<Waiter>> {
+        let theirs = |line: &VecDeque<Arc<Waiter>>| {
+            line.front()
+                .is_some_and(|w| account.is_none_or(|a| Arc::ptr_eq(&w.wish.account, a)))
+        };
+        let (taken, left) = std::mem::take(&mut self.lines).into_iter().partition(theirs);
+        self.lines = left;
+        let taken: Vec<VecDeque<_>> = taken;
+        taken.into_iter().flatten().collect()
+    }
+
+    /// Who waits to have a link alone.
+    pub(super) fn alone(&self) -> usize {
+        self.lines
+            .iter()
+            .filter(|line| line.front().is_some_and(|w| w.wish.is_alone()))
+            .map(VecDeque::len)
+            .sum()
+    }
+}
