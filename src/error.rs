@@ -507,7 +507,9 @@ pub enum DriverError {
     #[error("the mux was shut down; no statement is taken any more")]
     MuxShutDown,
     /// The thread that serves async handles could not be started.
-    #[error("async handles need a thread and a descriptor of their own, and the system gives none: {0}")]
+    #[error(
+        "async handles need a thread and a descriptor of their own, and the system gives none: {0}"
+    )]
     NoReactor(String),
     /// A transport that this system does not have.
     #[error("{0} is not available on this system")]

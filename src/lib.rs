@@ -76,8 +76,7 @@ pub use handle::{
 pub use mux::{Counts, Mux, MuxBuilder, Stats, connect};
 pub use opts::{
     ChangeUserOpts, ClientIdentity, Isolation, LocalInfile, LocalInfileHandler, Opts, OptsBuilder,
-    Pipelining,
-    SslOpts, UrlError,
+    Pipelining, SslOpts, UrlError,
 };
 
 /// The traits, to be imported together.

@@ -162,7 +162,8 @@ fn a_killed_query_is_the_servers_error_and_the_link_lives() {
 fn a_response_that_is_cut_anywhere_is_a_lost_connection_and_the_next_statement_runs() {
     let relay = Relay::new();
     let mut handle = mux().connect(relay.tcp(server().tcp())).unwrap();
-    let sql = "SELECT 'some text', 12345, NULL UNION ALL SELECT 'more text', 67890, 'end'";
+    // What names a variable is not known to be a plain read, and is not run twice.
+    let sql = "SELECT 'some text', 12345, @none UNION ALL SELECT 'more text', 67890, 'end'";
     handle.query_drop("DO 1").unwrap();
     let before = relay.passed(Way::Down);
     handle.query_drop(sql).unwrap();
@@ -178,6 +179,25 @@ fn a_response_that_is_cut_anywhere_is_a_lost_connection_and_the_next_statement_r
         assert!(e.may_have_run());
         let rows: Vec<(String, i32, Option<String>)> = handle.query(sql).unwrap();
         assert_eq!(rows.len(), 2, "after a cut at {at}");
+    }
+}
+
+#[test]
+fn a_plain_read_whose_link_is_lost_runs_once_more() {
+    let relay = Relay::new();
+    let mut handle = mux().connect(relay.tcp(server().tcp())).unwrap();
+    let sql = "SELECT 'some text', 12345 UNION ALL SELECT 'more text', 67890";
+    let rows: Vec<(String, i32)> = handle.query(sql).unwrap();
+    for at in (0..100).step_by(9) {
+        relay.cut_after(Way::Down, at);
+        let healed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                relay.heal();
+            });
+            handle.query::<(String, i32), _>(sql).unwrap()
+        });
+        assert_eq!(healed, rows, "after a cut at {at}");
     }
 }
 

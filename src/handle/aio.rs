@@ -291,12 +291,7 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Self::exec_iter`].
-    pub async fn exec_map<T, S, P, F, U>(
-        &mut self,
-        stmt: S,
-        params: P,
-        mut f: F,
-    ) -> Result<Vec<U>>
+    pub async fn exec_map<T, S, P, F, U>(&mut self, stmt: S, params: P, mut f: F) -> Result<Vec<U>>
     where
         S: AsStatement,
         P: Into<Params>,
@@ -355,7 +350,12 @@ impl Handle {
         loop {
             let asks: Vec<Ask> = (&mut params)
                 .take(BATCH)
-                .map(|params| Ok(Ask::Execute(stmt.prepared.clone(), stmt.bind(params.into())?)))
+                .map(|params| {
+                    Ok(Ask::Execute(
+                        stmt.prepared.clone(),
+                        stmt.bind(params.into())?,
+                    ))
+                })
                 .collect::<Result<_>>()?;
             if asks.is_empty() {
                 return Ok(());

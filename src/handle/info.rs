@@ -5,7 +5,10 @@ macro_rules! info {
     ($handle:ty) => {
         impl $handle {
             /// What answers a server that asks for a local file; replaces the options' handler.
-            pub fn set_local_infile_handler(&mut self, handler: Option<crate::opts::LocalInfileHandler>) {
+            pub fn set_local_infile_handler(
+                &mut self,
+                handler: Option<crate::opts::LocalInfileHandler>,
+            ) {
                 self.seat.set_local_infile_handler(handler);
             }
 
@@ -38,7 +41,9 @@ macro_rules! info {
             ///
             /// # Errors
             /// They can't be read.
-            pub fn session_state_changes(&self) -> std::io::Result<Vec<mysql_common::packets::SessionStateInfo<'_>>> {
+            pub fn session_state_changes(
+                &self,
+            ) -> std::io::Result<Vec<mysql_common::packets::SessionStateInfo<'_>>> {
                 let mut raw = mysql_common::io::ParseBuf(&self.seat.last_ok().changes);
                 let mut changes = Vec::new();
                 while !raw.is_empty() {

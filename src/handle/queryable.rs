@@ -378,7 +378,12 @@ impl Queryable for Handle {
         loop {
             let asks: Vec<Ask> = (&mut params)
                 .take(BATCH)
-                .map(|params| Ok(Ask::Execute(stmt.prepared.clone(), stmt.bind(params.into())?)))
+                .map(|params| {
+                    Ok(Ask::Execute(
+                        stmt.prepared.clone(),
+                        stmt.bind(params.into())?,
+                    ))
+                })
                 .collect::<Result<_>>()?;
             if asks.is_empty() {
                 return Ok(());

@@ -18,7 +18,11 @@ pub struct Statement {
 impl Statement {
     /// The values for its parameters, in their order.
     pub(super) fn bind(&self, params: Params) -> Result<Vec<Value>> {
-        params::bind(params, self.names.as_deref(), usize::from(self.num_params()))
+        params::bind(
+            params,
+            self.names.as_deref(),
+            usize::from(self.num_params()),
+        )
     }
 
     /// Columns of the result, as they were when it was prepared.

@@ -390,8 +390,8 @@ impl Lane {
             drop(guard);
             return Err(self.lost(Ran::No, cause));
         };
-        let first = core.asked.is_empty()
-            && core.lead.as_ref().is_some_and(|lead| lead.due.is_empty());
+        let first =
+            core.asked.is_empty() && core.lead.as_ref().is_some_and(|lead| lead.due.is_empty());
         if first
             && how.careful
             && let Some(lead) = &mut core.lead
@@ -530,9 +530,9 @@ impl Lane {
         }
         let mut timer = match deadline {
             None => None,
-            Some(at) => Some(Timer::new(at).map_err(|e| {
-                self.lost(Ran::Maybe, LostCause::Io(Arc::new(e)))
-            })?),
+            Some(at) => Some(
+                Timer::new(at).map_err(|e| self.lost(Ran::Maybe, LostCause::Io(Arc::new(e))))?,
+            ),
         };
         poll_fn(|cx| match waiting.slot.poll(cx) {
             Poll::Ready(reply) => Poll::Ready(reply.map(Answer::Reply)),
@@ -599,7 +599,12 @@ impl Lane {
     }
 
     /// Some bytes were not taken: the reactor goes on when there is room, or this is the end.
-    fn unsent<'a>(self: &'a Arc<Self>, mut core: MutexGuard<'a, Core>, raw: BytesMut, sent: io::Result<()>) {
+    fn unsent<'a>(
+        self: &'a Arc<Self>,
+        mut core: MutexGuard<'a, Core>,
+        raw: BytesMut,
+        sent: io::Result<()>,
+    ) {
         let failed = match sent {
             Ok(()) => {
                 core.unsent = raw;
@@ -660,7 +665,9 @@ impl Lane {
             match lead.rx.next_event() {
                 Ok(Some(Event::Reply(reply))) => {
                     let Some(entry) = lead.due.pop_front() else {
-                        break Err(LostCause::Protocol(ProtocolError::new("one reply too many")));
+                        break Err(LostCause::Protocol(ProtocolError::new(
+                            "one reply too many",
+                        )));
                     };
                     replies += 1;
                     let rtt = now.saturating_duration_since(entry.asked);
@@ -765,7 +772,11 @@ impl Lane {
         drop(core);
         let count = dropped.len();
         for entry in dropped {
-            let ran = if entry.end > gone { Ran::No } else { Ran::Maybe };
+            let ran = if entry.end > gone {
+                Ran::No
+            } else {
+                Ran::Maybe
+            };
             entry.slot.complete(Err(self.lost(ran, cause.clone())));
         }
         self.load.taken.fetch_sub(count, Ordering::AcqRel);

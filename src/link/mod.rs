@@ -40,9 +40,7 @@ pub(crate) use transport::Stream;
 use transport::{Idle, Limit, Want, Wire};
 
 use crate::{
-    error::{
-        ConnectionLost, DriverError, Error, LostCause, ProtocolError, Ran, StatementTimeout,
-    },
+    error::{ConnectionLost, DriverError, Error, LostCause, ProtocolError, Ran, StatementTimeout},
     mux::stats::Counters,
     opts::{LocalInfileHandler, target::Target},
     proto::{
@@ -508,7 +506,9 @@ impl Link {
             match step {
                 AuthStep::Wait => {}
                 AuthStep::Send(answer) => {
-                    self.pipeline.tx.push_raw(packet.seq.wrapping_add(1), &answer);
+                    self.pipeline
+                        .tx
+                        .push_raw(packet.seq.wrapping_add(1), &answer);
                     self.flush(WHAT).await?;
                 }
                 AuthStep::Done(ok) => {

@@ -77,10 +77,7 @@ impl Reactor {
     }
 
     /// Makes a stream one that can be watched.
-    pub(super) fn register(
-        &'static self,
-        stream: Arc<Stream>,
-    ) -> io::Result<Arc<Registration>> {
+    pub(super) fn register(&'static self, stream: Arc<Stream>) -> io::Result<Arc<Registration>> {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let registration = Arc::new(Registration {
             reactor: self,
@@ -173,7 +170,9 @@ impl Timer {
             .id
             .get_or_insert_with(|| self.reactor.next_timer.fetch_add(1, Ordering::Relaxed));
         let mut timers = self.reactor.timers.lock();
-        let is_first = timers.first_key_value().is_none_or(|(first, _)| self.at < first.0);
+        let is_first = timers
+            .first_key_value()
+            .is_none_or(|(first, _)| self.at < first.0);
         match timers.get_mut(&(self.at, id)) {
             Some(known) => known.clone_from(waker),
             None => drop(timers.insert((self.at, id), waker.clone())),
@@ -205,7 +204,9 @@ pub(crate) struct Registration {
 
 impl std::fmt::Debug for Registration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registration").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Registration")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 

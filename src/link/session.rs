@@ -284,8 +284,9 @@ impl Link {
         };
         if self.server.mariadb && self.server.parsed >= (10, 0, 5) {
             // MariaDB keeps the active role through a change of user.
-            let response =
-                self.command(Command::Query(b"SET ROLE NONE"), "leaving a role", None).await?;
+            let response = self
+                .command(Command::Query(b"SET ROLE NONE"), "leaving a role", None)
+                .await?;
             first_ok(response).map_err(|e| ended(self, e))?;
         }
         let (exchange, payload) = ChangeUser::new(

@@ -335,7 +335,10 @@ impl Group {
                         let again = self.may_retry(&e) && Instant::now() + pause < deadline;
                         events::connect_failed(&e, again);
                         let e = Arc::new(e);
-                        self.open_failed(&account, (!again).then(|| Error::ConnectError(e.clone())));
+                        self.open_failed(
+                            &account,
+                            (!again).then(|| Error::ConnectError(e.clone())),
+                        );
                         if !again {
                             return Err(Error::ConnectError(e));
                         }
@@ -538,17 +541,18 @@ impl Group {
         if let Some((at, _)) = own.max_by_key(|(_, p)| fit(p)) {
             return Some(Grant::Link(state.parked.remove(at).link));
         }
+        // A session that begins otherwise costs less than a link.
+        if let Some(link) = take_lane(state, |s| Arc::ptr_eq(&s.account, account)) {
+            return Some(Grant::Link(link));
+        }
         let joining = wish.need == Need::Proof && account.links.load(Ordering::Relaxed) > 0;
         if pausing || !account.may_open() || joining {
-            return take_lane(state, |s| Arc::ptr_eq(&s.account, account)).map(Grant::Link);
+            return None;
         }
         if state.open < self.limits.max_links {
             state.open += 1;
             account.links.fetch_add(1, Ordering::Relaxed);
             return Some(Grant::Open);
-        }
-        if let Some(link) = take_lane(state, |s| Arc::ptr_eq(&s.account, account)) {
-            return Some(Grant::Link(link));
         }
         let parked = state.parked.iter().position(|p| p.account.may_lose_links());
         if let Some(at) = parked {
@@ -811,8 +815,7 @@ impl Group {
         let mut state = self.state.lock();
         let mut spare = idle(&state).saturating_sub(limits.min_idle_links);
         let over = take_all(&mut state, |account, (used, opened)| {
-            let vacant =
-                (*account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
+            let vacant = (*account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
             if vacant {
                 return true;
             }
@@ -965,7 +968,9 @@ impl Owner for Group {
         state.open -= 1;
         shared.account.links.fetch_sub(1, Ordering::Relaxed);
         shared.account.ready.fetch_sub(1, Ordering::Release);
-        self.counters.lost_connections.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .lost_connections
+            .fetch_add(1, Ordering::Relaxed);
         if !state.closed {
             self.serve(&mut state);
         }
@@ -999,7 +1004,9 @@ impl Waiting<'_> {
         }
         let mut state = self.group.state.lock();
         state.queue.leave(self.waiter);
-        self.group.waiting.store(state.queue.len(), Ordering::SeqCst);
+        self.group
+            .waiting
+            .store(state.queue.len(), Ordering::SeqCst);
         let alone = state.queue.alone();
         if alone == 0 {
             state.lanes.iter_mut().for_each(|s| s.draining = false);

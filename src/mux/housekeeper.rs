@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Shared, account::Account, group::{Close, Group}};
+use super::{
+    Shared,
+    account::Account,
+    group::{Close, Group},
+};
 use crate::link::{Face, Link, now};
 
 /// A link whose handle is gone while its session was not at its start.

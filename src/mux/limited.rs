@@ -69,8 +69,13 @@ mod tests {
 
     fn limited(sql: &str, time: u64, server: &ServerInfo) -> Option<String> {
         let statement = crate::sql::read(sql.as_bytes(), false);
-        query(sql.as_bytes(), &statement, Duration::from_millis(time), server)
-            .map(|sql| String::from_utf8_lossy(&sql).into_owned())
+        query(
+            sql.as_bytes(),
+            &statement,
+            Duration::from_millis(time),
+            server,
+        )
+        .map(|sql| String::from_utf8_lossy(&sql).into_owned())
     }
 
     #[test]

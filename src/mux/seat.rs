@@ -176,9 +176,7 @@ impl Seat {
     pub(crate) async fn query(&mut self, sql: &[u8]) -> Result<Response> {
         let statement = self.read(sql);
         let deadline = self.deadline();
-        let response = self
-            .statement(Op::Query(sql), statement, deadline)
-            .await?;
+        let response = self.statement(Op::Query(sql), statement, deadline).await?;
         self.keep_ok(&response);
         Ok(response)
     }
@@ -288,8 +286,12 @@ impl Seat {
 
     async fn start(&mut self, op: Op<'_>, neutral: bool) -> Result<()> {
         let deadline = self.deadline();
-        self.take("a result that is read piece by piece", Need::Alone, deadline)
-            .await?;
+        self.take(
+            "a result that is read piece by piece",
+            Need::Alone,
+            deadline,
+        )
+        .await?;
         self.streaming = true;
         let started = match self.begin(neutral, None).await {
             Ok(()) => self.on_link(op, None).await.map(drop),
@@ -379,7 +381,8 @@ impl Seat {
     /// The session as new: what was set is undone, the options' schema and init statements stand.
     pub(crate) async fn reset(&mut self) -> Result<()> {
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
-        self.take("resetting the session", Need::Alone, None).await?;
+        self.take("resetting the session", Need::Alone, None)
+            .await?;
         if let Some(link) = &mut self.held {
             // Whoever's session it is: the next step begins it anew.
             link.session.disown();
@@ -609,10 +612,15 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Option<Response>> {
         let mut tries = 0;
+        let mut lost = None;
         loop {
             tries += 1;
-            let Some((place, lane)) = self.place(need, deadline).await? else {
-                return Ok(None);
+            let (place, lane) = match (self.place(need, deadline).await, lost.take()) {
+                (Ok(Some(got)), _) => got,
+                (Ok(None), _) => return Ok(None),
+                // There is no other link: what happened to the first one is what there is to tell.
+                (Err(_), Some(lost)) => return Err(lost),
+                (Err(e), None) => return Err(e),
             };
             if self.account.group.wants_more() {
                 self.mux.warm(&self.account.group);
@@ -632,7 +640,9 @@ impl Seat {
                     unreachable!("matched above")
                 };
                 let sql = &prepared.sql;
-                let made = self.prepare_on(sql, Some(prepared), &lane, place, deadline).await;
+                let made = self
+                    .prepare_on(sql, Some(prepared), &lane, place, deadline)
+                    .await;
                 answer = match made {
                     Ok(_) => lane.ask(asked, how, Place::take(&lane)).await,
                     Err(e) => Err(e),
@@ -655,10 +665,13 @@ impl Seat {
                 Ok(_) if tries < 3 => {}
                 Ok(_) => return Ok(None),
                 // Not sent whole, or sent and without effect whenever it runs.
-                Err(Error::ConnectionLost(lost))
+                Err(Error::ConnectionLost(e))
                     if tries < 3
-                        && (lost.ran == Ran::No || statement.effect == Effect::Read)
-                        && !self.is_shared() => {}
+                        && (e.ran == Ran::No || statement.effect == Effect::Read)
+                        && !self.is_shared() =>
+                {
+                    lost = Some(Error::ConnectionLost(e));
+                }
                 Err(e) => return Err(e),
             }
         }
@@ -743,7 +756,10 @@ impl Seat {
             Op::Execute(statement, params) => {
                 link.execute(statement, params).await.map(Done::Response)
             }
-            Op::Close(statement) => link.close_statement(statement).await.map(|()| Done::Nothing),
+            Op::Close(statement) => link
+                .close_statement(statement)
+                .await
+                .map(|()| Done::Nothing),
             Op::InitDb(schema) => link.init_db(schema).await.map(Done::Ok),
             Op::Ping => link.ping().await.map(Done::Ok),
             Op::Statistics => link.statistics().await.map(Done::Line),
@@ -872,8 +888,8 @@ impl Seat {
             return Ok(());
         }
         // What neutral statements leave of others is seen by none that is neutral itself.
-        let as_begun = link.session.is_as_begun(session)
-            && (neutral || link.session.owner == NOBODY);
+        let as_begun =
+            link.session.is_as_begun(session) && (neutral || link.session.owner == NOBODY);
         let ours =
             link.session.owner == self.id || (as_begun && link.session.schema == self.schema);
         if !ours {
@@ -881,7 +897,8 @@ impl Seat {
                 // A reset keeps the schema, and there is no command that leaves one.
                 link.change_user(self.opts.identity(), None).await?;
             }
-            link.begin(self.schema.as_deref(), session, as_begun).await?;
+            link.begin(self.schema.as_deref(), session, as_begun)
+                .await?;
         }
         link.session.owner = self.id;
         link.session.start = crate::link::Start::Used;
@@ -969,10 +986,7 @@ impl Seat {
             self.kept = false;
             if self.is_shared() && link.is_usable() {
                 let begin = self.opts.session();
-                return self
-                    .account
-                    .group
-                    .release(link, &self.account, Some(begin));
+                return self.account.group.release(link, &self.account, Some(begin));
             }
             self.mux.clean(Leftover {
                 link,

@@ -12,7 +12,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{account::Account, group::{Grant, Wish}};
+use super::{
+    account::Account,
+    group::{Grant, Wish},
+};
 use crate::link::{Face, reactor::Timer};
 
 /// Somebody who waits.
@@ -158,7 +161,9 @@ impl Queue {
             line.front()
                 .is_some_and(|w| account.is_none_or(|a| Arc::ptr_eq(&w.wish.account, a)))
         };
-        let (taken, left) = std::mem::take(&mut self.lines).into_iter().partition(theirs);
+        let (taken, left) = std::mem::take(&mut self.lines)
+            .into_iter()
+            .partition(theirs);
         self.lines = left;
         let taken: Vec<VecDeque<_>> = taken;
         taken.into_iter().flatten().collect()

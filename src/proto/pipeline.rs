@@ -325,7 +325,9 @@ impl Receiver {
     }
 
     fn max_result(&self) -> usize {
-        self.in_flight.front().map_or(usize::MAX, |due| due.max_result)
+        self.in_flight
+            .front()
+            .map_or(usize::MAX, |due| due.max_result)
     }
 
     /// The next packet of an exchange that is not a command's response.

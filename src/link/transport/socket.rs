@@ -225,7 +225,8 @@ fn poll_once(socket: &Socket, want: Want, left: Option<Duration>) -> io::Result<
     use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, WSAPOLLFD, WSAPoll};
     let mut fd = WSAPOLLFD {
         fd: socket.as_raw_socket() as usize,
-        events: (if want.read { POLLRDNORM } else { 0 }) | (if want.write { POLLWRNORM } else { 0 }),
+        events: (if want.read { POLLRDNORM } else { 0 })
+            | (if want.write { POLLWRNORM } else { 0 }),
         revents: 0,
     };
     // Rounded up, so that a wait is never over before its time.
