@@ -337,6 +337,9 @@ impl Link {
         if self.broken.load(Ordering::Relaxed) {
             return Err(self.lost(WHAT, Ran::Maybe, LostCause::Closed));
         }
+        if let Some(id) = self.statements.take_spoilt() {
+            self.pipeline.push(Command::CloseStmt(id))?;
+        }
         self.flush(WHAT).await?;
         while self.pipeline.in_flight() > 0 {
             match self.reply(WHAT, None).await? {

@@ -52,6 +52,8 @@ impl Prepared {
 pub(super) struct Cache {
     entries: VecDeque<Entry>,
     capacity: usize,
+    /// A statement that has parameters at the server and has not run: it must not run with others.
+    spoilt: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Cache {
         Cache {
             entries: VecDeque::new(),
             capacity,
+            spoilt: None,
         }
     }
 
@@ -74,6 +77,16 @@ impl Cache {
 
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.spoilt = None;
+    }
+
+    /// Whoever was sending its parameters went away.
+    pub(super) fn take_spoilt(&mut self) -> Option<u32> {
+        self.spoilt.take()
+    }
+
+    fn forget(&mut self, id: u32) {
+        self.entries.retain(|e| e.id != id);
     }
 
     /// Finds an entry and makes it the last used.
@@ -190,7 +203,7 @@ impl Link {
         params: &[Value],
     ) -> Result<Response, Error> {
         const WHAT: &str = "a prepared statement";
-        let in_pieces = self.send_execute(statement, params).await?;
+        self.send_execute(statement, params).await?;
         let response = match self.reply(WHAT, None).await? {
             Reply::Response(response) => response,
             _ => return Err(self.another_reply(WHAT)),
@@ -198,20 +211,16 @@ impl Link {
         self.session.observe(&response);
         self.used = Instant::now();
         self.count_bytes();
-        if let Some(id) = in_pieces {
-            // The parameters stay with the statement otherwise, and would join the next ones.
-            self.command(Command::ResetStmt(id), "COM_STMT_RESET", None)
-                .await?;
-        }
         Ok(response)
     }
 
-    /// Sends a `COM_STMT_EXECUTE`. Gives the statement's id where parameters went ahead of it.
+    /// Sends a `COM_STMT_EXECUTE`. Where parameters must go ahead of it they stay with the statement
+    /// at the server, which therefore runs this once and is closed.
     pub(super) async fn send_execute(
         &mut self,
         statement: &Arc<Prepared>,
         params: &[Value],
-    ) -> Result<Option<u32>, Error> {
+    ) -> Result<(), Error> {
         let max = self.pipeline.tx.max_packet();
         for param in params {
             // In pieces it would be sent, and refused when it runs.
@@ -227,6 +236,10 @@ impl Link {
         let id = self.id_of(statement).await?;
         let (long_data, payload) = execute(id, params, max);
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
+        if !long_data.is_empty() {
+            self.statements.forget(id);
+            self.statements.spoilt = Some(id);
+        }
         for part in &long_data {
             self.pipeline.push(Command::LongData(part))?;
             if self.pipeline.out().len() > 4 << 20 {
@@ -234,8 +247,10 @@ impl Link {
             }
         }
         self.pipeline.push(Command::Execute(&payload))?;
-        self.flush("a prepared statement").await?;
-        Ok((!long_data.is_empty()).then_some(id))
+        if let Some(id) = self.statements.take_spoilt() {
+            self.pipeline.push(Command::CloseStmt(id))?;
+        }
+        self.flush("a prepared statement").await
     }
 
     pub(super) fn statements_hold(&mut self, statement: &Arc<Prepared>) -> bool {

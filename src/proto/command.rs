@@ -22,7 +22,6 @@ pub(crate) enum Command<'a> {
     /// One parameter's bytes, in one packet of many; has no response.
     LongData(&'a [u8]),
     CloseStmt(u32),
-    ResetStmt(u32),
 }
 
 /// What the server answers a command with.
@@ -46,8 +45,7 @@ impl Command<'_> {
             Command::Quit | Command::LongData(_) | Command::CloseStmt(_) => Expect::Nothing,
             Command::InitDb(_)
             | Command::Ping
-            | Command::ResetConnection
-            | Command::ResetStmt(_) => Expect::Ok,
+            | Command::ResetConnection => Expect::Ok,
             Command::Query(_) => Expect::Text,
             Command::Execute(_) => Expect::Binary,
             Command::Prepare(_) => Expect::Prepare,
@@ -66,7 +64,6 @@ impl Command<'_> {
             Command::Prepare(sql) => f(&[&[0x16], sql]),
             Command::Execute(payload) | Command::LongData(payload) => f(&[payload]),
             Command::CloseStmt(id) => f(&[&[0x19], &id.to_le_bytes()]),
-            Command::ResetStmt(id) => f(&[&[0x1a], &id.to_le_bytes()]),
             Command::ResetConnection => f(&[&[0x1f]]),
         }
     }

@@ -210,9 +210,9 @@ impl Pipeline {
         self.rx.in_flight.len()
     }
 
-    /// Nothing is in flight and nothing was received: the link is at rest.
+    /// Nothing is in flight and nothing was received. Commands without a reply may wait to be sent.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.tx.out.is_empty() && self.rx.is_quiet()
+        self.rx.is_quiet()
     }
 
     /// Bytes to send.
