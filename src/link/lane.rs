@@ -1,7 +1,9 @@
 //! A link that many callers use at once: what they ask is queued and flushed together, and one of
 //! those who wait reads for all.
 //!
-//! - Whoever asks while nobody flushes flushes for everybody who asks meanwhile.
+//! - Whoever asks while nobody flushes flushes for everybody who asks meanwhile. While the server has
+//!   enough to do for longer than the way to it takes, what is asked waits, and who reads sends it
+//!   all at once before the server runs dry.
 //! - Who has the [`Lead`] reads. A thread that asks takes it where it lies, reads until its own reply
 //!   is there, and passes it on to the next thread that waits, or to the reactor where only tasks do.
 //! - The lock is held for moments, never while the transport is read or written.
@@ -140,6 +142,10 @@ struct Core {
     /// Plain bytes that were made, and of them those that may have been sent.
     made: u64,
     gone: u64,
+    /// Statements that were asked since it is shared; of these what was sent, and answered.
+    asked_count: u64,
+    sent_count: u64,
+    answered_count: u64,
     /// The reactor was asked to read.
     armed: bool,
     cause: Option<LostCause>,
@@ -154,6 +160,8 @@ struct Half {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flush {
     Idle,
+    /// Who reads is going to, when the server has little left to do.
+    Held,
     /// A task is going to, since then.
     Deferred(Instant),
     Active,
@@ -180,6 +188,8 @@ struct Entry {
 /// What whoever asked has to do for all.
 struct Duty {
     flush: bool,
+    /// Not at once: others may ask first.
+    soon: bool,
     lead: Option<Box<Lead>>,
     arm: bool,
 }
@@ -216,9 +226,9 @@ impl Load {
     /// How many statements may be in flight so that one more waits a few milliseconds at most.
     pub(crate) fn window(&self, one_at_a_time: bool) -> usize {
         /// The wait that is aimed at.
-        const WAIT: u64 = 4_000_000;
-        const LEAST: u64 = 4;
-        const MOST: u64 = 512;
+        const WAIT: u64 = 10_000_000;
+        const LEAST: u64 = 16;
+        const MOST: u64 = 4096;
         if one_at_a_time {
             return 1;
         }
@@ -229,7 +239,7 @@ impl Load {
     /// The oldest statement has run for much longer than statements do.
     pub(crate) fn is_stuck(&self, now: Instant) -> bool {
         /// Nothing that is shorter than this is long.
-        const LONG: u64 = 2_000_000;
+        const LONG: u64 = 5_000_000;
         if self.taken.load(Ordering::Relaxed) == 0 {
             return false;
         }
@@ -245,13 +255,30 @@ impl Load {
         self.head.store(nanos(now), Ordering::Relaxed);
     }
 
-    /// A reply came that had its turn for that long.
-    fn served(&self, service: Duration, rtt: Duration) {
+    /// Replies came in one piece that had their turns for that long each. Time in which this
+    /// process did not get to read counts too, so that the average follows the low values.
+    fn served(&self, service: Duration) {
         let service = service.as_nanos() as u64;
         let old = self.service.load(Ordering::Relaxed);
-        self.service
-            .store(old - old / 16 + service / 16, Ordering::Relaxed);
+        let new = match service < old {
+            true => old - (old - service) / 4,
+            false => old + (service - old) / 64,
+        };
+        self.service.store(new, Ordering::Relaxed);
+    }
+
+    fn took(&self, rtt: Duration) {
         self.rtt.fetch_min(rtt.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// So many statements at the server keep it busy until more can reach it.
+    fn enough(&self) -> u64 {
+        const LEAST: u64 = 16;
+        let service = self.service.load(Ordering::Relaxed);
+        match self.rtt.load(Ordering::Relaxed) {
+            u64::MAX => u64::MAX,
+            rtt => (2 * rtt).checked_div(service).map_or(u64::MAX, |n| n.max(LEAST)),
+        }
     }
 
     fn rtt(&self) -> Duration {
@@ -295,6 +322,9 @@ impl Lane {
                 unsent: BytesMut::new(),
                 made: 0,
                 gone: 0,
+                asked_count: 0,
+                sent_count: 0,
+                answered_count: 0,
                 armed: false,
                 cause: None,
             }),
@@ -425,6 +455,7 @@ impl Lane {
             unreachable!("every command that can be asked has a reply")
         };
         core.made += (tx.out().len() - had) as u64;
+        core.asked_count += 1;
         core.asked.push_back(Entry {
             slot: slot.clone(),
             due,
@@ -442,7 +473,10 @@ impl Lane {
             _ => self.user.store(MANY, Ordering::Relaxed),
         }
         let full = tx.out().len() > DEFER_BYTES;
+        let busy = core.sent_count - core.answered_count > self.load.enough();
         let (flush, state) = match (core.flush, how.face) {
+            (Flush::Idle, _) if busy && !full => (false, Flush::Held),
+            (Flush::Held, _) if full => (true, Flush::Active),
             (Flush::Idle, Face::Async) => (true, Flush::Deferred(now)),
             (Flush::Idle, Face::Blocking) => (true, Flush::Active),
             (Flush::Deferred(since), face)
@@ -459,7 +493,13 @@ impl Lane {
         };
         let arm = how.face == Face::Async && core.lead.is_some() && !core.armed;
         core.armed |= arm;
-        Ok(Some(Duty { flush, lead, arm }))
+        let soon = matches!(state, Flush::Deferred(_));
+        Ok(Some(Duty {
+            flush,
+            soon,
+            lead,
+            arm,
+        }))
     }
 
     fn wait_in_thread(
@@ -514,7 +554,9 @@ impl Lane {
         if duty.arm {
             self.arm_read();
         }
-        if duty.flush {
+        if duty.flush && !duty.soon {
+            self.flush();
+        } else if duty.flush {
             let flushing = Deferred(self);
             // Tasks that run before this one's next turn ask meanwhile, and go with it.
             let mut again = false;
@@ -564,6 +606,7 @@ impl Lane {
             let mut plain = std::mem::replace(tx.out(), std::mem::take(&mut now.spare));
             let mut raw = std::mem::take(&mut now.unsent);
             now.gone = now.made;
+            now.sent_count = now.asked_count;
             drop(core);
             let sent = self
                 .wire
@@ -580,6 +623,12 @@ impl Lane {
                     std::mem::swap(&mut plain, &mut raw);
                 }
                 core.spare = raw;
+                if core.sent_count - core.answered_count > self.load.enough()
+                    && core.asked_count > core.sent_count
+                {
+                    core.flush = Flush::Held;
+                    return;
+                }
                 continue;
             }
             return self.unsent(core, raw, sent);
@@ -661,6 +710,7 @@ impl Lane {
         lead.learn(&mut self.core.lock());
         let now = Instant::now();
         let mut replies = 0;
+        let mut served = Duration::ZERO;
         let ended = loop {
             match lead.rx.next_event() {
                 Ok(Some(Event::Reply(reply))) => {
@@ -676,7 +726,8 @@ impl Lane {
                     let began = lead.last.map_or(reached, |last| last.max(reached));
                     let service = now.saturating_duration_since(began);
                     lead.last = Some(now);
-                    self.load.served(service, rtt);
+                    served += service;
+                    self.load.took(rtt);
                     if service > Duration::from_millis(1)
                         && let Some(owner) = self.owner.upgrade()
                     {
@@ -702,10 +753,19 @@ impl Lane {
             }
         };
         if replies > 0 {
+            self.load.served(served / replies as u32);
             self.load.begin(now);
-            self.load.taken.fetch_sub(replies, Ordering::AcqRel);
+            self.load.taken.fetch_sub(replies as usize, Ordering::AcqRel);
+            let mut core = self.core.lock();
+            core.answered_count += replies;
+            let left = core.sent_count - core.answered_count;
+            let flush = core.flush == Flush::Held && left <= self.load.enough();
+            drop(core);
             if let Some(owner) = self.owner.upgrade() {
                 owner.room();
+            }
+            if flush {
+                self.flush();
             }
         }
         ended
@@ -737,7 +797,7 @@ impl Lane {
         if core.link.is_none() {
             return self.fail(core, Some(lead), LostCause::Closed);
         }
-        let nobody = lead.due.is_empty() || lead.due.iter().any(|entry| entry.slot.offer_lead());
+        let nobody = lead.due.is_empty() || lead.due.iter().rev().any(|entry| entry.slot.offer_lead());
         core.lead = Some(lead);
         if !nobody && !core.armed {
             core.armed = true;
