@@ -1,49 +1,92 @@
-//! stub
+//! What a statement does to its session, as far as its text tells: whether it may run on a
+//! connection that other handles use, between their statements.
+//!
+//! A statement is *neutral* ([`Effect::Read`], [`Effect::Write`]) if it neither reads nor changes
+//! anything of the session but what those who share it have in common: the account, the schema, the
+//! character set and the variables as they were after the login. All others, and all that isn't
+//! understood, are [`Effect::Other`]. A wrong `Other` costs time; a wrong `Read` or `Write` would
+//! give one handle another's state. Hence nothing is neutral that isn't known to be: verbs, words
+//! before parentheses and bytes are whitelisted.
+//!
+//! # What the text doesn't tell
+//! - The schema: in `performance_schema`, `sys` and `information_schema` as the default schema, a
+//!   plain name may be a view of the session. Who calls knows the schema.
+//! - Triggers, views and defaults of columns may call stored functions and sequences. Changes of
+//!   system variables are told by the session tracker; user variables set this way are not seen.
+//! - What each statement leaves behind: warnings, `LAST_INSERT_ID()`, `FOUND_ROWS()`,
+//!   `ROW_COUNT()`. Statements that read them are `Other`, but with `sql_auto_is_null` set for all
+//!   sessions, `WHERE id IS NULL` reads the last insert id, too.
+//! - Stored and loadable functions with the name of a built-in one, on servers older than MySQL
+//!   5.7.22 and MariaDB 10.5 (see `functions`).
+
+mod digest;
+mod effect;
+mod functions;
+#[cfg(test)]
+mod tests;
+mod token;
+mod words;
+
+use digest::Digest;
+use effect::Reading;
+use token::{Kind, Token, Tokens};
+
+/// What a statement does to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
+    /// Nothing, nor to anything else: it may run again.
     Read,
+    /// Nothing, but it writes or locks.
     Write,
+    /// Anything.
     Other,
 }
+
+/// What the text of a statement tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Statement {
     pub effect: Effect,
+    /// Equal for statements that differ in literals only.
     pub digest: u64,
+    /// Where an optimizer hint can be put in: behind a leading `SELECT` that has none.
     pub hint_at: Option<usize>,
 }
-pub(crate) fn read(sql: &[u8], _nbe: bool) -> Statement {
-    let l = sql.to_ascii_lowercase();
-    let bad = [
-        &b"@"[..],
-        b"last_insert",
-        b"get_lock",
-        b"found_rows",
-        b"row_count",
-        b"connection_id",
-        b" into ",
-        b"release",
-    ]
-    .iter()
-    .any(|w| l.windows(w.len()).any(|x| x == *w));
-    let effect = if bad && !l.starts_with(b"insert into") {
-        Effect::Other
-    } else if l.starts_with(b"select") {
-        Effect::Read
-    } else if [&b"insert"[..], b"update", b"delete", b"replace"]
-        .iter()
-        .any(|w| l.starts_with(w))
-    {
-        Effect::Write
-    } else {
-        Effect::Other
-    };
-    let effect = if bad { Effect::Other } else { effect };
-    Statement {
-        effect,
-        digest: l
-            .iter()
-            .filter(|b| !b.is_ascii_digit())
-            .fold(7u64, |h, b| (h ^ *b as u64).wrapping_mul(0x100000001b3)),
-        hint_at: l.starts_with(b"select").then_some(6),
+
+/// Reads a statement. It allocates nothing, and reads all of the text once.
+pub(crate) fn read(sql: &[u8], no_backslash_escapes: bool) -> Statement {
+    let mut tokens = Tokens::new(sql, no_backslash_escapes);
+    let (mut reading, mut digest) = (Reading::new(), Digest::new());
+    let hint_at = tokens.next().and_then(|first| {
+        let hint_at = behind_select(&first, sql);
+        let mut next = Some(first);
+        let mut is_second = false;
+        let mut hinted = false;
+        while let Some(token) = next {
+            reading.token(&token, sql);
+            digest.token(&token);
+            next = tokens.next();
+            hinted |= !std::mem::replace(&mut is_second, true) && tokens.hinted;
+            if tokens.dangerous {
+                reading.give_up();
+            }
+            if reading.is_other() && token.end > digest::LIMIT {
+                break;
+            }
+        }
+        hint_at.filter(|_| !hinted)
+    });
+    if tokens.dangerous {
+        reading.give_up();
     }
+    Statement {
+        effect: reading.effect(),
+        digest: digest.finish(),
+        hint_at,
+    }
+}
+
+fn behind_select(token: &Token, sql: &[u8]) -> Option<usize> {
+    let text = &sql[token.start..token.end];
+    let is_select = token.kind == Kind::Word && text.eq_ignore_ascii_case(b"select");
+    is_select.then_some(token.end)
 }
