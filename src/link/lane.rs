@@ -277,7 +277,9 @@ impl Load {
         let service = self.service.load(Ordering::Relaxed);
         match self.rtt.load(Ordering::Relaxed) {
             u64::MAX => u64::MAX,
-            rtt => (2 * rtt).checked_div(service).map_or(u64::MAX, |n| n.max(LEAST)),
+            rtt => (2 * rtt)
+                .checked_div(service)
+                .map_or(u64::MAX, |n| n.max(LEAST)),
         }
     }
 
@@ -755,7 +757,9 @@ impl Lane {
         if replies > 0 {
             self.load.served(served / replies as u32);
             self.load.begin(now);
-            self.load.taken.fetch_sub(replies as usize, Ordering::AcqRel);
+            self.load
+                .taken
+                .fetch_sub(replies as usize, Ordering::AcqRel);
             let mut core = self.core.lock();
             core.answered_count += replies;
             let left = core.sent_count - core.answered_count;
@@ -797,7 +801,8 @@ impl Lane {
         if core.link.is_none() {
             return self.fail(core, Some(lead), LostCause::Closed);
         }
-        let nobody = lead.due.is_empty() || lead.due.iter().rev().any(|entry| entry.slot.offer_lead());
+        let nobody =
+            lead.due.is_empty() || lead.due.iter().rev().any(|entry| entry.slot.offer_lead());
         core.lead = Some(lead);
         if !nobody && !core.armed {
             core.armed = true;

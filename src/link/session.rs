@@ -6,7 +6,7 @@ use mysql_common::constants::StatusFlags;
 
 use super::{Link, first_ok};
 use crate::{
-    error::Error,
+    error::{Error, Ran},
     opts::{identity::Identity, session::SessionOpts, target::Fixed},
     proto::{
         change_user::ChangeUser,
@@ -152,7 +152,7 @@ impl Session {
             && self
                 .clean
                 .as_ref()
-                .is_some_and(|clean| Arc::ptr_eq(clean, begin) || clean == begin)
+                .is_some_and(|clean| Arc::ptr_eq(clean, begin) || clean.begins_like(begin))
     }
 
     fn restarted(&mut self) {
@@ -197,6 +197,21 @@ impl Link {
         begin: &Arc<SessionOpts>,
         as_begun: bool,
     ) -> Result<(), Error> {
+        self.begin_and(schema, begin, as_begun, None)
+            .await
+            .map(drop)
+    }
+
+    /// As [`Self::begin`], with a statement right behind it that may run even where the session
+    /// fails to begin: its result is thrown away then. `None`: nothing had to be sent, nor was
+    /// `read`.
+    pub(crate) async fn begin_and(
+        &mut self,
+        schema: Option<&str>,
+        begin: &Arc<SessionOpts>,
+        as_begun: bool,
+        read: Option<&[u8]>,
+    ) -> Result<Option<Response>, Error> {
         let init = match as_begun {
             true => &[],
             false => &begin.init[..],
@@ -219,12 +234,15 @@ impl Link {
         commands.extend(init.iter().map(|sql| Command::Query(sql.as_bytes())));
         if commands.is_empty() {
             self.session.clean = Some(begin.clone());
-            return Ok(());
+            return Ok(None);
         }
+        commands.extend(read.map(Command::Query));
         self.session.clean = None;
         self.session.start = Start::Used;
         self.session.owner = 0;
-        let responses = self.train(&commands, "beginning the session").await?;
+        let what = "beginning the session";
+        let mut responses = self.train(&commands, what).await.map_err(not_run)?;
+        let read = read.and_then(|_| responses.pop());
         self.counters
             .init_command_executed_count
             .fetch_add(init.len() as u64, Ordering::Relaxed);
@@ -255,7 +273,11 @@ impl Link {
         }
         self.session.restarted();
         self.session.clean = Some(begin.clone());
-        Ok(())
+        if let Some(response) = &read {
+            self.counters.statements.fetch_add(1, Ordering::Relaxed);
+            self.session.observe(response);
+        }
+        Ok(read)
     }
 
     /// Neither server's reset puts an active role back.
@@ -325,5 +347,17 @@ impl Link {
         }
         self.session.restarted();
         Ok(())
+    }
+}
+
+/// What the link was lost before: the statement that the session was for, or one that may run again.
+fn not_run(e: Error) -> Error {
+    match e {
+        Error::ConnectionLost(lost) => crate::error::ConnectionLost {
+            ran: Ran::No,
+            ..(*lost).clone()
+        }
+        .into(),
+        e => e,
     }
 }

@@ -32,6 +32,9 @@ use crate::{
 /// Statements on the least busy lane from which on another link is worth its cost.
 const BUSY: usize = 16;
 
+/// Lanes are made to and fro so often before another link is opened.
+const TURNS: u32 = 4;
+
 /// The links of one key.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -67,6 +70,8 @@ struct State {
     busy: Vec<Busy>,
     queue: Queue,
     accounts: Vec<Arc<Account>>,
+    /// How often a lane was made one of another beginning since the last link was opened.
+    turns: u32,
     /// A connect succeeded once: a refusal now may be a restart.
     reached: bool,
 }
@@ -541,8 +546,12 @@ impl Group {
         if let Some((at, _)) = own.max_by_key(|(_, p)| fit(p)) {
             return Some(Grant::Link(state.parked.remove(at).link));
         }
-        // A session that begins otherwise costs less than a link.
-        if let Some(link) = take_lane(state, |s| Arc::ptr_eq(&s.account, account)) {
+        // A session that begins otherwise costs less than a link, unless it is to and fro.
+        let often = state.turns >= TURNS && state.open < self.limits.max_links;
+        if !(often && account.may_open() && !pausing && wish.need != Need::Proof)
+            && let Some(link) = take_lane(state, |s| Arc::ptr_eq(&s.account, account))
+        {
+            state.turns += u32::from(wish.need == Need::Place);
             return Some(Grant::Link(link));
         }
         let joining = wish.need == Need::Proof && account.links.load(Ordering::Relaxed) > 0;
@@ -551,6 +560,7 @@ impl Group {
         }
         if state.open < self.limits.max_links {
             state.open += 1;
+            state.turns = 0;
             account.links.fetch_add(1, Ordering::Relaxed);
             return Some(Grant::Open);
         }
@@ -985,7 +995,8 @@ impl Shared {
         Arc::ptr_eq(&self.account, &wish.account)
             && (self.account.is_shared()
                 || (self.lane.schema == wish.schema
-                    && (Arc::ptr_eq(&self.begin, &wish.begin) || self.begin == wish.begin)))
+                    && (Arc::ptr_eq(&self.begin, &wish.begin)
+                        || self.begin.begins_like(&wish.begin))))
     }
 }
 

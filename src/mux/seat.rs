@@ -91,6 +91,8 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 enum Op<'a> {
     Query(&'a [u8]),
+    /// One that may run even where its session fails to begin.
+    Read(&'a [u8]),
     Prepare(&'a [u8]),
     Execute(&'a Arc<Prepared>, &'a [Value]),
     Close(&'a Arc<Prepared>),
@@ -241,6 +243,7 @@ impl Seat {
             Ask::Query(sql) => self.read(sql).effect != Effect::Other,
             Ask::Execute(statement, _) => statement.statement.effect != Effect::Other,
         });
+        let neutral = neutral && !self.shows_sessions();
         let deadline = self.deadline();
         let infile = self.opts.get_local_infile_handler().cloned();
         self.take("many statements", Need::Alone, deadline).await?;
@@ -269,7 +272,7 @@ impl Seat {
 
     /// Sends a query whose rows are taken piece by piece.
     pub(crate) async fn start_query(&mut self, sql: &[u8]) -> Result<()> {
-        let neutral = self.read(sql).effect != Effect::Other;
+        let neutral = self.read(sql).effect != Effect::Other && !self.shows_sessions();
         self.start(Op::StartQuery(sql), neutral).await
     }
 
@@ -279,7 +282,7 @@ impl Seat {
         statement: &Arc<Prepared>,
         params: &[Value],
     ) -> Result<()> {
-        let neutral = statement.statement.effect != Effect::Other;
+        let neutral = statement.statement.effect != Effect::Other && !self.shows_sessions();
         self.start(Op::StartExecute(statement, params), neutral)
             .await
     }
@@ -505,7 +508,7 @@ impl Seat {
         statement: sql::Statement,
         deadline: Deadline,
     ) -> Result<Response> {
-        let neutral = statement.effect != Effect::Other;
+        let neutral = statement.effect != Effect::Other && !self.shows_sessions();
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() {
             let limited = match (&op, deadline) {
@@ -538,12 +541,23 @@ impl Seat {
             }
         }
         let began = slow.then(Instant::now);
+        let op = match op {
+            Op::Query(sql) if statement.effect == Effect::Read => Op::Read(sql),
+            op => op,
+        };
         let done = self.alone(op, neutral, deadline).await?;
         if let Some(began) = began {
             let digests = &self.account.group.digests;
             digests.took(statement.digest, began.elapsed());
         }
         Ok(done.response())
+    }
+
+    /// Plain names of tables may be views of the session.
+    fn shows_sessions(&self) -> bool {
+        const SCHEMAS: [&str; 3] = ["information_schema", "performance_schema", "sys"];
+        let schema = self.schema.as_deref();
+        schema.is_some_and(|name| SCHEMAS.iter().any(|s| s.eq_ignore_ascii_case(name)))
     }
 
     fn server_name(&self) -> Arc<str> {
@@ -726,8 +740,13 @@ impl Seat {
             self.take(why, Need::Alone, deadline).await?;
             let was_kept = self.kept;
             let next = this.again();
-            let ran = match self.begin(neutral, deadline).await {
-                Ok(()) => self.on_link(this, deadline).await,
+            let read = match this {
+                Op::Read(sql) => Some(sql),
+                _ => None,
+            };
+            let ran = match self.begin_and(neutral, deadline, read).await {
+                Ok(Some(response)) => Ok(Done::Response(response)),
+                Ok(None) => self.on_link(this, deadline).await,
                 Err(e) => Err(e),
             };
             self.after(ran.as_ref().err()).await?;
@@ -751,7 +770,9 @@ impl Seat {
         link.deadline = deadline;
         self.connection_id = link.server.connection_id;
         match op {
-            Op::Query(sql) => link.query(sql, infile.as_ref()).await.map(Done::Response),
+            Op::Query(sql) | Op::Read(sql) => {
+                link.query(sql, infile.as_ref()).await.map(Done::Response)
+            }
             Op::Prepare(sql) => link.prepare(sql).await.map(Done::Prepared),
             Op::Execute(statement, params) => {
                 link.execute(statement, params).await.map(Done::Response)
@@ -861,8 +882,18 @@ impl Seat {
 
     /// Makes the session on the link this handle's.
     async fn begin(&mut self, neutral: bool, deadline: Deadline) -> Result<()> {
+        self.begin_and(neutral, deadline, None).await.map(drop)
+    }
+
+    /// The same; where it has something to send, `read` goes with it.
+    async fn begin_and(
+        &mut self,
+        neutral: bool,
+        deadline: Deadline,
+        read: Option<&[u8]>,
+    ) -> Result<Option<Response>> {
         let Some(link) = &mut self.held else {
-            return Ok(());
+            return Ok(None);
         };
         link.deadline = deadline;
         link.set_limits(
@@ -885,27 +916,28 @@ impl Seat {
                     lost: what,
                 });
             }
-            return Ok(());
+            return Ok(None);
         }
         // What neutral statements leave of others is seen by none that is neutral itself.
         let as_begun =
             link.session.is_as_begun(session) && (neutral || link.session.owner == NOBODY);
         let ours =
             link.session.owner == self.id || (as_begun && link.session.schema == self.schema);
+        let mut response = None;
         if !ours {
             if self.schema.is_none() && link.session.schema.is_some() {
                 // A reset keeps the schema, and there is no command that leaves one.
                 link.change_user(self.opts.identity(), None).await?;
             }
-            link.begin(self.schema.as_deref(), session, as_begun)
-                .await?;
+            let schema = self.schema.as_deref();
+            response = link.begin_and(schema, session, as_begun, read).await?;
         }
         link.session.owner = self.id;
         link.session.start = crate::link::Start::Used;
         if !neutral {
             link.session.clean = None;
         }
-        Ok(())
+        Ok(response)
     }
 
     /// Gives the link back, or keeps it where the session can't leave it.
@@ -999,7 +1031,7 @@ impl Seat {
 impl Op<'_> {
     fn why(&self) -> &'static str {
         match self {
-            Op::Query(_) => "a query",
+            Op::Query(_) | Op::Read(_) => "a query",
             Op::Prepare(_) => "preparing a statement",
             Op::Execute(..) => "a prepared statement",
             Op::Close(_) => "closing a statement",
@@ -1015,6 +1047,7 @@ impl Op<'_> {
     fn again(&self) -> Self {
         match *self {
             Op::Query(sql) => Op::Query(sql),
+            Op::Read(sql) => Op::Read(sql),
             Op::Prepare(sql) => Op::Prepare(sql),
             Op::Execute(statement, params) => Op::Execute(statement, params),
             Op::Close(statement) => Op::Close(statement),

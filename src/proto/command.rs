@@ -43,9 +43,7 @@ impl Command<'_> {
     pub(crate) fn expect(&self) -> Expect {
         match self {
             Command::Quit | Command::LongData(_) | Command::CloseStmt(_) => Expect::Nothing,
-            Command::InitDb(_)
-            | Command::Ping
-            | Command::ResetConnection => Expect::Ok,
+            Command::InitDb(_) | Command::Ping | Command::ResetConnection => Expect::Ok,
             Command::Query(_) => Expect::Text,
             Command::Execute(_) => Expect::Binary,
             Command::Prepare(_) => Expect::Prepare,
