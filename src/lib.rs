@@ -44,7 +44,6 @@ mod link;
 mod mux;
 mod opts;
 mod proto;
-#[allow(dead_code)]
 mod sql;
 
 pub use mysql_common::{

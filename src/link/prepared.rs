@@ -38,7 +38,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(super) fn new(text: &[u8], made: PrepareOk, schema: Option<Arc<str>>) -> Prepared {
         Prepared {
-            statement: sql::read(text, false),
+            statement: sql::read(text),
             sql: text.into(),
             params: made.params,
             columns: made.columns,

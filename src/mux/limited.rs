@@ -68,7 +68,7 @@ mod tests {
     }
 
     fn limited(sql: &str, time: u64, server: &ServerInfo) -> Option<String> {
-        let statement = crate::sql::read(sql.as_bytes(), false);
+        let statement = crate::sql::read(sql.as_bytes());
         query(
             sql.as_bytes(),
             &statement,

@@ -176,16 +176,11 @@ impl Seat {
     }
 
     pub(crate) async fn query(&mut self, sql: &[u8]) -> Result<Response> {
-        let statement = self.read(sql);
+        let statement = sql::read(sql);
         let deadline = self.deadline();
         let response = self.statement(Op::Query(sql), statement, deadline).await?;
         self.keep_ok(&response);
         Ok(response)
-    }
-
-    fn read(&self, sql: &[u8]) -> sql::Statement {
-        let flag = mysql_common::constants::StatusFlags::SERVER_STATUS_NO_BACKSLASH_ESCAPES;
-        sql::read(sql, self.ok.status.contains(flag))
     }
 
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
@@ -240,7 +235,7 @@ impl Seat {
     /// Runs many statements in order without waiting for each, on a link alone.
     pub(crate) async fn run_all(&mut self, asks: Vec<Ask>) -> Result<Vec<Result<Response>>> {
         let neutral = asks.iter().all(|ask| match ask {
-            Ask::Query(sql) => self.read(sql).effect != Effect::Other,
+            Ask::Query(sql) => sql::read(sql).effect != Effect::Other,
             Ask::Execute(statement, _) => statement.statement.effect != Effect::Other,
         });
         let neutral = neutral && !self.shows_sessions();
@@ -272,7 +267,7 @@ impl Seat {
 
     /// Sends a query whose rows are taken piece by piece.
     pub(crate) async fn start_query(&mut self, sql: &[u8]) -> Result<()> {
-        let neutral = self.read(sql).effect != Effect::Other && !self.shows_sessions();
+        let neutral = sql::read(sql).effect != Effect::Other && !self.shows_sessions();
         self.start(Op::StartQuery(sql), neutral).await
     }
 

@@ -6,7 +6,9 @@
 //! character set and the variables as they were after the login. All others, and all that isn't
 //! understood, are [`Effect::Other`]. A wrong `Other` costs time; a wrong `Read` or `Write` would
 //! give one handle another's state. Hence nothing is neutral that isn't known to be: verbs, words
-//! before parentheses and bytes are whitelisted.
+//! before parentheses and bytes are whitelisted. Words that stand alone can't be, as any may be a
+//! column: those of them that touch the session are listed (`words`), from the grammars of both
+//! servers.
 //!
 //! # What the text doesn't tell
 //! - The schema: in `performance_schema`, `sys` and `information_schema` as the default schema, a
@@ -16,6 +18,9 @@
 //! - What each statement leaves behind: warnings, `LAST_INSERT_ID()`, `FOUND_ROWS()`,
 //!   `ROW_COUNT()`. Statements that read them are `Other`, but with `sql_auto_is_null` set for all
 //!   sessions, `WHERE id IS NULL` reads the last insert id, too.
+//! - Whether `NO_BACKSLASH_ESCAPES` is set: who calls has to know, for it moves the ends of strings.
+//!   All other SQL modes read alike, or the statement is `Other`; so do all character sets
+//!   besides `swe7`, where `~` and `^` are letters.
 //! - Stored and loadable functions with the name of a built-in one, on servers older than MySQL
 //!   5.7.22 and MariaDB 10.5 (see `functions`).
 
@@ -52,31 +57,43 @@ pub(crate) struct Statement {
     pub hint_at: Option<usize>,
 }
 
-/// Reads a statement. It allocates nothing, and reads all of the text once.
-pub(crate) fn read(sql: &[u8], no_backslash_escapes: bool) -> Statement {
+/// Reads a statement. It allocates nothing, and reads all of the text once; where there are
+/// backslashes twice, because it isn't known here whether the session's `NO_BACKSLASH_ESCAPES` is on,
+/// and what is neutral must be so either way.
+pub(crate) fn read(sql: &[u8]) -> Statement {
+    let mut statement = read_as(sql, false);
+    if statement.effect != Effect::Other
+        && sql.contains(&b'\\')
+        && read_as(sql, true).effect != statement.effect
+    {
+        statement.effect = Effect::Other;
+    }
+    statement
+}
+
+fn read_as(sql: &[u8], no_backslash_escapes: bool) -> Statement {
     let mut tokens = Tokens::new(sql, no_backslash_escapes);
     let (mut reading, mut digest) = (Reading::new(), Digest::new());
-    let hint_at = tokens.next().and_then(|first| {
-        let hint_at = behind_select(&first, sql);
-        let mut next = Some(first);
-        let mut is_second = false;
-        let mut hinted = false;
-        while let Some(token) = next {
-            reading.token(&token, sql);
-            digest.token(&token);
-            next = tokens.next();
-            hinted |= !std::mem::replace(&mut is_second, true) && tokens.hinted;
-            if tokens.dangerous {
-                reading.give_up();
-            }
-            if reading.is_other() && token.end > digest::LIMIT {
-                break;
-            }
+    let mut hint_at = None;
+    let mut count = 0;
+    loop {
+        let token = tokens.next();
+        if tokens.dangerous {
+            reading.give_up();
         }
-        hint_at.filter(|_| !hinted)
-    });
-    if tokens.dangerous {
-        reading.give_up();
+        if tokens.hinted && count == 1 {
+            hint_at = None;
+        }
+        let Some(token) = &token else { break };
+        if count == 0 {
+            hint_at = behind_select(token, sql);
+        }
+        count += 1;
+        reading.token(token, sql);
+        digest.token(token);
+        if reading.is_other() && token.end > digest::LIMIT {
+            break;
+        }
     }
     Statement {
         effect: reading.effect(),

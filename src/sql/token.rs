@@ -43,7 +43,8 @@ pub(super) struct Tokens<'a> {
     sql: &'a [u8],
     at: usize,
     escapes: bool,
-    last: Option<Token>,
+    /// The kind of the last token, and where it ended.
+    last: (Kind, usize),
     /// There was something that only the server can read.
     pub dangerous: bool,
     /// There was an optimizer hint right before the last token, or before the end.
@@ -121,7 +122,7 @@ impl<'a> Tokens<'a> {
             sql,
             at: 0,
             escapes: !no_backslash_escapes,
-            last: None,
+            last: (Kind::Semicolon, 0),
             dangerous: false,
             hinted: false,
         }
@@ -134,13 +135,13 @@ impl<'a> Tokens<'a> {
         let byte = self.peek(0)?;
         let (kind, hash) = self.token(byte);
         let end = self.at;
-        self.last = Some(Token {
+        self.last = (kind, end);
+        Some(Token {
             kind,
             start,
             end,
             hash,
-        });
-        self.last
+        })
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
@@ -188,14 +189,12 @@ impl<'a> Tokens<'a> {
 
     /// Behind a dot even digits are a name.
     fn is_behind_dot(&self) -> bool {
-        self.last
-            .is_some_and(|last| last.kind == Kind::Dot && last.end == self.at)
+        self.last == (Kind::Dot, self.at)
     }
 
     fn is_behind_name(&self) -> bool {
-        self.last.is_some_and(|last| {
-            matches!(last.kind, Kind::Word | Kind::Quoted | Kind::Text) && last.end == self.at
-        })
+        let (kind, end) = self.last;
+        end == self.at && matches!(kind, Kind::Word | Kind::Quoted | Kind::Text)
     }
 
     fn word(&mut self) -> (Kind, u64) {

@@ -55,16 +55,25 @@ pub(super) enum Role {
     Forbidden,
 }
 
+/// What is known of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word {
-    name: &'static str,
     pub call: Call,
     pub role: Role,
 }
 
+#[derive(Clone, Copy)]
+struct Entry {
+    name: &'static str,
+    word: Word,
+}
+
 impl Word {
     /// A word of which nothing is known.
-    pub(super) const UNKNOWN: Word = word("", Call::Unknown, Role::None);
+    pub(super) const UNKNOWN: Word = Word {
+        call: Call::Unknown,
+        role: Role::None,
+    };
 
     /// The same in quotes: a name, and no keyword.
     pub(super) fn in_quotes(self) -> Word {
@@ -73,15 +82,16 @@ impl Word {
             _ => Role::None,
         };
         let call = Call::Unknown;
-        Word { role, call, ..self }
+        Word { role, call }
     }
 }
 
-const fn word(name: &'static str, call: Call, role: Role) -> Word {
-    Word { name, call, role }
+const fn word(name: &'static str, call: Call, role: Role) -> Entry {
+    let word = Word { call, role };
+    Entry { name, word }
 }
 
-const WITH_ROLE: &[Word] = &[
+const WITH_ROLE: &[Entry] = &[
     word("as", Call::Keyword, Role::As),
     word("delete", Call::Unknown, Role::Delete),
     word("for", Call::Unknown, Role::For),
@@ -145,7 +155,7 @@ const COUNT: usize = WITH_ROLE.len()
     + functions::WINDOWED.len();
 
 struct Filling {
-    words: [Word; COUNT],
+    words: [Entry; COUNT],
     used: usize,
 }
 
@@ -160,7 +170,7 @@ impl Filling {
         self
     }
 
-    const fn add_words(mut self, words: &[Word]) -> Self {
+    const fn add_words(mut self, words: &[Entry]) -> Self {
         let mut at = 0;
         while at < words.len() {
             self.words[self.used] = words[at];
@@ -171,9 +181,9 @@ impl Filling {
     }
 }
 
-const fn all() -> [Word; COUNT] {
+const fn all() -> [Entry; COUNT] {
     let empty = Filling {
-        words: [Word::UNKNOWN; COUNT],
+        words: [word("", Call::Unknown, Role::None); COUNT],
         used: 0,
     };
     empty
@@ -190,7 +200,7 @@ const fn all() -> [Word; COUNT] {
         .words
 }
 
-static WORDS: [Word; COUNT] = all();
+static WORDS: [Entry; COUNT] = all();
 
 /// At least four places for each word, so that most others are told by one look.
 const PLACES: usize = (4 * COUNT).next_power_of_two();
@@ -225,9 +235,9 @@ pub(super) fn find(text: &[u8], hash: u64) -> Word {
         if index == 0 {
             return Word::UNKNOWN;
         }
-        let word = WORDS[index - 1];
-        if word.name.as_bytes().eq_ignore_ascii_case(text) {
-            return word;
+        let entry = &WORDS[index - 1];
+        if entry.name.as_bytes().eq_ignore_ascii_case(text) {
+            return entry.word;
         }
         place = (place + 1) % PLACES;
     }
@@ -239,11 +249,11 @@ mod tests {
 
     #[test]
     fn every_word_is_found_and_there_once() {
-        for word in WORDS {
-            let text = word.name.to_ascii_uppercase();
-            assert_eq!(find(text.as_bytes(), hash(text.as_bytes())), word);
-            assert_eq!(WORDS.iter().filter(|w| w.name == word.name).count(), 1);
-            assert_eq!(word.name, word.name.to_ascii_lowercase());
+        for Entry { name, word } in &WORDS {
+            let text = name.to_ascii_uppercase();
+            assert_eq!(find(text.as_bytes(), hash(text.as_bytes())), *word);
+            assert_eq!(WORDS.iter().filter(|w| w.name == *name).count(), 1);
+            assert_eq!(*name, name.to_ascii_lowercase());
         }
     }
 
