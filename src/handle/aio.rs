@@ -195,7 +195,7 @@ impl Handle {
         F: FnMut(T) -> U,
     {
         let rows = self.query_iter(query).await?;
-        rows.map(|row| row.map(|row| f(from_row(row)))).collect()
+        rows.gather(|row| f(from_row(row)))
     }
 
     /// All rows, folded into one value.
@@ -299,7 +299,7 @@ impl Handle {
         F: FnMut(T) -> U,
     {
         let rows = self.exec_iter(stmt, params).await?;
-        rows.map(|row| row.map(|row| f(from_row(row)))).collect()
+        rows.gather(|row| f(from_row(row)))
     }
 
     /// All rows, folded into one value.

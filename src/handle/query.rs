@@ -42,7 +42,7 @@ macro_rules! results {
         /// # Errors
         /// As `run`.
         fn fetch<T: FromRow, C: Queryable>(self, conn: C) -> Result<Vec<T>> {
-            self.run(conn)?.map(|row| row.map(from_row)).collect()
+            self.run(conn)?.gather(from_row)
         }
 
         /// As `fetch`, with a row that can't be converted as an error.
@@ -50,7 +50,7 @@ macro_rules! results {
         /// # Errors
         /// As `run`.
         fn fetch_opt<T: FromRow, C: Queryable>(self, conn: C) -> Result<Vec<Opt<T>>> {
-            self.run(conn)?.map(|row| row.map(from_row_opt)).collect()
+            self.run(conn)?.gather(from_row_opt)
         }
 
         /// All rows, folded into one value.
@@ -77,9 +77,7 @@ macro_rules! results {
             F: FnMut(T) -> U,
             C: Queryable,
         {
-            self.run(conn)?
-                .map(|row| row.map(|row| map(from_row(row))))
-                .collect()
+            self.run(conn)?.gather(|row| map(from_row(row)))
         }
     };
 }

@@ -119,9 +119,7 @@ pub trait Queryable {
     /// # Errors
     /// As [`Self::query_iter`].
     fn query_opt<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Vec<Opt<T>>> {
-        self.query_iter(query)?
-            .map(|row| row.map(from_row_opt))
-            .collect()
+        self.query_iter(query)?.gather(from_row_opt)
     }
 
     /// The first row.
@@ -156,9 +154,7 @@ pub trait Queryable {
         T: FromRow,
         F: FnMut(T) -> U,
     {
-        self.query_iter(query)?
-            .map(|row| row.map(|row| f(from_row(row))))
-            .collect()
+        self.query_iter(query)?.gather(|row| f(from_row(row)))
     }
 
     /// As [`Self::query_map`].
@@ -171,9 +167,7 @@ pub trait Queryable {
         T: FromRow,
         F: FnMut(Opt<T>) -> U,
     {
-        self.query_iter(query)?
-            .map(|row| row.map(|row| f(from_row_opt(row))))
-            .collect()
+        self.query_iter(query)?.gather(|row| f(from_row_opt(row)))
     }
 
     /// All rows, folded into one value.
@@ -233,9 +227,7 @@ pub trait Queryable {
         stmt: S,
         params: P,
     ) -> Result<Vec<Opt<T>>> {
-        self.exec_iter(stmt, params)?
-            .map(|row| row.map(from_row_opt))
-            .collect()
+        self.exec_iter(stmt, params)?.gather(from_row_opt)
     }
 
     /// The first row.
@@ -280,9 +272,7 @@ pub trait Queryable {
         T: FromRow,
         F: FnMut(T) -> U,
     {
-        self.exec_iter(stmt, params)?
-            .map(|row| row.map(|row| f(from_row(row))))
-            .collect()
+        self.exec_iter(stmt, params)?.gather(|row| f(from_row(row)))
     }
 
     /// As [`Self::exec_map`].
@@ -297,8 +287,7 @@ pub trait Queryable {
         F: FnMut(Opt<T>) -> U,
     {
         self.exec_iter(stmt, params)?
-            .map(|row| row.map(|row| f(from_row_opt(row))))
-            .collect()
+            .gather(|row| f(from_row_opt(row)))
     }
 
     /// All rows, folded into one value.

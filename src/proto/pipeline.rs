@@ -414,10 +414,10 @@ impl Receiver {
         let run = self
             .reader
             .take_run(&mut self.seq, |_, first| first != 0xfe && first != 0xff)?;
-        if run.is_empty() {
+        if run.count == 0 {
             return Ok(());
         }
-        self.grow(run.len())?;
+        self.grow(run.bytes.len())?;
         if let (State::Rows { rows, .. }, None) = (&mut self.state, &self.failure) {
             rows.push_framed(run);
         }
@@ -776,7 +776,7 @@ mod tests {
             Outcome::Err(Failure::Local(e)) => format!("ours {e}"),
             Outcome::Set(mut set) => {
                 let mut text = format!("set of {} columns:", set.columns.len());
-                while let Some(row) = set.rows.next_payload() {
+                while let Some(row) = set.rows.next_with(Bytes::copy_from_slice) {
                     text.push_str(&format!(" {row:?}"));
                 }
                 text
