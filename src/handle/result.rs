@@ -146,8 +146,17 @@ impl<T: Protocol> QueryResult<T> {
     }
 
     /// All rows of the current set, each through `map`, in memory that is taken once.
-    pub(super) fn gather<U>(self, mut map: impl FnMut(Row) -> U) -> Result<Vec<U>> {
-        let mut all = Vec::with_capacity(self.left());
+    pub(super) fn gather<U>(self, map: impl FnMut(Row) -> U) -> Result<Vec<U>> {
+        self.gather_behind(Vec::new(), map)
+    }
+
+    /// The same, behind those that are there.
+    pub(super) fn gather_behind<U>(
+        self,
+        mut all: Vec<U>,
+        mut map: impl FnMut(Row) -> U,
+    ) -> Result<Vec<U>> {
+        all.reserve_exact(self.left());
         for row in self {
             all.push(map(row?));
         }
