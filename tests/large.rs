@@ -3,7 +3,11 @@
 mod support;
 
 use std::{
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
     thread,
 };
 
@@ -162,4 +166,74 @@ fn the_limit_holds_for_what_was_converted_already() {
         assert!(matches!(e, Error::ResultTooLarge { .. }), "{e}");
     }
     assert_eq!(one::<u8>(&mut handle, "SELECT 1"), 1);
+}
+
+/// Waits in this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[test]
+fn tasks_get_all_rows_too() {
+    let mux = mux();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let mux = mux.clone();
+            thread::spawn(move || {
+                block_on(async {
+                    let mut handle = mux.connect_async(server().tcp()).await.unwrap();
+                    check(&handle.query(LARGE).await.unwrap());
+                    check(&handle.exec(LARGE, ()).await.unwrap());
+                    let pair = |row: (u64, String)| row;
+                    check(&handle.query_map(LARGE, pair).await.unwrap());
+                    check(&handle.exec_map(LARGE, (), pair).await.unwrap());
+                    let rows: Vec<Row> = handle.query(LARGE).await.unwrap();
+                    assert_eq!(rows.len() as u64, ROWS);
+                    handle.query_drop("SET @a = 1").await.unwrap();
+                    check(&handle.query(LARGE).await.unwrap());
+                    check(&handle.exec(LARGE, ()).await.unwrap());
+                })
+            })
+        })
+        .collect();
+    within(GENEROUS, "tasks with large results", || {
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_task_that_goes_away_in_the_middle_leaves_all_handles_in_order() {
+    let mux = mux();
+    let mut other = mux.connect(server().tcp()).unwrap();
+    let mut handle = block_on(mux.connect_async(server().tcp())).unwrap();
+    for polls in 1..20 {
+        let mut left = polls;
+        {
+            let mut query = pin!(handle.query::<(u64, String), _>(LARGE));
+            block_on(poll_fn(|cx| {
+                left -= 1;
+                match query.as_mut().poll(cx) {
+                    Poll::Pending if left > 0 => Poll::Pending,
+                    _ => Poll::Ready(()),
+                }
+            }));
+        }
+        assert_eq!(one::<u8>(&mut other, "SELECT 1"), 1);
+    }
+    check(&block_on(handle.query(LARGE)).unwrap());
 }

@@ -4,52 +4,88 @@
 //! Only conversions are run meanwhile. A caller's closure comes when the result is whole: what it
 //! does must not depend on a statement that is still running.
 
-use std::{any::type_name, future::Future};
+use std::{any::type_name, future::Future, marker::PhantomData};
 
 use mysql_common::row::Row;
 
 use super::result::{Protocol, QueryResult};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     link::{News, Parts},
     proto::result::Response,
 };
 
-/// Runs something for a blocking caller, and converts all rows of its first result set. What
-/// runs puts rows into `parts`, if it likes.
-pub(super) fn gather<P: Protocol, T, F>(
-    parts: &Parts,
-    running: F,
+/// The rows so far.
+struct Gathered<P, T> {
+    rows: Vec<T>,
+    malformed: Option<Error>,
     convert: fn(Row) -> T,
-) -> Result<Vec<T>>
-where
-    F: Future<Output = Result<Response>>,
-{
-    let mut all = Vec::new();
-    let mut malformed = None;
-    let response = parts.take_from(running, |news| match news {
-        News::Again => {
-            all.clear();
-            malformed = None;
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<P: Protocol, T> Gathered<P, T> {
+    fn new(convert: fn(Row) -> T) -> Self {
+        Gathered {
+            rows: Vec::new(),
+            malformed: None,
+            convert,
+            protocol: PhantomData,
         }
-        News::Rows(_, _) if malformed.is_some() => {}
-        News::Rows(columns, mut rows) => {
-            while let Some(row) = rows.next_with(|payload| P::decode(payload, &columns)) {
-                match row {
-                    Ok(row) => all.push(convert(row)),
-                    Err(e) => {
-                        malformed = Some(e);
-                        return;
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Again => {
+                self.rows.clear();
+                self.malformed = None;
+            }
+            News::Rows(..) if self.malformed.is_some() => {}
+            News::Rows(columns, mut rows) => {
+                while let Some(row) = rows.next_with(|payload| P::decode(payload, &columns)) {
+                    match row {
+                        Ok(row) => self.rows.push((self.convert)(row)),
+                        Err(e) => {
+                            self.malformed = Some(e);
+                            return;
+                        }
                     }
                 }
             }
         }
-    })?;
-    let rest = QueryResult::<P>::new(response)?;
-    match malformed {
-        Some(e) => Err(e),
-        None => rest.gather_behind(all, convert),
     }
+
+    fn finish(self, response: Result<Response>) -> Result<Vec<T>> {
+        let rest = QueryResult::<P>::new(response?)?;
+        match self.malformed {
+            Some(e) => Err(e),
+            None => rest.gather_behind(self.rows, self.convert),
+        }
+    }
+}
+
+/// Runs something for a blocking caller, and converts all rows of its first result set. What runs
+/// puts rows into `parts`, if it likes.
+pub(super) fn gather<P: Protocol, T>(
+    parts: &Parts,
+    running: impl Future<Output = Result<Response>>,
+    convert: fn(Row) -> T,
+) -> Result<Vec<T>> {
+    let mut gathered = Gathered::<P, T>::new(convert);
+    let response = parts.take_from(running, |news| gathered.take(news));
+    gathered.finish(response)
+}
+
+/// The same for a task.
+pub(super) async fn gather_as_task<P: Protocol, T>(
+    parts: &Parts,
+    running: impl Future<Output = Result<Response>>,
+    convert: fn(Row) -> T,
+) -> Result<Vec<T>> {
+    let mut gathered = Gathered::<P, T>::new(convert);
+    let response = parts
+        .take_as_task(running, |news| gathered.take(news))
+        .await;
+    gathered.finish(response)
 }
 
 /// Rows as such take more memory than their bytes: better they come one by one.

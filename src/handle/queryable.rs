@@ -398,7 +398,7 @@ impl Queryable for Handle {
     fn query_rows<T, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> T) -> Result<Vec<T>> {
         let parts = Parts::default();
         let running = self.seat.query_in(query.as_ref().as_bytes(), Some(&parts));
-        gather::<Text, _, _>(&parts, running, convert)
+        gather::<Text, _>(&parts, running, convert)
     }
 
     fn exec_rows<T, S: AsStatement, P: Into<Params>>(
@@ -411,7 +411,7 @@ impl Queryable for Handle {
         let values = stmt.bind(params.into())?;
         let parts = Parts::default();
         let running = self.seat.execute_in(&stmt.prepared, &values, Some(&parts));
-        gather::<Binary, _, _>(&parts, running, convert)
+        gather::<Binary, _>(&parts, running, convert)
     }
 
     fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>

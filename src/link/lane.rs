@@ -28,7 +28,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{
     Common, Face, KEEP_BUFFER, Link, Parts, Prepared, Stream,
     reactor::{Readied, Timer},
-    slot::{Slot, Told},
+    slot::{Heard, Slot, Told},
     transport::{Idle, Limit, Wire},
 };
 use crate::{
@@ -75,7 +75,7 @@ pub(crate) enum Asked<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct How<'a> {
     pub face: Face,
-    /// Where a thread takes rows of a large result that is still being read.
+    /// Where the caller takes rows of a large result that is still being read.
     pub parts: Option<&'a Parts>,
     pub digest: u64,
     /// Bytes that the response may take.
@@ -362,7 +362,7 @@ impl Lane {
         };
         let slot = match how.face {
             Face::Blocking => Slot::of_thread(),
-            Face::Async => Slot::of_task(),
+            Face::Async => Slot::of_task(how.parts.is_some()),
         };
         let Some(duty) = self.submit(asked, &mut payload, &slot, how)? else {
             return Ok(Answer::NotHeld(place));
@@ -371,7 +371,7 @@ impl Lane {
         place.used();
         match how.face {
             Face::Blocking => self.wait_in_thread(slot, duty, how).await,
-            Face::Async => self.wait_as_task(slot, duty, how.deadline).await,
+            Face::Async => self.wait_as_task(slot, duty, how).await,
         }
     }
 
@@ -513,7 +513,7 @@ impl Lane {
         self: &Arc<Self>,
         slot: Arc<Slot>,
         duty: Duty,
-        deadline: Option<Instant>,
+        how: How<'_>,
     ) -> Result<Answer, Error> {
         let waiting = Waiting { lane: self, slot };
         if duty.arm {
@@ -533,14 +533,19 @@ impl Lane {
             .await;
             drop(flushing);
         }
-        let mut timer = match deadline {
+        let mut timer = match how.deadline {
             None => None,
             Some(at) => Some(
                 Timer::new(at).map_err(|e| self.lost(Ran::Maybe, LostCause::Io(Arc::new(e))))?,
             ),
         };
         poll_fn(|cx| match waiting.slot.poll(cx) {
-            Poll::Ready(reply) => Poll::Ready(reply.map(Answer::Reply)),
+            Poll::Ready(Heard::Reply(reply)) => Poll::Ready(reply.map(Answer::Reply)),
+            Poll::Ready(Heard::Part(columns, rows)) => {
+                // Whoever polls this takes them, and polls again.
+                how.parts.inspect(|parts| parts.lay(columns, rows));
+                Poll::Pending
+            }
             Poll::Pending => match &mut timer {
                 Some(timer) => match timer.is_over(cx.waker()) {
                     true => Poll::Ready(Ok(Answer::Late)),
@@ -724,6 +729,12 @@ impl Lane {
                 }
             }
         };
+        if let Some(first) = lead.due.front()
+            && first.slot.takes_parts()
+            && let Some((columns, rows)) = lead.rx.take_many()
+        {
+            first.slot.put(columns, rows);
+        }
         if replies > 0 {
             self.load.begin(now);
             self.load.taken.fetch_sub(replies, Ordering::AcqRel);

@@ -38,19 +38,22 @@ struct Lying {
 
 impl Parts {
     /// Gives the caller rows, and its turn to take them. Only where the caller is in
-    /// [`Self::take_from`].
+    /// [`Self::take_from`] or [`Self::take_as_task`].
     pub(super) async fn put(&self, columns: Arc<[Column]>, rows: Rows) {
-        {
-            let mut lying = self.0.lock();
-            lying.begun = true;
-            lying.news.push_back(News::Rows(columns, rows));
-        }
+        self.lay(columns, rows);
         let mut given = false;
         poll_fn(|_| match std::mem::replace(&mut given, true) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         })
         .await;
+    }
+
+    /// Puts rows where the caller finds them at its next turn.
+    pub(super) fn lay(&self, columns: Arc<[Column]>, rows: Rows) {
+        let mut lying = self.0.lock();
+        lying.begun = true;
+        lying.news.push_back(News::Rows(columns, rows));
     }
 
     /// The statement is about to run.
@@ -81,6 +84,25 @@ impl Parts {
                 return done;
             }
         }
+    }
+
+    /// Runs what may wait as a task, and hands over what is put while it does.
+    pub(crate) async fn take_as_task<T>(
+        &self,
+        future: impl Future<Output = T>,
+        mut taken: impl FnMut(News),
+    ) -> T {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            let polled = future.as_mut().poll(cx);
+            while let Some(news) = self.next() {
+                taken(news);
+                // Other tasks have their turn between two parts.
+                cx.waker().wake_by_ref();
+            }
+            polled
+        })
+        .await
     }
 
     fn next(&self) -> Option<News> {

@@ -178,7 +178,7 @@ impl Seat {
         self.query_in(sql, None).await
     }
 
-    /// The same; a blocking caller takes the rows of a large result while it comes.
+    /// The same; the caller takes the rows of a large result while it comes.
     pub(crate) async fn query_in(&mut self, sql: &[u8], parts: Option<&Parts>) -> Result<Response> {
         let statement = self.read(sql);
         let deadline = self.deadline();
@@ -221,7 +221,7 @@ impl Seat {
         self.execute_in(statement, params, None).await
     }
 
-    /// The same; a blocking caller takes the rows of a large result while it comes.
+    /// The same; the caller takes the rows of a large result while it comes.
     pub(crate) async fn execute_in(
         &mut self,
         statement: &Arc<Prepared>,

@@ -362,7 +362,7 @@ impl Receiver {
     /// as if they were there.
     pub(crate) fn take_many(&mut self) -> Option<(Arc<[Column]>, Rows)> {
         /// What is worth a turn: no more than fits the processor's cache.
-        const MANY: usize = 64 << 10;
+        const MANY: usize = 32 << 10;
         match &mut self.state {
             State::Rows { columns, rows }
                 if self.response.outcomes.is_empty() && rows.size() >= MANY =>
@@ -376,7 +376,7 @@ impl Receiver {
     /// Room for the next read: little where little is known to come, more within a large response.
     pub(crate) fn room(&mut self) -> &mut BytesMut {
         const SMALL: usize = 8 << 10;
-        const LARGE: usize = 128 << 10;
+        const LARGE: usize = 64 << 10;
         let (least, new) = match self.size > LARGE {
             true => (LARGE / 8, LARGE),
             false => (SMALL, 4 * SMALL),
