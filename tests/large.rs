@@ -78,6 +78,11 @@ fn all_rows_come_on_shared_links_and_on_links_alone() {
     check_all(&mut handle.start_transaction(TxOpts::default()).unwrap());
     handle.query_drop("SET @a = 1").unwrap();
     check_all(&mut handle);
+    check(&LARGE.fetch(&mut handle).unwrap());
+    check(&LARGE.with(()).fetch(&mut handle).unwrap());
+    let pair = |row: (u64, String)| row;
+    check(&LARGE.map(&mut handle, pair).unwrap());
+    check(&LARGE.with(()).map(&mut handle, pair).unwrap());
     let both = format!("{LARGE}; SELECT 1, 'one'");
     check(&handle.query(both).unwrap());
     assert_eq!(one::<u8>(&mut handle, "SELECT @a"), 1);
