@@ -1,7 +1,10 @@
 //! Entry points for `fuzz/`: the parsers of what comes from the network, without a network.
 //! Not part of the API.
 
-use mysql_common::constants::CapabilityFlags;
+use mysql_common::{
+    constants::{CapabilityFlags, ColumnFlags, ColumnType},
+    packets::Column,
+};
 
 use crate::{
     opts::Opts,
@@ -10,6 +13,7 @@ use crate::{
         frame::{FrameReader, FrameWriter},
         handshake::{Handshake, Step},
         pipeline::{Event, Pipeline},
+        row,
     },
 };
 
@@ -60,6 +64,30 @@ pub fn commands(data: &[u8]) {
                 Ok(None) => break,
                 Err(_) => return,
             }
+        }
+    }
+}
+
+/// A row; the first bytes choose its columns.
+pub fn rows(data: &[u8]) {
+    let Some((&count, data)) = data.split_first() else {
+        return;
+    };
+    let (kinds, payload) = data.split_at(data.len().min(usize::from(count)));
+    let columns: Vec<Column> = kinds
+        .iter()
+        .filter_map(|&kind| ColumnType::try_from(kind).ok())
+        .enumerate()
+        .map(|(i, kind)| {
+            let mut flags = ColumnFlags::empty();
+            flags.set(ColumnFlags::UNSIGNED_FLAG, i % 2 == 0);
+            Column::new(kind).with_flags(flags)
+        })
+        .collect();
+    for values in [row::text(payload, &columns), row::binary(payload, &columns)] {
+        match values {
+            Ok(values) => assert_eq!(values.len(), columns.len()),
+            Err(e) => drop(e.to_string()),
         }
     }
 }

@@ -23,14 +23,21 @@ use std::{borrow::Cow, cell::Cell, fmt, marker::PhantomData, time::Duration};
 
 use mysql_common::{
     params::Params,
-    row::convert::{FromRow, from_row},
+    row::{
+        Row,
+        convert::{FromRow, from_row},
+    },
 };
 
 pub use super::stream::RowStream;
-use super::{Binary, Pipe, Piped, QueryResult, Statement, Text, TxOpts, info, params, pipe};
+use super::{
+    Binary, Pipe, Piped, QueryResult, Statement, Text, TxOpts,
+    gather::{gather_as_task, is_bulky},
+    info, params, pipe,
+};
 use crate::{
     error::Result,
-    link::{Ask, Face},
+    link::{Ask, Face, Parts},
     mux::{Mux, Seat},
     opts::{ChangeUserOpts, Opts},
 };
@@ -167,12 +174,36 @@ impl Handle {
         QueryResult::new(self.seat.query(query.as_ref().as_bytes()).await?)
     }
 
+    async fn query_rows<T, Q: AsRef<str>>(
+        &mut self,
+        query: Q,
+        convert: fn(Row) -> T,
+    ) -> Result<Vec<T>> {
+        let parts = Parts::default();
+        let running = self.seat.query_in(query.as_ref().as_bytes(), Some(&parts));
+        gather_as_task::<Text, _>(&parts, running, convert).await
+    }
+
+    async fn exec_rows<T, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+        convert: fn(Row) -> T,
+    ) -> Result<Vec<T>> {
+        let params = params.into();
+        let stmt = self.prepared(&stmt).await?;
+        let values = stmt.bind(params)?;
+        let parts = Parts::default();
+        let running = self.seat.execute_in(&stmt.prepared, &values, Some(&parts));
+        gather_as_task::<Binary, _>(&parts, running, convert).await
+    }
+
     /// All rows of the first result set.
     ///
     /// # Errors
     /// As [`Self::query_iter`].
     pub async fn query<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Vec<T>> {
-        self.query_map(query, from_row).await
+        self.query_rows(query, from_row).await
     }
 
     /// The first row.
@@ -194,8 +225,12 @@ impl Handle {
         T: FromRow,
         F: FnMut(T) -> U,
     {
-        let rows = self.query_iter(query).await?;
-        rows.map(|row| row.map(|row| f(from_row(row)))).collect()
+        if is_bulky::<T>() {
+            let rows = self.query_iter(query).await?;
+            return rows.gather(|row| f(from_row(row)));
+        }
+        let rows = self.query_rows(query, from_row).await?;
+        Ok(rows.into_iter().map(f).collect())
     }
 
     /// All rows, folded into one value.
@@ -271,7 +306,7 @@ impl Handle {
         stmt: S,
         params: P,
     ) -> Result<Vec<T>> {
-        self.exec_map(stmt, params, from_row).await
+        self.exec_rows(stmt, params, from_row).await
     }
 
     /// The first row.
@@ -298,8 +333,12 @@ impl Handle {
         T: FromRow,
         F: FnMut(T) -> U,
     {
-        let rows = self.exec_iter(stmt, params).await?;
-        rows.map(|row| row.map(|row| f(from_row(row)))).collect()
+        if is_bulky::<T>() {
+            let rows = self.exec_iter(stmt, params).await?;
+            return rows.gather(|row| f(from_row(row)));
+        }
+        let rows = self.exec_rows(stmt, params, from_row).await?;
+        Ok(rows.into_iter().map(f).collect())
     }
 
     /// All rows, folded into one value.

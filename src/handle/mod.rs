@@ -2,6 +2,7 @@
 //! crate's connection; knows the mux's seat and nothing of links.
 
 pub mod aio;
+mod gather;
 mod info;
 mod params;
 mod pipe;

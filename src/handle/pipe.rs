@@ -74,8 +74,8 @@ impl Piped {
     /// A row can't be converted, as [`Queryable::query`](super::Queryable::query).
     pub fn rows<T: FromRow>(self) -> Result<Vec<T>> {
         match self {
-            Piped::Text(result) => result.map(|row| row.map(from_row)).collect(),
-            Piped::Binary(result) => result.map(|row| row.map(from_row)).collect(),
+            Piped::Text(result) => result.gather(from_row),
+            Piped::Binary(result) => result.gather(from_row),
         }
     }
 

@@ -2,11 +2,15 @@
 
 use mysql_common::{
     params::Params,
-    row::convert::{FromRow, FromRowError, from_row, from_row_opt},
+    row::{
+        Row,
+        convert::{FromRow, FromRowError, from_row, from_row_opt},
+    },
 };
 
 use super::{
     AsStatement, Queryable,
+    gather::is_bulky,
     result::{Binary, Protocol, QueryResult, Text},
 };
 use crate::error::Result;
@@ -20,6 +24,12 @@ macro_rules! results {
         /// # Errors
         /// As [`Queryable::query_iter`] and [`Queryable::exec_iter`].
         fn run<C: Queryable>(self, conn: C) -> Result<QueryResult<$protocol>>;
+
+        /// All rows, through a function that does nothing but convert them.
+        #[doc(hidden)]
+        fn rows<T, C: Queryable>(self, conn: C, convert: fn(Row) -> T) -> Result<Vec<T>> {
+            self.run(conn)?.gather(convert)
+        }
 
         /// The first row.
         ///
@@ -42,7 +52,7 @@ macro_rules! results {
         /// # Errors
         /// As `run`.
         fn fetch<T: FromRow, C: Queryable>(self, conn: C) -> Result<Vec<T>> {
-            self.run(conn)?.map(|row| row.map(from_row)).collect()
+            self.rows(conn, from_row)
         }
 
         /// As `fetch`, with a row that can't be converted as an error.
@@ -50,7 +60,7 @@ macro_rules! results {
         /// # Errors
         /// As `run`.
         fn fetch_opt<T: FromRow, C: Queryable>(self, conn: C) -> Result<Vec<Opt<T>>> {
-            self.run(conn)?.map(|row| row.map(from_row_opt)).collect()
+            self.rows(conn, from_row_opt)
         }
 
         /// All rows, folded into one value.
@@ -77,16 +87,17 @@ macro_rules! results {
             F: FnMut(T) -> U,
             C: Queryable,
         {
-            self.run(conn)?
-                .map(|row| row.map(|row| map(from_row(row))))
-                .collect()
+            if is_bulky::<T>() {
+                return self.run(conn)?.gather(|row| map(from_row(row)));
+            }
+            Ok(self.rows(conn, from_row)?.into_iter().map(map).collect())
         }
     };
 }
 
 fn first<P: Protocol, T>(
     mut rows: QueryResult<P>,
-    convert: impl FnOnce(mysql_common::row::Row) -> T,
+    convert: impl FnOnce(Row) -> T,
 ) -> Result<Option<T>> {
     rows.next().map(|row| row.map(convert)).transpose()
 }
@@ -107,6 +118,10 @@ pub trait TextQuery: Sized {
 impl<Q: AsRef<str>> TextQuery for Q {
     fn run<C: Queryable>(self, mut conn: C) -> Result<QueryResult<Text>> {
         conn.query_iter(self)
+    }
+
+    fn rows<T, C: Queryable>(self, mut conn: C, convert: fn(Row) -> T) -> Result<Vec<T>> {
+        conn.query_rows(self, convert)
     }
 }
 
@@ -142,6 +157,10 @@ pub trait BinQuery: Sized {
 impl<Q: AsStatement, P: Into<Params>> BinQuery for QueryWithParams<Q, P> {
     fn run<C: Queryable>(self, mut conn: C) -> Result<QueryResult<Binary>> {
         conn.exec_iter(self.query, self.params)
+    }
+
+    fn rows<T, C: Queryable>(self, mut conn: C, convert: fn(Row) -> T) -> Result<Vec<T>> {
+        conn.exec_rows(self.query, self.params, convert)
     }
 }
 

@@ -4,16 +4,21 @@ use std::borrow::Cow;
 
 use mysql_common::{
     params::Params,
-    row::convert::{FromRow, FromRowError, from_row, from_row_opt},
+    row::{
+        Row,
+        convert::{FromRow, FromRowError, from_row, from_row_opt},
+    },
 };
 
 use super::{
-    Handle, Statement, params, pipe,
+    Handle, Statement,
+    gather::{gather, is_bulky},
+    params, pipe,
     result::{Binary, QueryResult, Text},
 };
 use crate::{
     error::Result,
-    link::{Ask, now},
+    link::{Ask, Parts, now},
 };
 
 /// Statements of a batch that are gathered before they are sent.
@@ -106,12 +111,29 @@ pub trait Queryable {
         P: Into<Params>,
         I: IntoIterator<Item = P>;
 
+    /// All rows of the first result set, through a function that does nothing but convert them.
+    #[doc(hidden)]
+    fn query_rows<T, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> T) -> Result<Vec<T>> {
+        self.query_iter(query)?.gather(convert)
+    }
+
+    /// As [`Self::query_rows`].
+    #[doc(hidden)]
+    fn exec_rows<T, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+        convert: fn(Row) -> T,
+    ) -> Result<Vec<T>> {
+        self.exec_iter(stmt, params)?.gather(convert)
+    }
+
     /// All rows of the first result set.
     ///
     /// # Errors
     /// As [`Self::query_iter`].
     fn query<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Vec<T>> {
-        self.query_map(query, from_row)
+        self.query_rows(query, from_row)
     }
 
     /// As [`Self::query`].
@@ -119,9 +141,7 @@ pub trait Queryable {
     /// # Errors
     /// As [`Self::query_iter`].
     fn query_opt<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Vec<Opt<T>>> {
-        self.query_iter(query)?
-            .map(|row| row.map(from_row_opt))
-            .collect()
+        self.query_rows(query, from_row_opt)
     }
 
     /// The first row.
@@ -156,9 +176,11 @@ pub trait Queryable {
         T: FromRow,
         F: FnMut(T) -> U,
     {
-        self.query_iter(query)?
-            .map(|row| row.map(|row| f(from_row(row))))
-            .collect()
+        if is_bulky::<T>() {
+            return self.query_iter(query)?.gather(|row| f(from_row(row)));
+        }
+        let rows = self.query_rows(query, from_row)?;
+        Ok(rows.into_iter().map(f).collect())
     }
 
     /// As [`Self::query_map`].
@@ -171,9 +193,11 @@ pub trait Queryable {
         T: FromRow,
         F: FnMut(Opt<T>) -> U,
     {
-        self.query_iter(query)?
-            .map(|row| row.map(|row| f(from_row_opt(row))))
-            .collect()
+        if is_bulky::<T>() {
+            return self.query_iter(query)?.gather(|row| f(from_row_opt(row)));
+        }
+        let rows = self.query_rows(query, from_row_opt)?;
+        Ok(rows.into_iter().map(f).collect())
     }
 
     /// All rows, folded into one value.
@@ -221,7 +245,7 @@ pub trait Queryable {
         stmt: S,
         params: P,
     ) -> Result<Vec<T>> {
-        self.exec_map(stmt, params, from_row)
+        self.exec_rows(stmt, params, from_row)
     }
 
     /// As [`Self::exec`].
@@ -233,9 +257,7 @@ pub trait Queryable {
         stmt: S,
         params: P,
     ) -> Result<Vec<Opt<T>>> {
-        self.exec_iter(stmt, params)?
-            .map(|row| row.map(from_row_opt))
-            .collect()
+        self.exec_rows(stmt, params, from_row_opt)
     }
 
     /// The first row.
@@ -280,9 +302,11 @@ pub trait Queryable {
         T: FromRow,
         F: FnMut(T) -> U,
     {
-        self.exec_iter(stmt, params)?
-            .map(|row| row.map(|row| f(from_row(row))))
-            .collect()
+        if is_bulky::<T>() {
+            return self.exec_iter(stmt, params)?.gather(|row| f(from_row(row)));
+        }
+        let rows = self.exec_rows(stmt, params, from_row)?;
+        Ok(rows.into_iter().map(f).collect())
     }
 
     /// As [`Self::exec_map`].
@@ -296,9 +320,13 @@ pub trait Queryable {
         T: FromRow,
         F: FnMut(Opt<T>) -> U,
     {
-        self.exec_iter(stmt, params)?
-            .map(|row| row.map(|row| f(from_row_opt(row))))
-            .collect()
+        if is_bulky::<T>() {
+            return self
+                .exec_iter(stmt, params)?
+                .gather(|row| f(from_row_opt(row)));
+        }
+        let rows = self.exec_rows(stmt, params, from_row_opt)?;
+        Ok(rows.into_iter().map(f).collect())
     }
 
     /// All rows, folded into one value.
@@ -367,6 +395,25 @@ impl Queryable for Handle {
         QueryResult::new(now(self.seat.execute(&stmt.prepared, &values))?)
     }
 
+    fn query_rows<T, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> T) -> Result<Vec<T>> {
+        let parts = Parts::default();
+        let running = self.seat.query_in(query.as_ref().as_bytes(), Some(&parts));
+        gather::<Text, _>(&parts, running, convert)
+    }
+
+    fn exec_rows<T, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+        convert: fn(Row) -> T,
+    ) -> Result<Vec<T>> {
+        let stmt = stmt.as_statement(self)?;
+        let values = stmt.bind(params.into())?;
+        let parts = Parts::default();
+        let running = self.seat.execute_in(&stmt.prepared, &values, Some(&parts));
+        gather::<Binary, _>(&parts, running, convert)
+    }
+
     fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>
     where
         S: AsStatement,
@@ -412,6 +459,19 @@ impl<T: Queryable> Queryable for &mut T {
         params: P,
     ) -> Result<QueryResult<Binary>> {
         (**self).exec_iter(stmt, params)
+    }
+
+    fn query_rows<U, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> U) -> Result<Vec<U>> {
+        (**self).query_rows(query, convert)
+    }
+
+    fn exec_rows<U, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+        convert: fn(Row) -> U,
+    ) -> Result<Vec<U>> {
+        (**self).exec_rows(stmt, params, convert)
     }
 
     fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use mysql_common::params::Params;
+use mysql_common::{params::Params, row::Row};
 
 use super::{
     AsStatement, Handle, Queryable, Statement,
@@ -200,6 +200,19 @@ impl Queryable for Transaction<'_> {
         params: P,
     ) -> Result<QueryResult<Binary>> {
         self.handle.exec_iter(stmt, params)
+    }
+
+    fn query_rows<T, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> T) -> Result<Vec<T>> {
+        self.handle.query_rows(query, convert)
+    }
+
+    fn exec_rows<T, S: AsStatement, P: Into<Params>>(
+        &mut self,
+        stmt: S,
+        params: P,
+        convert: fn(Row) -> T,
+    ) -> Result<Vec<T>> {
+        self.handle.exec_rows(stmt, params, convert)
     }
 
     fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>

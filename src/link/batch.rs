@@ -107,7 +107,7 @@ impl Link {
                 if !self.statements_hold(&statement) || bytes + 1024 > max {
                     // Preparing it, or sending a parameter in pieces, has replies of its own.
                     self.collect(0, results, infile).await?;
-                    results.push(self.execute(&statement, &params).await);
+                    results.push(self.execute(&statement, &params, None).await);
                     return match results.last() {
                         Some(Err(e @ Error::ConnectionLost(_))) => Err(e.clone()),
                         _ => Ok(()),

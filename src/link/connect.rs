@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use mysql_common::value::Value;
 
 use super::{
     Common, Face, Link, now,
@@ -27,6 +28,7 @@ use crate::{
         handshake::{Established, Handshake, Step},
         pipeline::Pipeline,
         result::{Outcome, Response},
+        row,
     },
 };
 
@@ -341,12 +343,11 @@ fn single_text(mut response: Response) -> Option<String> {
     let Some(Outcome::Set(mut set)) = response.outcomes.pop_front() else {
         return None;
     };
-    let row = set.rows.next_payload()?;
-    if row.first() == Some(&0xfb) {
-        return None;
+    let values = set.rows.next_with(|row| row::text(row, &set.columns))?;
+    match values.ok()?.into_iter().next()?? {
+        Value::Bytes(text) => String::from_utf8(text).ok(),
+        _ => None,
     }
-    let text = mysql_common::io::ParseBuf(&row).checked_eat_lenenc_str()?;
-    String::from_utf8(text.to_vec()).ok()
 }
 
 pub(super) fn role_of(response: Response) -> Option<Arc<str>> {

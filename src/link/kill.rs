@@ -22,7 +22,7 @@ pub(crate) fn kill_query(opts: &Opts, connection_id: u32, counters: &Arc<Counter
         return false;
     };
     link.deadline = Some((deadline, TIME));
-    let killed = now(link.query(format!("KILL QUERY {connection_id}").as_bytes(), None));
+    let killed = now(link.query(format!("KILL QUERY {connection_id}").as_bytes(), None, None));
     Link::close(link);
     killed.is_ok()
 }

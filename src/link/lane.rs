@@ -23,14 +23,14 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use mysql_common::{constants::StatusFlags, value::Value};
+use mysql_common::{constants::StatusFlags, packets::Column, value::Value};
 use once_cell::sync::Lazy;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    Common, Face, KEEP_BUFFER, Link, Prepared, Stream,
+    Common, Face, KEEP_BUFFER, Link, Parts, Prepared, Stream,
     reactor::{Readied, Timer},
-    slot::{Slot, Told},
+    slot::{Heard, Slot, Told},
     transport::{Idle, Limit, Wire},
 };
 use crate::{
@@ -39,7 +39,7 @@ use crate::{
         command::{Command, execute},
         handshake::ServerInfo,
         pipeline::{Due, Event, Fatal, Pipeline, PrepareOk, Receiver, Reply, Sender},
-        result::{OkInfo, Outcome},
+        result::{OkInfo, Outcome, Rows},
     },
 };
 
@@ -75,8 +75,10 @@ pub(crate) enum Asked<'a> {
 
 /// How somebody asks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How {
+pub(crate) struct How<'a> {
     pub face: Face,
+    /// Where the caller takes rows of a large result that is still being read.
+    pub parts: Option<&'a Parts>,
     pub digest: u64,
     /// Bytes that the response may take.
     pub max_result: usize,
@@ -382,7 +384,7 @@ impl Lane {
     pub(crate) async fn ask(
         self: &Arc<Self>,
         asked: Asked<'_>,
-        how: How,
+        how: How<'_>,
         place: Place,
     ) -> Result<Answer, Error> {
         // A parameter's bytes are laid out before the lock; the id comes under it.
@@ -392,7 +394,7 @@ impl Lane {
         };
         let slot = match how.face {
             Face::Blocking => Slot::of_thread(),
-            Face::Async => Slot::of_task(),
+            Face::Async => Slot::of_task(how.parts.is_some()),
         };
         let Some(duty) = self.submit(asked, &mut payload, &slot, how)? else {
             return Ok(Answer::NotHeld(place));
@@ -400,8 +402,8 @@ impl Lane {
         // From here on the place is given back by who reads.
         place.used();
         match how.face {
-            Face::Blocking => self.wait_in_thread(slot, duty, how.deadline),
-            Face::Async => self.wait_as_task(slot, duty, how.deadline).await,
+            Face::Blocking => self.wait_in_thread(slot, duty, how).await,
+            Face::Async => self.wait_as_task(slot, duty, how).await,
         }
     }
 
@@ -412,7 +414,7 @@ impl Lane {
         asked: Asked<'_>,
         payload: &mut [u8],
         slot: &Arc<Slot>,
-        how: How,
+        how: How<'_>,
     ) -> Result<Option<Duty>, Error> {
         let now = Instant::now();
         let mut guard = self.core.lock();
@@ -504,30 +506,33 @@ impl Lane {
         }))
     }
 
-    fn wait_in_thread(
+    async fn wait_in_thread(
         self: &Arc<Self>,
         slot: Arc<Slot>,
         duty: Duty,
-        deadline: Option<Instant>,
+        how: How<'_>,
     ) -> Result<Answer, Error> {
         if duty.flush {
             self.flush();
         }
-        if let Some(lead) = duty.lead {
-            self.lead(lead, &slot, deadline);
-        }
+        let mut lead = duty.lead;
         loop {
-            match slot.wait(deadline) {
+            while let Some(leading) = lead.take() {
+                let part = self.lead(leading, &slot, how);
+                if let (Some((columns, rows)), Some(parts)) = (part, how.parts) {
+                    // What the caller makes of them may panic.
+                    let away = Away(self, &slot);
+                    parts.put(columns, rows).await;
+                    std::mem::forget(away);
+                    lead = self.core.lock().lead.take();
+                }
+            }
+            match slot.wait(how.deadline) {
                 Told::Reply(reply) => {
                     slot.keep();
                     return reply.map(Answer::Reply);
                 }
-                Told::Lead => {
-                    let lead = self.core.lock().lead.take();
-                    if let Some(lead) = lead {
-                        self.lead(lead, &slot, deadline);
-                    }
-                }
+                Told::Lead => lead = self.core.lock().lead.take(),
                 Told::Late => {
                     self.leave(&slot);
                     return Ok(Answer::Late);
@@ -541,7 +546,7 @@ impl Lane {
         if slot.give_up() {
             let lead = self.core.lock().lead.take();
             if let Some(lead) = lead {
-                self.pass(lead);
+                self.pass(lead, None);
             }
         }
     }
@@ -550,7 +555,7 @@ impl Lane {
         self: &Arc<Self>,
         slot: Arc<Slot>,
         duty: Duty,
-        deadline: Option<Instant>,
+        how: How<'_>,
     ) -> Result<Answer, Error> {
         let waiting = Waiting { lane: self, slot };
         if duty.arm {
@@ -572,14 +577,19 @@ impl Lane {
             .await;
             drop(flushing);
         }
-        let mut timer = match deadline {
+        let mut timer = match how.deadline {
             None => None,
             Some(at) => Some(
                 Timer::new(at).map_err(|e| self.lost(Ran::Maybe, LostCause::Io(Arc::new(e))))?,
             ),
         };
         poll_fn(|cx| match waiting.slot.poll(cx) {
-            Poll::Ready(reply) => Poll::Ready(reply.map(Answer::Reply)),
+            Poll::Ready(Heard::Reply(reply)) => Poll::Ready(reply.map(Answer::Reply)),
+            Poll::Ready(Heard::Part(columns, rows)) => {
+                // Whoever polls this takes them, and polls again.
+                how.parts.inspect(|parts| parts.lay(columns, rows));
+                Poll::Pending
+            }
             Poll::Pending => match &mut timer {
                 Some(timer) => match timer.is_over(cx.waker()) {
                     true => Poll::Ready(Ok(Answer::Late)),
@@ -681,15 +691,24 @@ impl Lane {
         self.fail(core, None, LostCause::Io(Arc::new(failed)));
     }
 
-    /// Reads for all until the own reply is there, and passes the lead on.
-    fn lead(self: &Arc<Self>, mut lead: Box<Lead>, slot: &Slot, deadline: Option<Instant>) {
+    /// Reads for all until the own reply is there, or a part of it, and passes the lead on.
+    fn lead(
+        self: &Arc<Self>,
+        mut lead: Box<Lead>,
+        slot: &Arc<Slot>,
+        how: How<'_>,
+    ) -> Option<(Arc<[Column]>, Rows)> {
+        let deadline = how.deadline;
         let limit = Limit {
             until: deadline,
             ..self.read_limit
         };
         while !slot.is_done() {
-            match self.wire.read(lead.room(), limit) {
-                Ok(0) => return self.ended(lead, LostCause::Closed),
+            match self.wire.read(lead.rx.room(), limit) {
+                Ok(0) => {
+                    self.ended(lead, LostCause::Closed);
+                    return None;
+                }
                 Ok(_) => {}
                 Err(e) if is_late(&e, deadline) => break,
                 Err(e) => {
@@ -697,14 +716,23 @@ impl Lane {
                         (io::ErrorKind::TimedOut, Some(limit)) => LostCause::Timeout(limit),
                         _ => LostCause::Io(Arc::new(e)),
                     };
-                    return self.ended(lead, cause);
+                    self.ended(lead, cause);
+                    return None;
                 }
             }
             if let Err(cause) = self.take_in(&mut lead) {
-                return self.ended(lead, cause);
+                self.ended(lead, cause);
+                return None;
+            }
+            if how.parts.is_some()
+                && let Some(part) = lead.part_for(slot)
+            {
+                self.pass(lead, Some(slot));
+                return Some(part);
             }
         }
-        self.pass(lead);
+        self.pass(lead, None);
+        None
     }
 
     /// Hands out the replies that are there.
@@ -754,6 +782,12 @@ impl Lane {
                 }
             }
         };
+        if let Some(first) = lead.due.front()
+            && first.slot.takes_parts()
+            && let Some((columns, rows)) = lead.rx.take_many()
+        {
+            first.slot.put(columns, rows);
+        }
         if replies > 0 {
             self.load.served(served / replies as u32);
             self.load.begin(now);
@@ -794,15 +828,20 @@ impl Lane {
     }
 
     /// Gives the lead to the next thread that waits, to the reactor where only tasks do, or lays it
-    /// down.
-    fn pass(self: &Arc<Self>, mut lead: Box<Lead>) {
+    /// down. Who is `away` comes back for it.
+    fn pass(self: &Arc<Self>, mut lead: Box<Lead>, away: Option<&Arc<Slot>>) {
         let mut core = self.core.lock();
         lead.learn(&mut core);
         if core.link.is_none() {
             return self.fail(core, Some(lead), LostCause::Closed);
         }
-        let nobody =
-            lead.due.is_empty() || lead.due.iter().rev().any(|entry| entry.slot.offer_lead());
+        let mut waiting = lead
+            .due
+            .iter()
+            .rev()
+            .filter(|entry| away.is_none_or(|slot| !Arc::ptr_eq(slot, &entry.slot)))
+            .peekable();
+        let nobody = waiting.peek().is_none() || waiting.any(|entry| entry.slot.offer_lead());
         core.lead = Some(lead);
         if !nobody && !core.armed {
             core.armed = true;
@@ -936,18 +975,13 @@ impl Lead {
         }
     }
 
-    /// Where bytes are read to.
-    fn room(&mut self) -> &mut BytesMut {
-        /// What a busy lane reads at once.
-        const READ: usize = 32 << 10;
-        let wanted = self.rx.wanted().clamp(0, 1 << 20);
-        let buffer = self.rx.buffer();
-        if wanted > 0 {
-            buffer.reserve(wanted);
-        } else if buffer.capacity() - buffer.len() < READ / 4 {
-            buffer.reserve(READ);
+    /// Rows for whoever waits in `slot`, where its response is the one at hand.
+    fn part_for(&mut self, slot: &Arc<Slot>) -> Option<(Arc<[Column]>, Rows)> {
+        let first = self.due.front()?;
+        match Arc::ptr_eq(&first.slot, slot) {
+            true => self.rx.take_many(),
+            false => None,
         }
-        buffer
     }
 }
 
@@ -961,7 +995,7 @@ impl Readied for Lane {
         };
         drop(core);
         loop {
-            let buffer = lead.room();
+            let buffer = lead.rx.room();
             let room = buffer.capacity() - buffer.len();
             match self.wire.try_read(buffer) {
                 Ok(0) => return self.ended(lead, LostCause::Closed),
@@ -978,7 +1012,7 @@ impl Readied for Lane {
                 Err(e) => return self.ended(lead, LostCause::Io(Arc::new(e))),
             }
         }
-        self.pass(lead);
+        self.pass(lead, None);
     }
 
     fn writable(self: Arc<Self>) {
@@ -1000,6 +1034,19 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.lane.leave(&self.slot);
+    }
+}
+
+/// A thread that is to come back for the lead.
+struct Away<'a>(&'a Arc<Lane>, &'a Slot);
+
+impl Drop for Away<'_> {
+    fn drop(&mut self) {
+        self.1.give_up();
+        let lead = self.0.core.lock().lead.take();
+        if let Some(lead) = lead {
+            self.0.pass(lead, None);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod connect;
 mod face;
 mod kill;
 mod lane;
+mod parts;
 mod prepared;
 pub(crate) mod reactor;
 mod session;
@@ -33,6 +34,7 @@ pub(crate) use connect::open;
 pub(crate) use face::{Face, now, offload};
 pub(crate) use kill::kill_query;
 pub(crate) use lane::{Answer, Asked, How, Lane, Owner, Place};
+pub(crate) use parts::{News, Parts};
 pub(crate) use prepared::Prepared;
 pub(crate) use session::{Session, Start};
 pub(crate) use stream::Streamed;
@@ -270,11 +272,28 @@ impl Link {
         attempted: &'static str,
         infile: Option<&LocalInfileHandler>,
     ) -> Result<Reply, Error> {
+        self.reply_in(attempted, infile, None).await
+    }
+
+    /// The next reply; the caller takes parts of it while it comes.
+    async fn reply_in(
+        &mut self,
+        attempted: &'static str,
+        infile: Option<&LocalInfileHandler>,
+        parts: Option<&Parts>,
+    ) -> Result<Reply, Error> {
         loop {
             match self.pipeline.next_event() {
                 Ok(Some(Event::Reply(reply))) => return Ok(reply),
                 Ok(Some(Event::Infile(name))) => self.send_file(&name, infile, attempted).await?,
-                Ok(None) => self.read(attempted).await?,
+                Ok(None) => {
+                    if let Some(parts) = parts
+                        && let Some((columns, rows)) = self.pipeline.rx.take_many()
+                    {
+                        parts.put(columns, rows).await;
+                    }
+                    self.read(attempted).await?;
+                }
                 Err(fatal) => return Err(self.fatal(attempted, fatal)),
             }
         }
@@ -282,11 +301,8 @@ impl Link {
 
     async fn read(&mut self, attempted: &'static str) -> Result<(), Error> {
         let (limit, _) = self.limits();
-        // A packet that is begun is read in large pieces, but memory is taken only as bytes come.
-        let wanted = self.pipeline.rx.wanted().min(1 << 20);
         let wire = self.common.wire.clone();
-        let buffer = self.pipeline.buffer();
-        buffer.reserve(wanted);
+        let buffer = self.pipeline.rx.room();
         let read = match self.face {
             Face::Blocking => wire.read(buffer, limit),
             Face::Async => loop {
@@ -391,9 +407,19 @@ impl Link {
         attempted: &'static str,
         infile: Option<&LocalInfileHandler>,
     ) -> Result<Response, Error> {
+        self.command_in(command, attempted, infile, None).await
+    }
+
+    async fn command_in(
+        &mut self,
+        command: Command<'_>,
+        attempted: &'static str,
+        infile: Option<&LocalInfileHandler>,
+        parts: Option<&Parts>,
+    ) -> Result<Response, Error> {
         self.pipeline.push(command)?;
         self.flush(attempted).await?;
-        let reply = self.reply(attempted, infile).await?;
+        let reply = self.reply_in(attempted, infile, parts).await?;
         self.used = Instant::now();
         self.count_bytes();
         match reply {
@@ -415,9 +441,11 @@ impl Link {
         &mut self,
         sql: &[u8],
         infile: Option<&LocalInfileHandler>,
+        parts: Option<&Parts>,
     ) -> Result<Response, Error> {
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
-        self.command(Command::Query(sql), "a query", infile).await
+        self.command_in(Command::Query(sql), "a query", infile, parts)
+            .await
     }
 
     /// `COM_PING`. Its OK carries the status flags.

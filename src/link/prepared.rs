@@ -12,7 +12,7 @@ use std::{
 
 use mysql_common::{packets::Column, value::Value};
 
-use super::Link;
+use super::{Link, Parts};
 use crate::{
     error::Error,
     proto::{
@@ -201,10 +201,11 @@ impl Link {
         &mut self,
         statement: &Arc<Prepared>,
         params: &[Value],
+        parts: Option<&Parts>,
     ) -> Result<Response, Error> {
         const WHAT: &str = "a prepared statement";
         self.send_execute(statement, params).await?;
-        let response = match self.reply(WHAT, None).await? {
+        let response = match self.reply_in(WHAT, None, parts).await? {
             Reply::Response(response) => response,
             _ => return Err(self.another_reply(WHAT)),
         };

@@ -2,15 +2,20 @@
 
 use std::{
     cell::Cell,
+    collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, Waker},
     thread::{self, Thread},
     time::Instant,
 };
 
+use mysql_common::packets::Column;
 use parking_lot::Mutex;
 
-use crate::{error::Error, proto::pipeline::Reply};
+use crate::{
+    error::Error,
+    proto::{pipeline::Reply, result::Rows},
+};
 
 /// One caller's place.
 #[derive(Debug)]
@@ -18,10 +23,14 @@ pub(crate) struct Slot {
     state: Mutex<State>,
     /// Who waits here in its thread; `None`: a task does.
     thread: Option<Thread>,
+    /// The task takes rows of a large result before its end.
+    takes_parts: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Rows that come before the reply.
+    parts: VecDeque<(Arc<[Column]>, Rows)>,
     reply: Option<Result<Reply, Error>>,
     /// Nobody reads: whoever waits here should.
     lead: bool,
@@ -30,6 +39,13 @@ struct State {
     waker: Option<Waker>,
     /// Nobody waits here any more; the reply is thrown away.
     given_up: bool,
+}
+
+/// What a waiting task is told.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Part(Arc<[Column]>, Rows),
+    Reply(Result<Reply, Error>),
 }
 
 /// What a waiting thread is told.
@@ -54,6 +70,7 @@ impl Slot {
             Arc::new(Slot {
                 state: Mutex::default(),
                 thread: Some(thread::current()),
+                takes_parts: false,
             })
         })
     }
@@ -67,11 +84,25 @@ impl Slot {
     }
 
     /// A task's.
-    pub(super) fn of_task() -> Arc<Slot> {
+    pub(super) fn of_task(takes_parts: bool) -> Arc<Slot> {
         Arc::new(Slot {
             state: Mutex::default(),
             thread: None,
+            takes_parts,
         })
+    }
+
+    pub(super) fn takes_parts(&self) -> bool {
+        self.takes_parts
+    }
+
+    /// Hands over rows that come before the reply.
+    pub(super) fn put(&self, columns: Arc<[Column]>, rows: Rows) {
+        let mut state = self.state.lock();
+        if !state.given_up {
+            state.parts.push_back((columns, rows));
+            self.wake(state);
+        }
     }
 
     /// Hands over the reply.
@@ -116,6 +147,7 @@ impl Slot {
         let mut state = self.state.lock();
         state.given_up = true;
         state.reply = None;
+        state.parts.clear();
         std::mem::take(&mut state.lead)
     }
 
@@ -140,10 +172,13 @@ impl Slot {
     }
 
     /// Waits as a task.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Reply, Error>> {
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Heard> {
         let mut state = self.state.lock();
+        if let Some((columns, rows)) = state.parts.pop_front() {
+            return Poll::Ready(Heard::Part(columns, rows));
+        }
         if let Some(reply) = state.reply.take() {
-            return Poll::Ready(reply);
+            return Poll::Ready(Heard::Reply(reply));
         }
         match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),

@@ -25,7 +25,8 @@ use super::{
 use crate::{
     error::{DriverError, Error, Ran, Result, StatementTimeout},
     link::{
-        Answer, Ask, Asked, Face, How, Lane, Link, Place, Prepared, Streamed, kill_query, offload,
+        Answer, Ask, Asked, Face, How, Lane, Link, Parts, Place, Prepared, Streamed, kill_query,
+        offload,
     },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
     proto::{
@@ -90,11 +91,11 @@ pub(crate) struct Seat {
 /// What a link alone can run.
 #[derive(Debug)]
 enum Op<'a> {
-    Query(&'a [u8]),
+    Query(&'a [u8], Option<&'a Parts>),
     /// One that may run even where its session fails to begin.
-    Read(&'a [u8]),
+    Read(&'a [u8], Option<&'a Parts>),
     Prepare(&'a [u8]),
-    Execute(&'a Arc<Prepared>, &'a [Value]),
+    Execute(&'a Arc<Prepared>, &'a [Value], Option<&'a Parts>),
     Close(&'a Arc<Prepared>),
     InitDb(&'a str),
     Ping,
@@ -176,9 +177,16 @@ impl Seat {
     }
 
     pub(crate) async fn query(&mut self, sql: &[u8]) -> Result<Response> {
+        self.query_in(sql, None).await
+    }
+
+    /// The same; the caller takes the rows of a large result while it comes.
+    pub(crate) async fn query_in(&mut self, sql: &[u8], parts: Option<&Parts>) -> Result<Response> {
         let statement = sql::read(sql);
         let deadline = self.deadline();
-        let response = self.statement(Op::Query(sql), statement, deadline).await?;
+        let response = self
+            .statement(Op::Query(sql, parts), statement, deadline)
+            .await?;
         self.keep_ok(&response);
         Ok(response)
     }
@@ -207,6 +215,17 @@ impl Seat {
         statement: &Arc<Prepared>,
         params: &[Value],
     ) -> Result<Response> {
+        self.execute_in(statement, params, None).await
+    }
+
+    /// The same; the caller takes the rows of a large result while it comes.
+    pub(crate) async fn execute_in(
+        &mut self,
+        statement: &Arc<Prepared>,
+        params: &[Value],
+        parts: Option<&Parts>,
+    ) -> Result<Response> {
+        let op = Op::Execute(statement, params, parts);
         let deadline = self.deadline();
         let mut read = statement.statement;
         if params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES
@@ -216,18 +235,13 @@ impl Seat {
                 Effect::Other => Effect::Other,
                 // As neutral as it was, but not for a lane.
                 _ => {
-                    let done = self
-                        .alone(Op::Execute(statement, params), true, deadline)
-                        .await?
-                        .response();
+                    let done = self.alone(op, true, deadline).await?.response();
                     self.keep_ok(&done);
                     return Ok(done);
                 }
             };
         }
-        let response = self
-            .statement(Op::Execute(statement, params), read, deadline)
-            .await?;
+        let response = self.statement(op, read, deadline).await?;
         self.keep_ok(&response);
         Ok(response)
     }
@@ -507,7 +521,7 @@ impl Seat {
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() {
             let limited = match (&op, deadline) {
-                (Op::Query(sql), Some((_, time))) => {
+                (Op::Query(sql, _), Some((_, time))) => {
                     let server = self.server.as_deref();
                     Some(server.and_then(|server| limited::query(sql, &statement, time, server)))
                 }
@@ -516,10 +530,10 @@ impl Seat {
                 (_, None) => None,
             };
             let asked = match (&op, &limited) {
-                (Op::Query(_), Some(Some(sql))) => Some(Asked::Query(sql)),
+                (Op::Query(..), Some(Some(sql))) => Some(Asked::Query(sql)),
                 (_, Some(None)) => None,
-                (Op::Query(sql), _) => Some(Asked::Query(sql)),
-                (Op::Execute(prepared, params), _) => Some(Asked::Execute(prepared, params)),
+                (Op::Query(sql, _), _) => Some(Asked::Query(sql)),
+                (Op::Execute(prepared, params, _), _) => Some(Asked::Execute(prepared, params)),
                 _ => None,
             };
             let need = match slow {
@@ -527,7 +541,9 @@ impl Seat {
                 _ => Need::Place,
             };
             if let Some(asked) = asked
-                && let Some(response) = self.on_lane(asked, statement, need, deadline).await?
+                && let Some(response) = self
+                    .on_lane(asked, op.parts(), statement, need, deadline)
+                    .await?
             {
                 return match deadline {
                     Some((_, time)) => limited::outcome(response, time, &self.server_name()),
@@ -537,7 +553,7 @@ impl Seat {
         }
         let began = slow.then(Instant::now);
         let op = match op {
-            Op::Query(sql) if statement.effect == Effect::Read => Op::Read(sql),
+            Op::Query(sql, parts) if statement.effect == Effect::Read => Op::Read(sql, parts),
             op => op,
         };
         let done = self.alone(op, neutral, deadline).await?;
@@ -616,6 +632,7 @@ impl Seat {
     async fn on_lane(
         &mut self,
         asked: Asked<'_>,
+        parts: Option<&Parts>,
         statement: sql::Statement,
         need: Need,
         deadline: Deadline,
@@ -634,8 +651,10 @@ impl Seat {
             if self.account.group.wants_more() {
                 self.mux.warm(&self.account.group);
             }
+            parts.inspect(|parts| parts.begin());
             let how = How {
                 face: self.face,
+                parts,
                 digest: statement.digest,
                 max_result: self.opts.get_max_result_size(),
                 // The server ends it at its limit, and tells.
@@ -697,6 +716,7 @@ impl Seat {
     ) -> Result<Arc<Prepared>> {
         let how = How {
             face: self.face,
+            parts: None,
             digest: 0,
             max_result: usize::MAX,
             deadline: deadline.map(|(at, _)| at),
@@ -736,9 +756,10 @@ impl Seat {
             let was_kept = self.kept;
             let next = this.again();
             let read = match this {
-                Op::Read(sql) => Some(sql),
+                Op::Read(sql, _) => Some(sql),
                 _ => None,
             };
+            next.parts().inspect(|parts| parts.begin());
             let ran = match self.begin_and(neutral, deadline, read).await {
                 Ok(Some(response)) => Ok(Done::Response(response)),
                 Ok(None) => self.on_link(this, deadline).await,
@@ -765,12 +786,14 @@ impl Seat {
         link.deadline = deadline;
         self.connection_id = link.server.connection_id;
         match op {
-            Op::Query(sql) | Op::Read(sql) => {
-                link.query(sql, infile.as_ref()).await.map(Done::Response)
+            Op::Query(sql, parts) | Op::Read(sql, parts) => {
+                let response = link.query(sql, infile.as_ref(), parts).await;
+                response.map(Done::Response)
             }
             Op::Prepare(sql) => link.prepare(sql).await.map(Done::Prepared),
-            Op::Execute(statement, params) => {
-                link.execute(statement, params).await.map(Done::Response)
+            Op::Execute(statement, params, parts) => {
+                let response = link.execute(statement, params, parts).await;
+                response.map(Done::Response)
             }
             Op::Close(statement) => link
                 .close_statement(statement)
@@ -805,7 +828,7 @@ impl Seat {
             && let Some(link) = &mut self.held
         {
             // Where it fails the link is gone, and the transaction with it.
-            drop(link.query(b"ROLLBACK", None).await);
+            drop(link.query(b"ROLLBACK", None, None).await);
             self.rollback = false;
         }
         if let Some(link) = &mut self.held {
@@ -1023,10 +1046,10 @@ impl Seat {
     }
 }
 
-impl Op<'_> {
+impl<'a> Op<'a> {
     fn why(&self) -> &'static str {
         match self {
-            Op::Query(_) | Op::Read(_) => "a query",
+            Op::Query(..) | Op::Read(..) => "a query",
             Op::Prepare(_) => "preparing a statement",
             Op::Execute(..) => "a prepared statement",
             Op::Close(_) => "closing a statement",
@@ -1038,13 +1061,20 @@ impl Op<'_> {
         }
     }
 
+    fn parts(&self) -> Option<&'a Parts> {
+        match *self {
+            Op::Query(_, parts) | Op::Read(_, parts) | Op::Execute(_, _, parts) => parts,
+            _ => None,
+        }
+    }
+
     /// The same once more.
     fn again(&self) -> Self {
         match *self {
-            Op::Query(sql) => Op::Query(sql),
-            Op::Read(sql) => Op::Read(sql),
+            Op::Query(sql, parts) => Op::Query(sql, parts),
+            Op::Read(sql, parts) => Op::Read(sql, parts),
             Op::Prepare(sql) => Op::Prepare(sql),
-            Op::Execute(statement, params) => Op::Execute(statement, params),
+            Op::Execute(statement, params, parts) => Op::Execute(statement, params, parts),
             Op::Close(statement) => Op::Close(statement),
             Op::InitDb(schema) => Op::InitDb(schema),
             Op::Ping => Op::Ping,

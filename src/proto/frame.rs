@@ -26,6 +26,13 @@ pub(crate) struct Packet {
     pub seq: u8,
 }
 
+/// Whole packets one after the other, each with its header and less than 16 MiB - 1.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Run {
+    pub bytes: Bytes,
+    pub count: usize,
+}
+
 /// The receiving side: bytes in any split go in, packets come out.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
@@ -147,12 +154,12 @@ impl FrameReader {
         &mut self,
         seq: &mut SeqCheck,
         wanted: impl Fn(usize, u8) -> bool,
-    ) -> Result<Bytes, ProtocolError> {
+    ) -> Result<Run, ProtocolError> {
         self.inflate()?;
         if !self.partial.is_empty() {
-            return Ok(Bytes::new());
+            return Ok(Run::default());
         }
-        let mut end = 0;
+        let (mut end, mut count) = (0, 0);
         while let Some(rest) = self.plain.get(end..).filter(|rest| rest.len() > HEADER) {
             let len = usize::from(rest[0]) | usize::from(rest[1]) << 8 | usize::from(rest[2]) << 16;
             if len == 0 || len == MAX_PAYLOAD_LEN || rest.len() < HEADER + len {
@@ -163,8 +170,15 @@ impl FrameReader {
             }
             seq.check(rest[3])?;
             end += HEADER + len;
+            count += 1;
         }
-        Ok(self.plain.split_to(end).freeze())
+        if count == 0 {
+            return Ok(Run::default());
+        }
+        Ok(Run {
+            bytes: self.plain.split_to(end).freeze(),
+            count,
+        })
     }
 }
 
@@ -347,7 +361,8 @@ mod tests {
             .extend_from_slice(b"\x01\0\0\x01a\x01\0\0\x02b\x01\0\0\x03\xfe\x02\0\0\x04x");
         let mut seq = SeqCheck::from(1, false);
         let run = reader.take_run(&mut seq, |_, first| first != 0xfe).unwrap();
-        assert_eq!(&run[..], b"\x01\0\0\x01a\x01\0\0\x02b");
+        assert_eq!(&run.bytes[..], b"\x01\0\0\x01a\x01\0\0\x02b");
+        assert_eq!(run.count, 2);
         assert_eq!(
             reader.next_packet().unwrap().unwrap().payload,
             Bytes::from_static(b"\xfe")

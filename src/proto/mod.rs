@@ -13,4 +13,5 @@ pub(crate) mod handshake;
 pub(crate) mod ok;
 pub(crate) mod pipeline;
 pub(crate) mod result;
+pub(crate) mod row;
 pub(crate) mod tracker;

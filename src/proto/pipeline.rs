@@ -340,11 +340,6 @@ impl Receiver {
         self.reader.buffer()
     }
 
-    /// Bytes still missing of the packet that is begun, as far as is known.
-    pub(crate) fn wanted(&self) -> usize {
-        self.reader.wanted()
-    }
-
     pub(crate) fn is_quiet(&self) -> bool {
         self.in_flight.is_empty() && self.reader.is_empty()
     }
@@ -361,6 +356,38 @@ impl Receiver {
                 _ => None,
             },
         }
+    }
+
+    /// The rows so far of the response's first set, where they are many. They count against its limit
+    /// as if they were there.
+    pub(crate) fn take_many(&mut self) -> Option<(Arc<[Column]>, Rows)> {
+        /// What is worth a turn: no more than fits the processor's cache.
+        const MANY: usize = 32 << 10;
+        match &mut self.state {
+            State::Rows { columns, rows }
+                if self.response.outcomes.is_empty() && rows.size() >= MANY =>
+            {
+                Some((columns.clone(), mem::take(rows)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Room for the next read: little where little is known to come, more within a large response.
+    pub(crate) fn room(&mut self) -> &mut BytesMut {
+        const SMALL: usize = 8 << 10;
+        const LARGE: usize = 64 << 10;
+        let (least, new) = match self.size > LARGE {
+            true => (LARGE / 8, LARGE),
+            false => (SMALL, 4 * SMALL),
+        };
+        // A packet that is begun is read in large pieces, but memory is taken only as bytes come.
+        let wanted = self.reader.wanted().min(1 << 20);
+        let buffer = self.reader.buffer();
+        if buffer.capacity() - buffer.len() < wanted.max(least) {
+            buffer.reserve(wanted.max(new));
+        }
+        buffer
     }
 
     /// What the bytes come to; `None`: more are needed.
@@ -414,10 +441,10 @@ impl Receiver {
         let run = self
             .reader
             .take_run(&mut self.seq, |_, first| first != 0xfe && first != 0xff)?;
-        if run.is_empty() {
+        if run.count == 0 {
             return Ok(());
         }
-        self.grow(run.len())?;
+        self.grow(run.bytes.len())?;
         if let (State::Rows { rows, .. }, None) = (&mut self.state, &self.failure) {
             rows.push_framed(run);
         }
@@ -776,7 +803,7 @@ mod tests {
             Outcome::Err(Failure::Local(e)) => format!("ours {e}"),
             Outcome::Set(mut set) => {
                 let mut text = format!("set of {} columns:", set.columns.len());
-                while let Some(row) = set.rows.next_payload() {
+                while let Some(row) = set.rows.next_with(Bytes::copy_from_slice) {
                     text.push_str(&format!(" {row:?}"));
                 }
                 text

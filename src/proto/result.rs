@@ -5,9 +5,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use mysql_common::{constants::StatusFlags, packets::Column};
 
+use super::frame::Run;
 use crate::error::{Error, MySqlError};
 
 /// An OK packet, or the end of a result set.
@@ -67,10 +68,14 @@ pub(crate) struct ResultSet {
     pub ok: OkInfo,
 }
 
-/// Row packets as they came.
+/// Row packets as they came. What was read of them is let go, segment by segment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     segments: VecDeque<Segment>,
+    /// Bytes of the first segment that were read.
+    read: usize,
+    /// Rows that were not read.
+    left: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -83,50 +88,57 @@ enum Segment {
 
 impl Rows {
     /// Adds whole packets with their headers, each under 16 MiB - 1.
-    pub(crate) fn push_framed(&mut self, packets: Bytes) {
-        if !packets.is_empty() {
-            self.segments.push_back(Segment::Framed(packets));
+    pub(crate) fn push_framed(&mut self, packets: Run) {
+        if packets.count > 0 {
+            self.left += packets.count;
+            self.segments.push_back(Segment::Framed(packets.bytes));
         }
     }
 
     /// Adds one row's payload.
     pub(crate) fn push_whole(&mut self, payload: Bytes) {
+        self.left += 1;
         self.segments.push_back(Segment::Whole(payload));
     }
 
     /// There is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.left == 0
+    }
+
+    /// Rows that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.left
     }
 
     /// Bytes that are left.
     pub(crate) fn size(&self) -> usize {
-        self.segments
-            .iter()
-            .map(|segment| match segment {
-                Segment::Framed(bytes) | Segment::Whole(bytes) => bytes.len(),
-            })
-            .sum()
+        let bytes = self.segments.iter().map(|segment| match segment {
+            Segment::Framed(bytes) | Segment::Whole(bytes) => bytes.len(),
+        });
+        bytes.sum::<usize>() - self.read
     }
 
-    /// The next row's payload.
-    pub(crate) fn next_payload(&mut self) -> Option<Bytes> {
-        loop {
-            match self.segments.front_mut()? {
-                Segment::Framed(packets) if packets.len() < 4 => {
-                    self.segments.pop_front();
-                }
-                Segment::Framed(packets) => {
-                    let len = packets.get_uint_le(3) as usize;
-                    packets.advance(1);
-                    return Some(packets.split_to(len));
-                }
-                Segment::Whole(_) => match self.segments.pop_front()? {
-                    Segment::Whole(payload) => return Some(payload),
-                    Segment::Framed(_) => unreachable!("the front was matched above"),
-                },
+    /// What `decode` makes of the next row's payload.
+    pub(crate) fn next_with<T>(&mut self, decode: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        const HEADER: usize = 4;
+        let (row, is_last) = match self.segments.front()? {
+            Segment::Framed(packets) => {
+                let rest = &packets[self.read..];
+                let len =
+                    usize::from(rest[0]) | usize::from(rest[1]) << 8 | usize::from(rest[2]) << 16;
+                let end = HEADER + len;
+                self.read += end;
+                (decode(&rest[HEADER..end]), rest.len() == end)
             }
+            Segment::Whole(payload) => (decode(payload), true),
+        };
+        self.left -= 1;
+        if is_last {
+            self.read = 0;
+            self.segments.pop_front();
         }
+        Some(row)
     }
 }
 
@@ -134,21 +146,43 @@ impl Rows {
 mod tests {
     use super::*;
 
+    fn run(bytes: &'static [u8], count: usize) -> Run {
+        Run {
+            bytes: Bytes::from_static(bytes),
+            count,
+        }
+    }
+
     #[test]
     fn rows_come_back_in_order_from_framed_and_whole_segments() {
         let mut rows = Rows::default();
-        rows.push_framed(Bytes::from_static(
-            b"\x01\0\0\x03a\x00\0\0\x04\x02\0\0\x05bc",
-        ));
+        rows.push_framed(run(b"\x01\0\0\x03a\x00\0\0\x04\x02\0\0\x05bc", 3));
         rows.push_whole(Bytes::from_static(b"big"));
-        rows.push_framed(Bytes::from_static(b"\x01\0\0\x06d"));
+        rows.push_framed(run(b"", 0));
+        rows.push_framed(run(b"\x01\0\0\x06d", 1));
+        assert_eq!((rows.len(), rows.size()), (5, 23));
         let mut seen = Vec::new();
-        while let Some(row) = rows.next_payload() {
+        while let Some(row) = rows.next_with(<[u8]>::to_vec) {
             seen.push(row);
+            assert_eq!(rows.len(), 5 - seen.len());
         }
-        assert_eq!(
-            seen,
-            ["a", "", "bc", "big", "d"].map(|s| Bytes::copy_from_slice(s.as_bytes()))
-        );
+        assert_eq!(seen, ["a", "", "bc", "big", "d"].map(|s| s.as_bytes()));
+        assert!(rows.is_empty() && rows.size() == 0);
+    }
+
+    #[test]
+    fn what_was_read_is_let_go() {
+        let mut rows = Rows::default();
+        let bytes = Bytes::from(b"\x01\0\0\x03a\x01\0\0\x04b".to_vec());
+        rows.push_framed(Run {
+            bytes: bytes.clone(),
+            count: 2,
+        });
+        rows.push_framed(run(b"\x01\0\0\x05c", 1));
+        rows.next_with(|_| ());
+        assert!(!bytes.is_unique());
+        rows.next_with(|_| ());
+        assert!(bytes.is_unique());
+        assert_eq!(rows.size(), 5);
     }
 }

@@ -339,9 +339,10 @@ fn what_backslashes_may_or_may_not_escape_is_neutral_only_if_it_is_either_way() 
         .effect,
         Read
     );
-    assert_eq!(read(br"SELECT 'a', f(1) -- '").effect, Other);
-    assert_eq!(read(br"SELECT 'a', @a -- '").effect, Other);
-    assert_eq!(read(br"SELECT 'a'").effect, Other);
+    assert_eq!(read(br"SELECT 'a\n'").effect, Read);
+    assert_eq!(read(br"SELECT 'a\', f(1) -- '").effect, Other);
+    assert_eq!(read(br"SELECT 'a\', @a -- '").effect, Other);
+    assert_eq!(read(br"SELECT 'a\'").effect, Other);
 }
 
 #[test]
