@@ -2,10 +2,22 @@
 //! took, how that is shown.
 
 #[cfg(feature = "peers")]
+pub mod ask;
+#[cfg(feature = "peers")]
+pub mod callers;
+pub mod choice;
+#[cfg(feature = "peers")]
 pub mod clock;
 pub mod env;
+pub mod heap;
+#[cfg(feature = "peers")]
+pub mod load;
+#[cfg(feature = "peers")]
+pub mod pools;
 pub mod relay;
 pub mod show;
+#[cfg(feature = "peers")]
+pub mod spike;
 #[cfg(feature = "peers")]
 pub mod way;
 

@@ -1,4 +1,4 @@
-//! A distance: a TCP relay that holds every byte back for a while.
+//! A distance: a TCP relay that holds every byte back for a while, or just the first ones.
 
 use std::{
     io::{self, Read, Write},
@@ -8,9 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Relays connections to `host:port` until the program ends, each direction late by `delay`. Returns
-/// the port on 127.0.0.1. TCP's own handshake is not held back.
-pub fn start(host: &str, port: u16, delay: Duration) -> io::Result<u16> {
+/// How long bytes are held back. TCP's own handshake never is.
+#[derive(Debug, Clone, Copy)]
+pub enum Delay {
+    /// All of them, in each direction.
+    All(Duration),
+    /// What a server says first: the connect is slow, what comes after it isn't.
+    Greeting(Duration),
+}
+
+/// Relays connections to `host:port` until the program ends. Returns the port on 127.0.0.1.
+pub fn start(host: &str, port: u16, delay: Delay) -> io::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let own = listener.local_addr()?.port();
     let host = host.to_owned();
@@ -25,29 +33,35 @@ pub fn start(host: &str, port: u16, delay: Duration) -> io::Result<u16> {
     Ok(own)
 }
 
-fn join(client: TcpStream, server: TcpStream, delay: Duration) -> io::Result<()> {
+fn join(client: TcpStream, server: TcpStream, delay: Delay) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    one_way(client.try_clone()?, server.try_clone()?, delay);
-    one_way(server, client, delay);
+    let (there, back, later) = match delay {
+        Delay::All(time) => (time, time, time),
+        Delay::Greeting(time) => (Duration::ZERO, time, Duration::ZERO),
+    };
+    one_way(client.try_clone()?, server.try_clone()?, there, later);
+    one_way(server, client, back, later);
     Ok(())
 }
 
-fn one_way(from: TcpStream, to: TcpStream, delay: Duration) {
+fn one_way(from: TcpStream, to: TcpStream, first: Duration, later: Duration) {
     let (sender, receiver) = channel();
-    thread::spawn(move || take(from, &sender, delay));
+    thread::spawn(move || take(from, &sender, first, later));
     thread::spawn(move || give(to, &receiver));
 }
 
 type Late = (Instant, Vec<u8>);
 
-fn take(mut from: TcpStream, sender: &Sender<Late>, delay: Duration) {
+fn take(mut from: TcpStream, sender: &Sender<Late>, first: Duration, later: Duration) {
+    let mut delay = first;
     let mut buffer = vec![0; 1 << 16];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let due = Instant::now() + delay;
         if sender.send((due, buffer[..read].to_vec())).is_err() {
             return;
         }
+        delay = later;
     }
 }
 
