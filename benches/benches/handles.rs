@@ -149,16 +149,13 @@ fn idle(way: &Way, choice: &Choice) {
     };
     rows.push(held("ran a statement", count, used));
 
-    #[cfg(feature = "aio")]
-    {
-        let runtime = mysql_mux_benches::load::runtime();
-        let count = choice.or_quick(1_000_000, 100_000);
-        let handle = || {
-            let handle = runtime.block_on(mux.connect_async(&opts));
-            handle.expect("a handle")
-        };
-        rows.push(held("async, ran nothing", count, handle));
-    }
+    let runtime = mysql_mux_benches::load::runtime();
+    let count = choice.or_quick(1_000_000, 100_000);
+    let handle = || {
+        let handle = runtime.block_on(mux.connect_async(&opts));
+        handle.expect("a handle")
+    };
+    rows.push(held("async, ran nothing", count, handle));
     table(&rows);
 }
 

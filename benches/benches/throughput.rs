@@ -3,11 +3,11 @@
 //!
 //! | section | what |
 //! | --- | --- |
-//! | `select/tcp`, `select/relay` | 64 callers read rows by primary key, prepared; the blocking clients in threads |
+//! | `select/…` | 64 callers read rows by primary key, prepared or as text; the blocking clients in threads |
 //! | `tasks/64`, `tasks/10000` | the same by tasks; the async clients |
 //! | `single/…` | one caller alone: what a statement takes |
 //! | `write` | 64 callers insert, a row at a time, each committed |
-//! | `mix` | 64 callers, 99 of 100 statements quick: what these take |
+//! | `mix` | 32 callers, 99 of 100 statements quick: what these take |
 //! | `spike` | 50 callers at once where nothing is connected yet, 150 ms to connect, 2 ms a query |
 //!
 //! ```sh
@@ -18,9 +18,8 @@
 
 use hdrhistogram::Histogram;
 use mysql_mux_benches::ask::{Ask, Dice, Tables};
-#[cfg(feature = "aio")]
-use mysql_mux_benches::callers::aio;
-use mysql_mux_benches::callers::{mux, mysql, mysql_async, sqlx};
+use mysql_mux_benches::bars::{Bar, Bars, Figures};
+use mysql_mux_benches::callers::{aio, mux, mysql, mysql_async, sqlx};
 use mysql_mux_benches::choice::Choice;
 use mysql_mux_benches::env::{self, Server};
 use mysql_mux_benches::load::{Load, Plan, Round, in_turns};
@@ -30,19 +29,40 @@ use mysql_mux_benches::spike;
 use mysql_mux_benches::way::Way;
 
 const CALLERS: usize = 64;
-const OURS: &str = "mysql_mux";
+/// Who make a mix.
+const FEW: usize = 32;
+
+const ONE: &str = "mysql_mux: 1 link";
+const FOUR: &str = "mysql_mux: 4 links";
+const TASKS: &str = "mysql_mux: 4 links, tasks";
+const OWN: &str = "mysql: 64 connections";
+const POOL: &str = "mysql: pool of 4";
+const ASYNC: &str = "mysql_async: pool of 4";
+const ASYNC_USUAL: &str = "mysql_async: pool of 4, usual";
+const SQLX: &str = "sqlx: pool of 4";
+const POOLS: &[&str] = &[POOL, ASYNC, SQLX];
+const HANDLE: &str = "mysql_mux: a handle";
+const CONN: &str = "mysql: a connection";
 
 /// A client as a load: its name, how it is made ready.
 type Case = (&'static str, fn(&Way) -> Box<dyn Load>);
 
 /// What one section's statements are, and what is of interest.
-struct Section<'a> {
-    name: String,
-    about: &'a str,
-    way: &'a Way,
-    plan: Plan,
-    cases: Vec<Case>,
+struct Section {
+    name: &'static str,
+    about: &'static str,
+    way: fn(&Ways) -> &Way,
+    ask: fn(&mut Dice) -> Ask,
+    cases: fn() -> Vec<Case>,
+    bars: &'static [Bar],
     shows: Shows,
+}
+
+/// The ways to one server.
+struct Ways {
+    socket: Way,
+    tcp: Way,
+    relay: Way,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,134 +75,210 @@ enum Shows {
     Latency,
 }
 
-/// The best of ours and of the peers, for the end.
-struct Verdict {
-    section: String,
-    ours: (&'static str, f64),
-    peer: (&'static str, f64),
-}
+const SELECT: &str = "64 callers, a row by primary key, prepared";
+const SELECT_TEXT: &str = "64 callers, a row by primary key, as text";
+
+const NEAR: &[Bar] = &[
+    Bar::new(ONE, &[POOL]).least(3.0),
+    Bar::new(ONE, &[OWN]).least(1.3),
+    Bar::new(FOUR, POOLS),
+    Bar::new(FOUR, &[OWN]),
+];
+const FAR: &[Bar] = &[
+    Bar::new(FOUR, POOLS).least(10.0),
+    Bar::new(FOUR, &[OWN]).least(2.0),
+];
+const BY_TASKS: &[Bar] = &[
+    Bar::new(TASKS, &[ASYNC]),
+    Bar::new(TASKS, &[ASYNC_USUAL]),
+    Bar::new(TASKS, &[SQLX]),
+];
+const ALONE: &[Bar] = &[Bar::new(HANDLE, &[CONN])];
+const WRITES: &[Bar] = &[Bar::new(ONE, POOLS), Bar::new(FOUR, POOLS)];
+const QUICK: &[Bar] = &[Bar::new(FOUR, POOLS), Bar::new(TASKS, POOLS)];
+
+const ALL: [Section; 12] = [
+    Section::new("select/tcp", SELECT, tcp, row, selects, NEAR),
+    Section::new("select/text/tcp", SELECT_TEXT, tcp, text, selects, NEAR),
+    Section::new("select/relay", SELECT, relay, row, selects, FAR),
+    Section::new("select/text/relay", SELECT_TEXT, relay, text, selects, FAR),
+    Section::new(
+        "tasks/64",
+        "64 tasks, prepared",
+        tcp,
+        row,
+        tasks::<64>,
+        BY_TASKS,
+    ),
+    Section::new(
+        "tasks/10000",
+        "10,000 tasks, prepared",
+        tcp,
+        row,
+        tasks::<10_000>,
+        BY_TASKS,
+    ),
+    Section::new(
+        "single/tcp",
+        "one caller, prepared",
+        tcp,
+        row,
+        single,
+        ALONE,
+    )
+    .times(),
+    Section::new(
+        "single/socket",
+        "one caller, prepared",
+        socket,
+        row,
+        single,
+        ALONE,
+    )
+    .times(),
+    Section::new(
+        "single/text/tcp",
+        "one caller, text",
+        tcp,
+        text,
+        single_text,
+        ALONE,
+    )
+    .times(),
+    Section::new(
+        "single/text/socket",
+        "one caller, text",
+        socket,
+        text,
+        single_text,
+        ALONE,
+    )
+    .times(),
+    Section::new(
+        "write",
+        "64 callers, a row inserted and committed",
+        tcp,
+        write,
+        writes,
+        WRITES,
+    ),
+    Section::new(
+        "mix",
+        "32 callers; one statement in 100 sleeps 50 ms",
+        tcp,
+        mixed,
+        mix,
+        QUICK,
+    )
+    .latencies(),
+];
 
 fn main() {
     let choice = Choice::from_args();
     println!("mysql_mux beside mysql 28, mysql_async 0.37 and sqlx 0.9");
-    let mut verdicts = Vec::new();
+    let mut bars = Bars::default();
     for server in env::servers() {
-        measure(&server, &choice, &mut verdicts);
+        measure(&server, &choice, &mut bars);
     }
-    print_verdicts(&verdicts);
+    bars.print();
 }
 
-fn measure(server: &Server, choice: &Choice, verdicts: &mut Vec<Verdict>) {
-    let socket = Way::socket(server);
-    let tcp = Way::tcp(server);
-    let relay = Way::relayed(server).expect("a port for the relay");
-    let mut tables = Tables::new(&socket);
-    let plan = |ask| Plan::new(choice, ask);
-    let row: fn(&mut Dice) -> Ask = |dice| Ask::Row(dice.row());
-    let text: fn(&mut Dice) -> Ask = |dice| Ask::Text(dice.row());
-    let section = |name, about, way, plan, cases| Section {
-        name: format!("{}/{name}", server.kind),
-        about,
-        way,
-        plan,
-        cases,
-        shows: Shows::Rate,
+fn measure(server: &Server, choice: &Choice, bars: &mut Bars) {
+    let ways = Ways {
+        socket: Way::socket(server),
+        tcp: Way::tcp(server),
+        relay: Way::relayed(server).expect("a port for the relay"),
     };
-    let select = "64 callers, a row by primary key, prepared";
-    let sections = [
-        section("select/tcp", select, &tcp, plan(row), selects()),
-        section("select/relay", select, &relay, plan(row), selects()),
-        section(
-            "tasks/64",
-            "64 tasks, a row by primary key, prepared",
-            &tcp,
-            plan(row),
-            tasks::<64>(),
-        ),
-        section(
-            "tasks/10000",
-            "10,000 tasks, a row by primary key, prepared",
-            &tcp,
-            plan(row),
-            tasks::<10_000>(),
-        ),
-        section("single/tcp", "one caller alone", &tcp, plan(row), single()).times(),
-        section(
-            "single/socket",
-            "one caller alone",
-            &socket,
-            plan(row),
-            single(),
-        )
-        .times(),
-        section(
-            "single/text/tcp",
-            "one caller alone, as text",
-            &tcp,
-            plan(text),
-            single_text(),
-        )
-        .times(),
-        section(
-            "single/text/socket",
-            "one caller alone, as text",
-            &socket,
-            plan(text),
-            single_text(),
-        )
-        .times(),
-        section(
-            "write",
-            "64 callers, a row inserted and committed, prepared",
-            &tcp,
-            plan(|dice| Ask::Write(dice.row())),
-            writes(),
-        ),
-        section(
-            "mix",
-            "64 callers, a row by primary key; one in 100 sleeps 50 ms instead",
-            &tcp,
-            plan(|dice| match dice.below(100) {
-                0 => Ask::Slow,
-                _ => Ask::Row(dice.row()),
-            }),
-            mix(),
-        )
-        .latencies(),
-    ];
-    for section in sections {
-        if choice.wants(&section.name) {
+    let mut tables = Tables::new(&ways.socket);
+    for section in ALL {
+        if choice.wants(&section.full_name(server)) {
             tables.truncate();
-            verdicts.extend(section.run(server));
+            section.run(server, &ways, choice, bars);
         }
     }
     if choice.wants(&format!("{}/spike", server.kind)) {
-        spike::run(server, &mut tables, choice);
+        spike::run(server, &mut tables, choice, bars);
     }
 }
 
-impl Section<'_> {
-    fn times(self) -> Self {
-        let shows = Shows::Time;
-        Section { shows, ..self }
+fn socket(ways: &Ways) -> &Way {
+    &ways.socket
+}
+
+fn tcp(ways: &Ways) -> &Way {
+    &ways.tcp
+}
+
+fn relay(ways: &Ways) -> &Way {
+    &ways.relay
+}
+
+fn row(dice: &mut Dice) -> Ask {
+    Ask::Row(dice.row())
+}
+
+fn text(dice: &mut Dice) -> Ask {
+    Ask::Text(dice.row())
+}
+
+fn write(dice: &mut Dice) -> Ask {
+    Ask::Write(dice.row())
+}
+
+fn mixed(dice: &mut Dice) -> Ask {
+    match dice.below(100) {
+        0 => Ask::Slow,
+        _ => row(dice),
+    }
+}
+
+impl Section {
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        way: fn(&Ways) -> &Way,
+        ask: fn(&mut Dice) -> Ask,
+        cases: fn() -> Vec<Case>,
+        bars: &'static [Bar],
+    ) -> Section {
+        Section {
+            name,
+            about,
+            way,
+            ask,
+            cases,
+            bars,
+            shows: Shows::Rate,
+        }
     }
 
-    fn latencies(mut self) -> Self {
-        self.plan.timed = true;
-        let shows = Shows::Latency;
-        Section { shows, ..self }
+    const fn times(mut self) -> Section {
+        self.shows = Shows::Time;
+        self
     }
 
-    fn run(&self, server: &Server) -> Option<Verdict> {
-        let (kind, version) = (&server.kind, &server.version);
-        let way = self.way.about();
-        println!("\n{}: {}; {kind} {version}, {way}", self.name, self.about);
-        let mut loads: Vec<_> = self.cases.iter().map(|(_, make)| make(self.way)).collect();
-        let rounds = in_turns(&self.plan, &mut loads);
-        let names = self.cases.iter().map(|&(name, _)| name);
-        let outcomes: Vec<_> = names.zip(rounds).collect();
+    const fn latencies(mut self) -> Section {
+        self.shows = Shows::Latency;
+        self
+    }
+
+    fn full_name(&self, server: &Server) -> String {
+        format!("{}/{}", server.kind, self.name)
+    }
+
+    fn run(&self, server: &Server, ways: &Ways, choice: &Choice, bars: &mut Bars) {
+        let way = (self.way)(ways);
+        let (name, version) = (self.full_name(server), &server.version);
+        println!("\n{name}: {}; {version}, {}", self.about, way.about());
+        let mut plan = Plan::new(choice, self.ask);
+        plan.timed = self.shows == Shows::Latency;
+        let mut cases = (self.cases)();
+        cases.retain(|(name, _)| choice.wants_client(name));
+        let mut loads: Vec<_> = cases.iter().map(|(_, make)| make(way)).collect();
+        let rounds = in_turns(&plan, &mut loads);
+        let outcomes: Vec<_> = cases.iter().map(|&(name, _)| name).zip(rounds).collect();
         self.print(&outcomes);
-        self.verdict(&outcomes)
+        self.compare(&name, &outcomes, bars);
     }
 
     fn print(&self, outcomes: &[(&str, Vec<Round>)]) {
@@ -235,27 +331,20 @@ impl Section<'_> {
     }
 
     /// What counts is more statements, or, where latencies are of interest, less of these.
-    fn verdict(&self, outcomes: &[(&'static str, Vec<Round>)]) -> Option<Verdict> {
-        let value = |rounds| match self.shows {
+    fn compare(&self, name: &str, outcomes: &[(&str, Vec<Round>)], bars: &mut Bars) {
+        let value = |rounds: &[Round]| match self.shows {
             Shows::Latency => 1e9 / middle(rounds, |round| quantile(round, 0.99)),
             _ => rate(rounds),
         };
-        let best = |ours| {
-            let side = outcomes
-                .iter()
-                .filter(|(name, _)| name.starts_with(OURS) == ours);
-            side.map(|(name, rounds)| (*name, value(rounds)))
-                .max_by(|a, b| a.1.total_cmp(&b.1))
-        };
+        let figures = outcomes.iter().map(|(name, rounds)| (*name, value(rounds)));
+        let figures = Figures(figures.collect());
         let about = match self.shows {
             Shows::Latency => ", p99",
             _ => "",
         };
-        Some(Verdict {
-            section: format!("{}{about}", self.name),
-            ours: best(true)?,
-            peer: best(false)?,
-        })
+        for &bar in self.bars {
+            bars.add(&format!("{name}{about}"), &figures, bar);
+        }
     }
 }
 
@@ -273,38 +362,13 @@ fn quantile(round: &Round, share: f64) -> f64 {
     round.times.as_ref().map_or(f64::NAN, value)
 }
 
-fn print_verdicts(verdicts: &[Verdict]) {
-    if verdicts.is_empty() {
-        return;
-    }
-    println!(
-        "\nThe best of mysql_mux beside the best of the peers (more is better for mysql_mux):"
-    );
-    let mut rows = vec![
-        ["section", "mysql_mux", "peer", "times the peer's"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
-    rows.extend(verdicts.iter().map(|verdict| {
-        vec![
-            verdict.section.clone(),
-            verdict.ours.0.to_owned(),
-            verdict.peer.0.to_owned(),
-            digits(verdict.ours.1 / verdict.peer.1),
-        ]
-    }));
-    table(&rows);
-}
-
 fn selects() -> Vec<Case> {
     let mut cases: Vec<Case> = vec![
-        ("mysql_mux: 4 links", |way| mux::load(way, 4, CALLERS)),
-        ("mysql_mux: 1 link", |way| mux::load(way, 1, CALLERS)),
-        ("mysql: 64 connections", |way| {
-            mysql::dedicated(way, CALLERS)
-        }),
+        (FOUR, |way| mux::load(way, 4, CALLERS)),
+        (ONE, |way| mux::load(way, 1, CALLERS)),
+        (OWN, |way| mysql::dedicated(way, CALLERS)),
     ];
-    cases.extend(pools());
+    cases.extend(pools::<CALLERS>());
     cases.push(("mysql: pool of 4, usual", |way| {
         mysql::pool(way, 4, Care::Usual, CALLERS)
     }));
@@ -313,17 +377,10 @@ fn selects() -> Vec<Case> {
 
 fn tasks<const N: usize>() -> Vec<Case> {
     vec![
-        #[cfg(feature = "aio")]
-        ("mysql_mux: 4 links, tasks", |way| aio::load(way, 4, N)),
-        ("mysql_async: pool of 4", |way| {
-            mysql_async::pool(way, 4, Care::Nothing, N)
-        }),
-        ("mysql_async: pool of 4, usual", |way| {
-            mysql_async::pool(way, 4, Care::Usual, N)
-        }),
-        ("sqlx: pool of 4", |way| {
-            sqlx::pool(way, 4, Care::Nothing, N)
-        }),
+        (TASKS, |way| aio::load(way, 4, N)),
+        (ASYNC, |way| mysql_async::pool(way, 4, Care::Nothing, N)),
+        (ASYNC_USUAL, |way| mysql_async::pool(way, 4, Care::Usual, N)),
+        (SQLX, |way| sqlx::pool(way, 4, Care::Nothing, N)),
         ("sqlx: pool of 4, usual", |way| {
             sqlx::pool(way, 4, Care::Usual, N)
         }),
@@ -332,8 +389,8 @@ fn tasks<const N: usize>() -> Vec<Case> {
 
 fn single() -> Vec<Case> {
     vec![
-        ("mysql: a connection", mysql::prepared),
-        ("mysql_mux: a handle", mux::prepared),
+        (CONN, mysql::prepared),
+        (HANDLE, mux::prepared),
         ("mysql: a connection, by text", |way| {
             mysql::dedicated(way, 1)
         }),
@@ -343,47 +400,35 @@ fn single() -> Vec<Case> {
 
 fn single_text() -> Vec<Case> {
     vec![
-        ("mysql: a connection", |way| mysql::dedicated(way, 1)),
-        ("mysql_mux: a handle", |way| mux::load(way, 1, 1)),
+        (CONN, |way| mysql::dedicated(way, 1)),
+        (HANDLE, |way| mux::load(way, 1, 1)),
     ]
 }
 
 fn writes() -> Vec<Case> {
     let mut cases: Vec<Case> = vec![
-        ("mysql_mux: 4 links", |way| mux::load(way, 4, CALLERS)),
-        ("mysql_mux: 1 link", |way| mux::load(way, 1, CALLERS)),
-        #[cfg(feature = "aio")]
-        ("mysql_mux: 4 links, tasks", |way| {
-            aio::load(way, 4, CALLERS)
-        }),
+        (FOUR, |way| mux::load(way, 4, CALLERS)),
+        (ONE, |way| mux::load(way, 1, CALLERS)),
+        (TASKS, |way| aio::load(way, 4, CALLERS)),
     ];
-    cases.extend(pools());
+    cases.extend(pools::<CALLERS>());
     cases
 }
 
 fn mix() -> Vec<Case> {
     let mut cases: Vec<Case> = vec![
-        ("mysql_mux: 4 links", |way| mux::load(way, 4, CALLERS)),
-        #[cfg(feature = "aio")]
-        ("mysql_mux: 4 links, tasks", |way| {
-            aio::load(way, 4, CALLERS)
-        }),
+        (FOUR, |way| mux::load(way, 4, FEW)),
+        (TASKS, |way| aio::load(way, 4, FEW)),
     ];
-    cases.extend(pools());
+    cases.extend(pools::<FEW>());
     cases
 }
 
 /// The peers' pools, at their fastest.
-fn pools() -> [Case; 3] {
+fn pools<const N: usize>() -> [Case; 3] {
     [
-        ("mysql: pool of 4", |way| {
-            mysql::pool(way, 4, Care::Nothing, CALLERS)
-        }),
-        ("mysql_async: pool of 4", |way| {
-            mysql_async::pool(way, 4, Care::Nothing, CALLERS)
-        }),
-        ("sqlx: pool of 4", |way| {
-            sqlx::pool(way, 4, Care::Nothing, CALLERS)
-        }),
+        (POOL, |way| mysql::pool(way, 4, Care::Nothing, N)),
+        (ASYNC, |way| mysql_async::pool(way, 4, Care::Nothing, N)),
+        (SQLX, |way| sqlx::pool(way, 4, Care::Nothing, N)),
     ]
 }

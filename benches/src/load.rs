@@ -42,8 +42,8 @@ impl Plan {
         Plan {
             ask,
             timed: false,
-            warm_up: millis(500, 50),
-            time: millis(2000, 150),
+            warm_up: millis(300, 50),
+            time: millis(1000, 150),
             rounds: choice.or_quick(5, 1),
         }
     }
@@ -60,6 +60,9 @@ pub struct Round {
 /// Callers that are ready.
 pub trait Load {
     fn round(&mut self, plan: &Plan) -> Round;
+
+    /// Has the first caller run one statement.
+    fn once(&mut self, ask: Ask);
 }
 
 /// The rounds of each load. They take turns, so that noise hits all alike.
@@ -97,6 +100,10 @@ impl Load for Threads {
             let clerks = threads.into_iter().map(|thread| thread.join());
             total(took, clerks.map(|clerk| clerk.expect("a caller's thread")))
         })
+    }
+
+    fn once(&mut self, ask: Ask) {
+        self.0[0](ask);
     }
 }
 
@@ -136,6 +143,10 @@ impl<C: AsyncCaller> Load for Tasks<C> {
             clerks.push(clerk);
         }
         total(took, clerks)
+    }
+
+    fn once(&mut self, ask: Ask) {
+        self.runtime.block_on(self.callers[0].ask(ask));
     }
 }
 

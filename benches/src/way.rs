@@ -6,7 +6,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
 use crate::{
     env::Server,
-    relay::{self, Delay},
+    relay::{self, Counter, Delay},
 };
 
 /// How a connection goes.
@@ -60,9 +60,26 @@ impl Way {
         Way::delayed("slow connect", server, delay)
     }
 
+    /// TCP, with round trips counted.
+    pub fn counted(server: &Server) -> io::Result<(Way, Counter)> {
+        let counter = Counter::default();
+        let delay = Delay::All(Duration::ZERO);
+        let way = Way::through("counted", server, delay, counter.clone())?;
+        Ok((way, counter))
+    }
+
     fn delayed(name: &'static str, server: &Server, delay: Delay) -> io::Result<Way> {
+        Way::through(name, server, delay, Counter::default())
+    }
+
+    fn through(
+        name: &'static str,
+        server: &Server,
+        delay: Delay,
+        counter: Counter,
+    ) -> io::Result<Way> {
         Ok(Way {
-            port: relay::start(&server.host, server.port, delay)?,
+            port: relay::start(&server.host, server.port, delay, counter)?,
             ..Way::new(name, server)
         })
     }

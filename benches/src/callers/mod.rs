@@ -1,6 +1,5 @@
 //! Every client as a load: so many callers that share what the client shares.
 
-#[cfg(feature = "aio")]
 pub mod aio;
 pub mod mux;
 pub mod mysql;

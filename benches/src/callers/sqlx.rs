@@ -1,6 +1,6 @@
 //! `sqlx`, from a pool.
 
-use sqlx::mysql::MySqlPool;
+use sqlx::{Row as _, mysql::MySqlPool};
 
 use crate::{
     ask::{Ask, ROW, SLOW, WRITE, check, text},
@@ -21,8 +21,8 @@ impl AsyncCaller for FromPool {
             }
             Ask::Text(id) => {
                 let sql = sqlx::AssertSqlSafe(text(id));
-                let name = sqlx::query_scalar(sql).persistent(false);
-                check(id, name.fetch_optional(pool).await.expect("it runs"));
+                let row = sqlx::raw_sql(sql).fetch_optional(pool).await;
+                check(id, row.expect("it runs").map(|row| row.get(0)));
             }
             Ask::Write(number) => {
                 let done = sqlx::query(WRITE).bind(number).execute(pool).await;
