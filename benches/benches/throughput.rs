@@ -6,6 +6,7 @@
 //! | `select/…` | 64 callers read rows by primary key, prepared or as text; the blocking clients in threads |
 //! | `tasks/64`, `tasks/10000` | the same by tasks; the async clients |
 //! | `single/…` | one caller alone: what a statement takes |
+//! | `pipeline/…` | one caller alone, who sends many before it waits |
 //! | `write` | 64 callers insert, a row at a time, each committed |
 //! | `mix` | 32 callers, 99 of 100 statements quick: what these take |
 //! | `spike` | 50 callers at once where nothing is connected yet, 150 ms to connect, 2 ms a query |
@@ -42,6 +43,8 @@ const ASYNC_USUAL: &str = "mysql_async: pool of 4, usual";
 const SQLX: &str = "sqlx: pool of 4";
 const POOLS: &[&str] = &[POOL, ASYNC, SQLX];
 const HANDLE: &str = "mysql_mux: a handle";
+const PIPE: &str = "mysql_mux: pipelines of 64";
+const LONG_PIPE: &str = "mysql_mux: pipelines of 1000";
 const CONN: &str = "mysql: a connection";
 
 /// A client as a load: its name, how it is made ready.
@@ -94,10 +97,11 @@ const BY_TASKS: &[Bar] = &[
     Bar::new(TASKS, &[SQLX]),
 ];
 const ALONE: &[Bar] = &[Bar::new(HANDLE, &[CONN])];
+const PIPES: &[Bar] = &[Bar::new(PIPE, &[CONN]), Bar::new(LONG_PIPE, &[CONN])];
 const WRITES: &[Bar] = &[Bar::new(ONE, POOLS), Bar::new(FOUR, POOLS)];
 const QUICK: &[Bar] = &[Bar::new(FOUR, POOLS), Bar::new(TASKS, POOLS)];
 
-const ALL: [Section; 12] = [
+const ALL: [Section; 14] = [
     Section::new("select/tcp", SELECT, tcp, row, selects, NEAR),
     Section::new("select/text/tcp", SELECT_TEXT, tcp, text, selects, NEAR),
     Section::new("select/relay", SELECT, relay, row, selects, FAR),
@@ -154,6 +158,22 @@ const ALL: [Section; 12] = [
         ALONE,
     )
     .times(),
+    Section::new(
+        "pipeline/tcp",
+        "one caller, prepared",
+        tcp,
+        row,
+        pipelines,
+        PIPES,
+    ),
+    Section::new(
+        "pipeline/relay",
+        "one caller, prepared",
+        relay,
+        row,
+        pipelines,
+        PIPES,
+    ),
     Section::new(
         "write",
         "64 callers, a row inserted and committed",
@@ -402,6 +422,15 @@ fn single_text() -> Vec<Case> {
     vec![
         (CONN, |way| mysql::dedicated(way, 1)),
         (HANDLE, |way| mux::load(way, 1, 1)),
+    ]
+}
+
+fn pipelines() -> Vec<Case> {
+    vec![
+        (CONN, mysql::prepared),
+        (HANDLE, mux::prepared),
+        (PIPE, |way| mux::pipelined(way, 64)),
+        (LONG_PIPE, |way| mux::pipelined(way, 1000)),
     ]
 }
 

@@ -16,6 +16,10 @@ use mysql_mux_benches::relay::Counter;
 use mysql_mux_benches::show::{digits, table};
 use mysql_mux_benches::way::Way;
 
+/// A plain read, which needs nothing of the session, and something else.
+const READ: &str = "SELECT 1";
+const ACT: &str = "DO 1";
+
 /// What the handles' sessions differ in.
 struct Case {
     name: &'static str,
@@ -99,13 +103,14 @@ fn measure(server: &Server, choice: &Choice) {
     let (way, counter) = Way::counted(server).expect("a port for the relay");
     let head = [
         "they differ in",
+        "statement",
         "most links",
         "links",
-        "round trips a statement",
-        "resets a statement",
+        "round trips each",
+        "resets each",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for case in CASES {
+    for (case, sql) in CASES.iter().flat_map(|case| [(case, READ), (case, ACT)]) {
         let mux = Mux::builder()
             .max_links(case.links)
             .acquire_timeout(Duration::from_secs(2))
@@ -116,8 +121,14 @@ fn measure(server: &Server, choice: &Choice) {
             (case.begin)(&mut handle, number);
             handle
         });
-        let row = vec![case.name.to_owned(), case.links.to_string()];
-        rows.push([row, in_turn(&mux, &mut handles, &counter, choice)].concat());
+        let row = [case.name, sql, &case.links.to_string()].map(str::to_owned);
+        rows.push(
+            [
+                row.to_vec(),
+                in_turn(&mux, &mut handles, sql, &counter, choice),
+            ]
+            .concat(),
+        );
     }
     table(&rows);
 }
@@ -125,11 +136,12 @@ fn measure(server: &Server, choice: &Choice) {
 fn in_turn(
     mux: &Mux,
     handles: &mut [Handle; 2],
+    sql: &str,
     counter: &Counter,
     choice: &Choice,
 ) -> Vec<String> {
     let times = choice.or_quick(1000, 50);
-    let run = |handle: &mut Handle| handle.query_drop("DO 1").expect("it runs");
+    let run = |handle: &mut Handle| handle.query_drop(sql).expect("it runs");
     handles.iter_mut().for_each(run);
     let (trips, resets) = (counter.round_trips(), mux.stats().total.resets);
     for number in 0..times {
