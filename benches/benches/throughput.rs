@@ -38,6 +38,7 @@ const FOUR: &str = "mysql_mux: 4 links";
 const TASKS: &str = "mysql_mux: 4 links, tasks";
 const OWN: &str = "mysql: 64 connections";
 const POOL: &str = "mysql: pool of 4";
+const USUAL: &str = "mysql: pool of 4, usual";
 const ASYNC: &str = "mysql_async: pool of 4";
 const ASYNC_USUAL: &str = "mysql_async: pool of 4, usual";
 const SQLX: &str = "sqlx: pool of 4";
@@ -84,6 +85,7 @@ const SELECT_TEXT: &str = "64 callers, a row by primary key, as text";
 const NEAR: &[Bar] = &[
     Bar::new(ONE, &[POOL]).least(3.0),
     Bar::new(ONE, &[OWN]).least(1.3),
+    Bar::new(ONE, &[USUAL]),
     Bar::new(FOUR, POOLS),
     Bar::new(FOUR, &[OWN]),
 ];
@@ -98,7 +100,11 @@ const BY_TASKS: &[Bar] = &[
 ];
 const ALONE: &[Bar] = &[Bar::new(HANDLE, &[CONN])];
 const PIPES: &[Bar] = &[Bar::new(PIPE, &[CONN]), Bar::new(LONG_PIPE, &[CONN])];
-const WRITES: &[Bar] = &[Bar::new(ONE, POOLS), Bar::new(FOUR, POOLS)];
+const WRITES: &[Bar] = &[
+    Bar::new(ONE, POOLS),
+    Bar::new(FOUR, POOLS),
+    Bar::new(FOUR, &[USUAL]),
+];
 const QUICK: &[Bar] = &[Bar::new(FOUR, POOLS), Bar::new(TASKS, POOLS)];
 
 const ALL: [Section; 14] = [
@@ -389,10 +395,13 @@ fn selects() -> Vec<Case> {
         (OWN, |way| mysql::dedicated(way, CALLERS)),
     ];
     cases.extend(pools::<CALLERS>());
-    cases.push(("mysql: pool of 4, usual", |way| {
-        mysql::pool(way, 4, Care::Usual, CALLERS)
-    }));
+    cases.push(usual());
     cases
+}
+
+/// What keeps a session as its own as a handle's is.
+fn usual() -> Case {
+    (USUAL, |way| mysql::pool(way, 4, Care::Usual, CALLERS))
 }
 
 fn tasks<const N: usize>() -> Vec<Case> {
@@ -441,6 +450,7 @@ fn writes() -> Vec<Case> {
         (TASKS, |way| aio::load(way, 4, CALLERS)),
     ];
     cases.extend(pools::<CALLERS>());
+    cases.push(usual());
     cases
 }
 
