@@ -2,12 +2,30 @@
 //! took, how that is shown.
 
 #[cfg(feature = "peers")]
+pub mod ask;
+pub mod bars;
+#[cfg(feature = "peers")]
+pub mod callers;
+pub mod child;
+pub mod choice;
+#[cfg(feature = "peers")]
 pub mod clock;
 pub mod env;
+#[cfg(feature = "peers")]
+pub mod fetch;
+pub mod heap;
+#[cfg(feature = "peers")]
+pub mod load;
+#[cfg(feature = "peers")]
+pub mod pools;
 pub mod relay;
 pub mod show;
 #[cfg(feature = "peers")]
+pub mod spike;
+#[cfg(feature = "peers")]
 pub mod way;
+#[cfg(feature = "peers")]
+pub mod wide;
 
 /// The options of the `mysql` crate that say the same as these.
 pub fn mysql_opts(opts: &mysql_mux::Opts) -> mysql::Opts {

@@ -43,6 +43,13 @@ pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
     sorted.get(at).copied().unwrap_or_default()
 }
 
+/// The one in the middle, of any order; of none, not a number.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// A bar; what is not nothing is seen.
 pub fn bar(value: f64, largest: f64, width: usize) -> String {
     if value <= 0.0 || largest <= 0.0 {

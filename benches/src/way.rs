@@ -4,7 +4,10 @@ use std::{io, time::Duration};
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
-use crate::{env::Server, relay};
+use crate::{
+    env::Server,
+    relay::{self, Counter, Delay},
+};
 
 /// How a connection goes.
 #[derive(Debug, Clone)]
@@ -47,10 +50,37 @@ impl Way {
 
     /// TCP, half a millisecond away.
     pub fn relayed(server: &Server) -> io::Result<Way> {
-        let port = relay::start(&server.host, server.port, Duration::from_micros(500))?;
+        let delay = Delay::All(Duration::from_micros(500));
+        Way::delayed("relay", server, delay)
+    }
+
+    /// TCP, 150 ms to connect, and no distance after that.
+    pub fn slow_to_connect(server: &Server) -> io::Result<Way> {
+        let delay = Delay::Greeting(Duration::from_millis(150));
+        Way::delayed("slow connect", server, delay)
+    }
+
+    /// TCP, with round trips counted.
+    pub fn counted(server: &Server) -> io::Result<(Way, Counter)> {
+        let counter = Counter::default();
+        let delay = Delay::All(Duration::ZERO);
+        let way = Way::through("counted", server, delay, counter.clone())?;
+        Ok((way, counter))
+    }
+
+    fn delayed(name: &'static str, server: &Server, delay: Delay) -> io::Result<Way> {
+        Way::through(name, server, delay, Counter::default())
+    }
+
+    fn through(
+        name: &'static str,
+        server: &Server,
+        delay: Delay,
+        counter: Counter,
+    ) -> io::Result<Way> {
         Ok(Way {
-            port,
-            ..Way::new("relay", server)
+            port: relay::start(&server.host, server.port, delay, counter)?,
+            ..Way::new(name, server)
         })
     }
 
@@ -60,6 +90,7 @@ impl Way {
             "socket" => "Unix socket",
             "tcp" => "TCP on the loopback",
             "tls" => "TLS over TCP on the loopback",
+            "slow connect" => "TCP, 150 ms to connect",
             _ => "TCP behind a relay of 1 ms (0.5 ms each way)",
         }
     }

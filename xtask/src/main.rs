@@ -1,7 +1,9 @@
 //! `cargo xtask`: everything about this project that is more than one cargo command.
 
 mod apt;
+mod bench;
 mod certs;
+mod chart;
 mod demo;
 mod mariadb;
 mod mysql;
@@ -40,10 +42,16 @@ enum Task {
     },
     /// The example that counts connections, against MYSQL_MUX_URL or a private MariaDB
     Demo,
-    /// The benchmarks, against both servers
+    /// The benchmarks, against private servers or those of MYSQL_MUX_TEST_ENV_MARIADB and _MYSQL
     Bench {
-        /// Arguments for `cargo bench`
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        /// Write what comes out into docs/performance.md
+        #[arg(long)]
+        record: bool,
+        /// Just this one; may be given several times
+        #[arg(long)]
+        bench: Vec<String>,
+        /// Arguments for the benchmarks: parts of sections' names, `--quick`, `--client=mysql`
+        #[arg(last = true)]
         args: Vec<String>,
     },
     /// Build for Windows and run there what can be run under wine
@@ -69,7 +77,11 @@ fn main() -> Result<()> {
         },
         Task::Test { only, args } => test::run(only, &args),
         Task::Demo => demo::run(),
-        Task::Bench { args } => test::bench(&args),
+        Task::Bench {
+            record,
+            bench,
+            args,
+        } => bench::run(record, &bench, &args),
         Task::Windows => windows::run(),
     }
 }

@@ -1,4 +1,4 @@
-//! Runs the tests and the benchmarks with the servers they need.
+//! Runs the tests with the servers they need.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -54,21 +54,6 @@ pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
         }
     }
     summary.print()
-}
-
-/// Runs the benchmarks with both servers.
-pub fn bench(args: &[String]) -> Result<()> {
-    let _servers = Borrowed::new(None)?;
-    let mut bench = cargo();
-    bench
-        .args(["bench", "--package", "mysql_mux_benches"])
-        .args(args);
-    for &kind in Kind::chosen(None) {
-        let name = kind.name().to_uppercase();
-        bench.env(format!("MYSQL_MUX_URL_{name}"), crate::servers::url(kind)?);
-        bench.env(format!("MYSQL_MUX_TEST_ENV_{name}"), kind.env_file()?);
-    }
-    run_command(&mut bench)
 }
 
 /// Cargo takes it for a mistake when `--test '*'` names nothing.

@@ -1,0 +1,51 @@
+//! The bench's own program once more, for one client alone: its memory and its instructions are
+//! nobody else's.
+
+use std::process::Command;
+
+const VARIABLE: &str = "MYSQL_MUX_BENCH_CHILD";
+
+/// What this process was started for; `None`: it is the one that was started by a person.
+pub fn task() -> Option<Vec<String>> {
+    let words = std::env::var(VARIABLE).ok()?;
+    Some(words.split(' ').map(str::to_owned).collect())
+}
+
+/// This program for a task, under another program if that is named with its arguments.
+pub fn command(under: &[&str], task: &str) -> Command {
+    let own = std::env::current_exe().expect("a program has a path");
+    let mut command = match under {
+        [] => Command::new(&own),
+        [program, args @ ..] => {
+            let mut command = Command::new(program);
+            command.args(args).arg(&own);
+            command
+        }
+    };
+    command.env(VARIABLE, task);
+    command
+}
+
+/// The numbers that a child printed last, in its last line.
+pub fn numbers(task: &str) -> Vec<f64> {
+    let output = command(&[], task).output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().last().unwrap_or_default();
+    let numbers: Result<_, _> = line.split(' ').map(str::parse).collect();
+    match numbers {
+        Ok(numbers) if output.status.success() => numbers,
+        _ => panic!(
+            "{task}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        ),
+    }
+}
+
+/// The most memory that this process had, in KiB, where the system tells.
+pub fn peak_kib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or(f64::NAN)
+}
