@@ -136,10 +136,6 @@ impl Wish {
     pub(super) fn is_like(&self, other: &Wish) -> bool {
         Arc::ptr_eq(&self.account, &other.account) && self.need == other.need
     }
-
-    pub(super) fn is_alone(&self) -> bool {
-        self.need != Need::Place
-    }
 }
 
 /// What a caller may do now.
@@ -297,7 +293,6 @@ impl Group {
                         self.counters
                             .connection_reused
                             .fetch_add(1, Ordering::Relaxed);
-                        self.hold(&link, &wish);
                         return Ok(Got::Link(link));
                     }
                     self.give_up(link, &account, Close::Lost);
@@ -440,7 +435,7 @@ impl Group {
         let waiter = state.queue.join(wish.clone(), face);
         self.counters.waits.fetch_add(1, Ordering::Relaxed);
         self.waiting.store(state.queue.len(), Ordering::SeqCst);
-        self.drain_one(&mut state);
+        self.drain(&mut state);
         // Whoever made room before it could know that somebody waits did not look.
         fence(Ordering::SeqCst);
         if !pausing {
@@ -454,20 +449,36 @@ impl Group {
     }
 
     /// As many lanes as there are waiters for a link alone take no more statements.
-    fn drain_one(&self, state: &mut State) {
-        let wanted = state.queue.alone();
-        let draining = state.lanes.iter().filter(|s| s.draining).count();
-        if draining >= wanted || state.open < self.limits.max_links {
-            return;
+    fn drain(&self, state: &mut State) {
+        let wanted = match state.open < self.limits.max_links {
+            true => 0,
+            false => state.queue.alone(self.slow_left(state)),
+        };
+        let mut draining = state.lanes.iter().filter(|s| s.draining).count();
+        while draining > wanted {
+            if let Some(shared) = state.lanes.iter_mut().find(|s| s.draining) {
+                shared.draining = false;
+            }
+            draining -= 1;
         }
-        let least = state
-            .lanes
-            .iter_mut()
-            .filter(|s| !s.draining)
-            .min_by_key(|s| s.lane.load.taken.load(Ordering::Relaxed));
-        if let Some(least) = least {
-            least.draining = true;
+        while draining < wanted {
+            let least = state
+                .lanes
+                .iter_mut()
+                .filter(|s| !s.draining)
+                .min_by_key(|s| s.lane.load.taken.load(Ordering::Relaxed));
+            match least {
+                Some(least) => least.draining = true,
+                None => break,
+            }
+            draining += 1;
         }
+    }
+
+    /// How many more links may run what is known to take long: one at least is left for the quick.
+    fn slow_left(&self, state: &State) -> usize {
+        let slow = state.busy.iter().filter(|b| b.slow).count();
+        (self.limits.max_links - 1).saturating_sub(slow)
     }
 
     /// The least busy lane that fits and has room.
@@ -502,7 +513,16 @@ impl Group {
         self.one_at_a_time.load(Ordering::Relaxed)
     }
 
+    /// What can be done for a wish now. A link that it gets is noted as held.
     fn grant(&self, state: &mut State, wish: &Wish, pausing: bool) -> Option<Grant> {
+        let grant = self.find(state, wish, pausing)?;
+        if let Grant::Link(link) = &grant {
+            state.note(link, wish);
+        }
+        Some(grant)
+    }
+
+    fn find(&self, state: &mut State, wish: &Wish, pausing: bool) -> Option<Grant> {
         let account = &wish.account;
         if wish.owns
             && let Some(at) = state
@@ -519,9 +539,7 @@ impl Group {
                 }
             }
             Need::Slow => {
-                // One link at least is left for the quick.
-                let slow = state.busy.iter().filter(|b| b.slow).count();
-                if slow + 1 >= self.limits.max_links {
+                if self.slow_left(state) == 0 {
                     return None;
                 }
                 if let Some(link) = take_lane(state, |s| s.fits(wish)) {
@@ -601,6 +619,7 @@ impl Group {
             }
             break;
         }
+        self.drain(state);
         self.waiting.store(state.queue.len(), Ordering::SeqCst);
     }
 
@@ -688,16 +707,7 @@ impl Group {
             // A shutdown did not see this link; it is ended like those that it saw.
             link.stream().shutdown();
         }
-        state.busy.retain(|b| b.link != link.id);
-        state.busy.push(Busy {
-            link: link.id,
-            connection_id: link.server.connection_id,
-            handle: wish.handle,
-            since: Instant::now(),
-            why: wish.why,
-            slow: wish.need == Need::Slow,
-            stream: link.stream().clone(),
-        });
+        state.note(link, wish);
     }
 
     /// Says why a link stays with its handle.
@@ -989,6 +999,22 @@ impl Owner for Group {
     }
 }
 
+impl State {
+    /// A link is somebody's alone.
+    fn note(&mut self, link: &Link, wish: &Wish) {
+        self.busy.retain(|b| b.link != link.id);
+        self.busy.push(Busy {
+            link: link.id,
+            connection_id: link.server.connection_id,
+            handle: wish.handle,
+            since: Instant::now(),
+            why: wish.why,
+            slow: wish.need == Need::Slow,
+            stream: link.stream().clone(),
+        });
+    }
+}
+
 impl Shared {
     /// The session on it is as this handle's.
     fn fits(&self, wish: &Wish) -> bool {
@@ -1018,10 +1044,7 @@ impl Waiting<'_> {
         self.group
             .waiting
             .store(state.queue.len(), Ordering::SeqCst);
-        let alone = state.queue.alone();
-        if alone == 0 {
-            state.lanes.iter_mut().for_each(|s| s.draining = false);
-        }
+        self.group.drain(&mut state);
         drop(state);
         self.waiter.take()
     }

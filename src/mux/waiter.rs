@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::{
     account::Account,
-    group::{Grant, Wish},
+    group::{Grant, Need, Wish},
 };
 use crate::link::{Face, reactor::Timer};
 
@@ -169,12 +169,16 @@ impl Queue {
         taken.into_iter().flatten().collect()
     }
 
-    /// Who waits to have a link alone.
-    pub(super) fn alone(&self) -> usize {
-        self.lines
-            .iter()
-            .filter(|line| line.front().is_some_and(|w| w.wish.is_alone()))
-            .map(VecDeque::len)
-            .sum()
+    /// How many wait to have a link alone, of those who run long no more than `slow`.
+    pub(super) fn alone(&self, slow: usize) -> usize {
+        let count = |need: fn(Need) -> bool| {
+            self.lines
+                .iter()
+                .filter(|line| line.front().is_some_and(|w| need(w.wish.need)))
+                .map(VecDeque::len)
+                .sum::<usize>()
+        };
+        count(|need| matches!(need, Need::Alone | Need::Proof))
+            + count(|need| need == Need::Slow).min(slow)
     }
 }
