@@ -486,6 +486,23 @@ fn an_ok_packet_with_broken_trackers_is_no_panic() {
 }
 
 #[test]
+fn a_file_that_is_asked_for_behind_a_plain_read_is_the_end_of_the_link_and_not_sent() {
+    let fake = answers(packet(1, b"\xfb/etc/passwd"));
+    let e = error_of(attempt(&fake, "SELECT 1"));
+    assert!(
+        e.to_string().contains("a file is asked for"),
+        "another error: {e}"
+    );
+    let heard = fake.heard();
+    let last = heard.last().map(Vec::as_slice);
+    assert_eq!(
+        last,
+        Some(&b"\x03SELECT 1"[..]),
+        "nothing was sent behind it"
+    );
+}
+
+#[test]
 fn a_file_that_is_asked_for_unasked_is_not_sent() {
     let fake = Fake::logged_in({
         let mut script = Vec::new();
@@ -501,7 +518,7 @@ fn a_file_that_is_asked_for_unasked_is_not_sent() {
         ]);
         script
     });
-    let e = error_of(attempt(&fake, "SELECT 1"));
+    let e = error_of(attempt(&fake, "DO 1"));
     assert!(
         matches!(
             &e,
@@ -536,22 +553,26 @@ fn a_prepared_statement_with_absurd_counts_is_an_error() {
 
 #[test]
 fn random_bytes_at_each_point_are_no_hang_and_no_panic() {
-    for seed in 0..60 {
-        let noise = noise(2000);
-        let bytes = noise[seed * 30..seed * 30 + 200].to_vec();
-        drop(error_of(attempt(
-            &Fake::new(vec![Step::Send(bytes.clone())]),
-            "SELECT 1",
-        )));
-        let fake = Fake::new(vec![
-            Step::Send(greeting()),
-            Step::Read,
-            Step::Send(bytes.clone()),
-        ]);
-        drop(error_of(attempt(&fake, "SELECT 1")));
-        drop(error_of(attempt(
-            &answers_then(bytes, Step::Read, []),
-            "SELECT 1",
-        )));
-    }
+    let noise = noise(2000);
+    // Many of them end by a time limit: side by side.
+    std::thread::scope(|scope| {
+        for seed in 0..60 {
+            let bytes = noise[seed * 30..seed * 30 + 200].to_vec();
+            scope.spawn(move || {
+                let greeted = |step| vec![Step::Send(greeting()), Step::Read, step];
+                drop(error_of(attempt(
+                    &Fake::new(vec![Step::Send(bytes.clone())]),
+                    "SELECT 1",
+                )));
+                drop(error_of(attempt(
+                    &Fake::new(greeted(Step::Send(bytes.clone()))),
+                    "SELECT 1",
+                )));
+                drop(error_of(attempt(
+                    &answers_then(bytes, Step::Read, []),
+                    "SELECT 1",
+                )));
+            });
+        }
+    });
 }

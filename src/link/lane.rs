@@ -612,6 +612,12 @@ impl Lane {
             let now = &mut *core;
             let Some(Half { common, tx }) = now.link.as_mut().filter(|h| !h.tx.is_empty()) else {
                 now.flush = Flush::Idle;
+                let at_rest =
+                    now.asked.is_empty() && now.lead.as_ref().is_some_and(|l| l.due.is_empty());
+                drop(core);
+                if at_rest {
+                    self.rested();
+                }
                 return;
             };
             common.counters.writes.fetch_add(1, Ordering::Relaxed);
@@ -799,8 +805,9 @@ impl Lane {
             let left = core.sent_count - core.answered_count;
             let flush = core.flush == Flush::Held && left <= self.load.enough();
             drop(core);
-            if let Some(owner) = self.owner.upgrade() {
-                owner.room();
+            // Behind the last one the lead is laid down first: only then is the lane at rest.
+            if !lead.due.is_empty() {
+                self.rested();
             }
             if flush {
                 self.flush();
@@ -842,11 +849,23 @@ impl Lane {
             .filter(|entry| away.is_none_or(|slot| !Arc::ptr_eq(slot, &entry.slot)))
             .peekable();
         let nobody = waiting.peek().is_none() || waiting.any(|entry| entry.slot.offer_lead());
+        let at_rest = lead.due.is_empty();
         core.lead = Some(lead);
-        if !nobody && !core.armed {
-            core.armed = true;
-            drop(core);
+        let arm = !nobody && !core.armed;
+        core.armed |= arm;
+        drop(core);
+        if arm {
             self.arm_read();
+        }
+        if at_rest {
+            self.rested();
+        }
+    }
+
+    /// The owner may have waited for the lane to be at rest.
+    fn rested(&self) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.room();
         }
     }
 

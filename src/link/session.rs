@@ -202,6 +202,19 @@ impl Link {
             .map(drop)
     }
 
+    /// As [`Self::begin`], where nothing has to be sent for it. Whether that is so, and the session
+    /// can be shared.
+    pub(crate) fn begin_free(&mut self, schema: Option<&str>, begin: &Arc<SessionOpts>) -> bool {
+        let fresh = self.session.start == Start::Clean && begin.init.is_empty();
+        let free = fresh || self.session.is_as_begun(begin);
+        if !free || self.session.schema.as_deref() != schema {
+            return false;
+        }
+        self.session.start = Start::Used;
+        self.session.clean = Some(begin.clone());
+        self.session.is_shareable()
+    }
+
     /// As [`Self::begin`], with a statement right behind it that may run even where the session
     /// fails to begin: its result is thrown away then. `None`: nothing had to be sent, nor was
     /// `read`.

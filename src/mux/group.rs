@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -54,6 +54,8 @@ pub(crate) struct Group {
     warming: AtomicBool,
     /// What stands between was found to take one command at a time.
     pub one_at_a_time: AtomicBool,
+    /// How long the last connect took, in microseconds.
+    connect_time: AtomicU64,
     /// Whom the first link met.
     server: OnceCell<Arc<ServerInfo>>,
     me: Weak<Group>,
@@ -72,6 +74,8 @@ struct State {
     accounts: Vec<Arc<Account>>,
     /// How often a lane was made one of another beginning since the last link was opened.
     turns: u32,
+    /// Since when all lanes are busy.
+    busy_since: Option<Instant>,
     /// A connect succeeded once: a refusal now may be a restart.
     reached: bool,
 }
@@ -180,6 +184,7 @@ impl Group {
             wants_more: AtomicBool::new(false),
             warming: AtomicBool::new(false),
             one_at_a_time: AtomicBool::new(false),
+            connect_time: AtomicU64::new(0),
             server: OnceCell::new(),
             me: me.clone(),
         })
@@ -238,7 +243,11 @@ impl Group {
             why: "opening a handle",
         };
         match self.acquire(wish, face, None).await? {
-            Got::Link(link) => self.release(link, account, None),
+            Got::Link(mut link) => {
+                let begin = account.opts.session();
+                let free = !account.is_shared() && link.begin_free(begin.db_name.as_deref(), begin);
+                self.release(link, account, free.then_some(begin));
+            }
             Got::Place(..) => {}
         }
         Ok(false)
@@ -274,8 +283,21 @@ impl Group {
                         waiter: &waiter,
                         over: false,
                     };
-                    let granted = waiter.wait(face, until).await.map_err(no_reactor)?;
-                    match granted.or_else(|| waiting.end()) {
+                    let mut patience = Some(Instant::now() + self.patience())
+                        .filter(|at| wish.need == Need::Place && *at < until);
+                    let granted = loop {
+                        let by = patience.unwrap_or(until);
+                        let granted = waiter.wait(face, by).await.map_err(no_reactor)?;
+                        match (granted, patience.take()) {
+                            (None, Some(_)) => {
+                                if let Some(grant) = self.open_instead(&waiter) {
+                                    break Some(grant);
+                                }
+                            }
+                            (granted, _) => break granted.or_else(|| waiting.end()),
+                        }
+                    };
+                    match granted {
                         Some(grant) => {
                             waiting.over = true;
                             grant
@@ -293,7 +315,7 @@ impl Group {
                         self.counters
                             .connection_reused
                             .fetch_add(1, Ordering::Relaxed);
-                        return Ok(Got::Link(link));
+                        return Ok(self.share_or_keep(link, &wish));
                     }
                     self.give_up(link, &account, Close::Lost);
                 }
@@ -329,7 +351,7 @@ impl Group {
                 Grant::Open => match self.open(&account, deadline, face).await {
                     Ok(link) => {
                         self.hold(&link, &wish);
-                        return Ok(Got::Link(link));
+                        return Ok(self.share_or_keep(link, &wish));
                     }
                     Err(e) => {
                         let again = self.may_retry(&e) && Instant::now() + pause < deadline;
@@ -350,6 +372,47 @@ impl Group {
                 Grant::Failed(e) => return Err(e),
             }
         }
+    }
+
+    /// Makes a link a lane at once where nothing has to be sent before: others need not wait for
+    /// this caller's statement.
+    fn share_or_keep(&self, mut link: Box<Link>, wish: &Wish) -> Got {
+        let shares = wish.need == Need::Place
+            && !wish.owns
+            && link.can_share()
+            && !wish.account.is_shared()
+            && link.begin_free(wish.schema.as_deref(), &wish.begin);
+        if !shares {
+            return Got::Link(link);
+        }
+        let mut state = self.state.lock();
+        state.busy.retain(|b| b.link != link.id);
+        let lane = self.add_lane(&mut state, link, &wish.account, &wish.begin);
+        let place = Place::take(&lane);
+        if !state.closed {
+            self.serve(&mut state);
+        }
+        Got::Place(place, lane)
+    }
+
+    fn add_lane(
+        &self,
+        state: &mut State,
+        mut link: Box<Link>,
+        account: &Arc<Account>,
+        begin: &Arc<SessionOpts>,
+    ) -> Arc<Lane> {
+        link.face = Face::Blocking;
+        link.deadline = None;
+        let owner: Weak<dyn Owner> = self.me.clone();
+        let lane = Lane::share(*link, owner, account.is_shared());
+        state.lanes.push(Shared {
+            lane: lane.clone(),
+            account: account.clone(),
+            begin: begin.clone(),
+            draining: false,
+        });
+        lane
     }
 
     /// Opens a link; a task's in a thread of its own. Whoever goes away meanwhile leaves a link for
@@ -390,6 +453,7 @@ impl Group {
         deadline: Instant,
     ) -> std::result::Result<Box<Link>, ConnectError> {
         let schema = account.opts.session().db_name.as_deref();
+        let began = Instant::now();
         let link = link::open(
             &account.opts,
             schema,
@@ -397,6 +461,8 @@ impl Group {
             &self.counters,
             &self.one_at_a_time,
         )?;
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.connect_time.store(took, Ordering::Relaxed);
         events::opened(&link);
         drop(self.server.set(link.server.clone()));
         self.opened(account);
@@ -408,11 +474,11 @@ impl Group {
         if wish.need != Need::Place || wish.owns {
             return None;
         }
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if state.closed || state.queue.has_line(wish) {
             return None;
         }
-        self.lane_for(&state, wish)
+        self.lane_for(&mut state, wish)
     }
 
     /// What can be done now, or a place in the queue.
@@ -482,31 +548,70 @@ impl Group {
     }
 
     /// The least busy lane that fits and has room.
-    fn lane_for(&self, state: &State, wish: &Wish) -> Option<Grant> {
+    fn lane_for(&self, state: &mut State, wish: &Wish) -> Option<Grant> {
         let mut best: Option<(&Shared, usize)> = None;
+        let mut now = None;
         for shared in &state.lanes {
-            if shared.draining || !shared.fits(wish) || shared.lane.is_tainted() {
+            if !shared.is_open_to(wish) {
                 continue;
             }
-            let taken = shared.lane.load.taken.load(Ordering::SeqCst);
-            if best.is_none_or(|(_, least)| taken < least) {
+            let load = &shared.lane.load;
+            let taken = load.taken.load(Ordering::SeqCst);
+            if taken == 0 {
                 best = Some((shared, taken));
-                if taken == 0 {
-                    break;
-                }
+                break;
+            }
+            let now = *now.get_or_insert_with(Instant::now);
+            let has_room = taken < load.window(self.is_one_at_a_time()) && !load.is_stuck(now);
+            if has_room && best.is_none_or(|(_, least)| taken < least) {
+                best = Some((shared, taken));
             }
         }
         let (shared, taken) = best?;
-        if taken > 0 {
-            let load = &shared.lane.load;
-            if taken >= load.window(self.is_one_at_a_time()) || load.is_stuck(Instant::now()) {
-                return None;
-            }
-            if taken >= BUSY && state.open < self.limits.max_links && wish.account.may_open() {
+        let place = Grant::Place(Place::take(&shared.lane), shared.lane.clone());
+        if taken < BUSY {
+            state.busy_since = None;
+        } else if state.open < self.limits.max_links && wish.account.may_open() {
+            // What has lasted as long as a connect takes may well last longer.
+            let since = *state.busy_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.connect_time() {
+                state.busy_since = None;
                 self.wants_more.store(true, Ordering::Relaxed);
             }
         }
-        Some(Grant::Place(Place::take(&shared.lane), shared.lane.clone()))
+        Some(place)
+    }
+
+    /// A lane that fits is only full, and goes on.
+    fn has_hope(&self, state: &State, wish: &Wish) -> bool {
+        let now = Instant::now();
+        let mut open = state.lanes.iter().filter(|s| s.is_open_to(wish));
+        wish.need == Need::Place && open.any(|s| !s.lane.load.is_stuck(now))
+    }
+
+    fn connect_time(&self) -> Duration {
+        Duration::from_micros(self.connect_time.load(Ordering::Relaxed))
+    }
+
+    /// How long a wait is better than another link: what opening one costs.
+    fn patience(&self) -> Duration {
+        const LEAST: Duration = Duration::from_millis(2);
+        self.connect_time().max(LEAST)
+    }
+
+    /// Opens a link for somebody who has waited long enough, if one may be opened.
+    fn open_instead(&self, waiter: &Arc<Waiter>) -> Option<Grant> {
+        let mut state = self.state.lock();
+        let account = &waiter.wish.account;
+        if let Some(grant) = waiter.take() {
+            return Some(grant);
+        }
+        if state.closed || state.open >= self.limits.max_links || !account.may_open() {
+            return None;
+        }
+        state.queue.leave(waiter);
+        self.waiting.store(state.queue.len(), Ordering::SeqCst);
+        Some(open_one(&mut state, account))
     }
 
     fn is_one_at_a_time(&self) -> bool {
@@ -577,10 +682,10 @@ impl Group {
             return None;
         }
         if state.open < self.limits.max_links {
-            state.open += 1;
-            state.turns = 0;
-            account.links.fetch_add(1, Ordering::Relaxed);
-            return Some(Grant::Open);
+            if self.has_hope(state, wish) {
+                return None;
+            }
+            return Some(open_one(state, account));
         }
         let parked = state.parked.iter().position(|p| p.account.may_lose_links());
         if let Some(at) = parked {
@@ -734,13 +839,7 @@ impl Group {
         state.busy.retain(|b| b.link != link.id);
         match begin {
             Some(begin) if link.can_share() => {
-                let owner: Weak<dyn Owner> = self.me.clone();
-                state.lanes.push(Shared {
-                    lane: Lane::share(*link, owner, account.is_shared()),
-                    account: account.clone(),
-                    begin: begin.clone(),
-                    draining: false,
-                });
+                self.add_lane(&mut state, link, account, begin);
             }
             _ => state.parked.push(Parked {
                 link,
@@ -1016,6 +1115,11 @@ impl State {
 }
 
 impl Shared {
+    /// A statement of this handle may go there, if there is room.
+    fn is_open_to(&self, wish: &Wish) -> bool {
+        !self.draining && self.fits(wish) && !self.lane.is_tainted()
+    }
+
     /// The session on it is as this handle's.
     fn fits(&self, wish: &Wish) -> bool {
         Arc::ptr_eq(&self.account, &wish.account)
@@ -1084,6 +1188,14 @@ impl Drop for Stolen<'_> {
 
 fn no_reactor(e: std::io::Error) -> Error {
     DriverError::NoReactor(e.to_string()).into()
+}
+
+/// Counts a link that is about to be opened.
+fn open_one(state: &mut State, account: &Account) -> Grant {
+    state.open += 1;
+    state.turns = 0;
+    account.links.fetch_add(1, Ordering::Relaxed);
+    Grant::Open
 }
 
 /// Moves an idle link from its account to another, which has to make it its own.
