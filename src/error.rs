@@ -407,6 +407,10 @@ pub enum LostCause {
     /// `Mux::shutdown`.
     #[error("the mux was shut down")]
     Shutdown,
+    /// A trigger or a function of another handle's statement changed the session that the two
+    /// shared, as the server told with its reply: what was on its way behind it counts as lost.
+    #[error("another handle's statement changed the session by a trigger or a function")]
+    SessionChanged,
 }
 
 impl fmt::Display for ConnectionLost {

@@ -16,7 +16,7 @@ use mysql_common::row::{
 
 use super::result::{Protocol, QueryResult};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     link::{Streamed, now},
     mux::Seat,
     proto::result::{OkInfo, Outcome, Response, ResultSet},
@@ -30,6 +30,8 @@ struct Pieces<P: Protocol> {
     whole: bool,
     /// There is nothing to come.
     over: bool,
+    /// Comes behind the rows that are here.
+    failed: Option<Error>,
 }
 
 impl<P: Protocol> Pieces<P> {
@@ -38,31 +40,43 @@ impl<P: Protocol> Pieces<P> {
             rows: None,
             whole: false,
             over: false,
+            failed: None,
         }
     }
 
     fn next_row(&mut self) -> Option<Result<Row>> {
-        self.rows.as_mut()?.next()
+        let row = self.rows.as_mut().and_then(Iterator::next);
+        row.or_else(|| self.failed.take().map(Err))
     }
 
-    fn take(&mut self, piece: Result<Streamed>) -> Result<()> {
+    /// The statement failed before it had any rows.
+    fn begun(mut self) -> Result<Self> {
+        match (&self.rows, self.failed.take()) {
+            (None, Some(e)) => Err(e),
+            (_, failed) => Ok(Pieces { failed, ..self }),
+        }
+    }
+
+    fn take(&mut self, piece: Result<Streamed>) {
         let (mut outcomes, unfinished) = match piece {
             Ok(Streamed::Part(part)) => (part.outcomes, part.set),
-            Ok(Streamed::End(response)) => {
+            Ok(Streamed::End(response, left)) => {
                 self.over = true;
-                (response.outcomes, None)
+                (response.outcomes, left)
             }
             Err(e) => {
                 self.over = true;
-                return Err(e);
+                self.failed = Some(e);
+                return;
             }
         };
+        let is_rows = |outcome: &Outcome| !matches!(outcome, Outcome::Err(_));
         let first = match self.whole {
             true => None,
-            false => outcomes.pop_front(),
+            false => outcomes.pop_front_if(|outcome| is_rows(outcome)),
         };
         // What comes after the first set has no rows for anybody, but may have failed.
-        let failed = outcomes.into_iter().find_map(|outcome| match outcome {
+        self.failed = outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Err(failure) => Some(failure.into()),
             _ => None,
         });
@@ -78,13 +92,11 @@ impl<P: Protocol> Pieces<P> {
             })),
             (None, _) => None,
         };
-        self.rows = match set {
-            Some(outcome) => Some(QueryResult::new(Response {
-                outcomes: [outcome].into(),
-            })?),
-            None => None,
-        };
-        failed.map_or(Ok(()), Err)
+        let result = set.map(|outcome| QueryResult::new(Response::from(outcome)));
+        match result.transpose() {
+            Ok(rows) => self.rows = rows,
+            Err(e) => self.failed = Some(e),
+        }
     }
 }
 
@@ -109,12 +121,18 @@ impl<'a, P: Protocol, T> QueryStream<'a, P, T> {
             pieces: Pieces::new(),
             row: PhantomData,
         };
-        stream.read()?;
-        Ok(stream)
+        stream.read();
+        match std::mem::replace(&mut stream.pieces, Pieces::new()).begun() {
+            Ok(pieces) => {
+                stream.pieces = pieces;
+                Ok(stream)
+            }
+            Err(e) => Err(e),
+        }
     }
 
-    fn read(&mut self) -> Result<()> {
-        self.pieces.take(now(self.seat.next_part()))
+    fn read(&mut self) {
+        self.pieces.take(now(self.seat.next_part()));
     }
 }
 
@@ -131,9 +149,7 @@ impl<P: Protocol, T: FromRow> Iterator for QueryStream<'_, P, T> {
             if self.pieces.over {
                 return None;
             }
-            if let Err(e) = self.read() {
-                return Some(Err(e));
-            }
+            self.read();
         }
     }
 }
@@ -147,7 +163,17 @@ impl<P: Protocol, T> Drop for QueryStream<'_, P, T> {
     }
 }
 
-type Step<'a> = Pin<Box<dyn Future<Output = (&'a mut Seat, Result<Streamed>)> + Send + 'a>>;
+type Step<'a> = Pin<Box<dyn Future<Output = (Leaving<'a>, Result<Streamed>)> + Send + 'a>>;
+
+/// Has the link back, or rid of, in the background when the stream is left before its end: a drop
+/// can't wait.
+struct Leaving<'a>(&'a mut Seat);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.abandon_stream();
+    }
+}
 
 /// The rows of a result that is read piece by piece, for an async handle. It has the handle's link
 /// until it is dropped.
@@ -158,7 +184,7 @@ pub struct RowStream<'a, P: Protocol, T> {
 }
 
 enum State<'a> {
-    Here(&'a mut Seat),
+    Here(Leaving<'a>),
     Reading(Step<'a>),
     Over,
 }
@@ -174,13 +200,16 @@ impl<P: Protocol, T> Unpin for RowStream<'_, P, T> {}
 
 impl<'a, P: Protocol, T> RowStream<'a, P, T> {
     pub(super) async fn new(seat: &'a mut Seat) -> Result<Self> {
-        let mut pieces = Pieces::new();
-        pieces.take(seat.next_part().await)?;
-        Ok(RowStream {
-            state: State::Here(seat),
-            pieces,
+        let mut stream = RowStream {
+            state: State::Over,
+            pieces: Pieces::new(),
             row: PhantomData,
-        })
+        };
+        let leaving = Leaving(seat);
+        stream.pieces.take(leaving.0.next_part().await);
+        stream.pieces = std::mem::replace(&mut stream.pieces, Pieces::new()).begun()?;
+        stream.state = State::Here(leaving);
+        Ok(stream)
     }
 }
 
@@ -197,10 +226,10 @@ impl<P: Protocol, T: FromRow> Stream for RowStream<'_, P, T> {
                 return Poll::Ready(None);
             }
             match std::mem::replace(&mut this.state, State::Over) {
-                State::Here(seat) => {
+                State::Here(leaving) => {
                     this.state = State::Reading(Box::pin(async move {
-                        let piece = seat.next_part().await;
-                        (seat, piece)
+                        let piece = leaving.0.next_part().await;
+                        (leaving, piece)
                     }));
                 }
                 State::Reading(mut step) => match step.as_mut().poll(cx) {
@@ -208,11 +237,9 @@ impl<P: Protocol, T: FromRow> Stream for RowStream<'_, P, T> {
                         this.state = State::Reading(step);
                         return Poll::Pending;
                     }
-                    Poll::Ready((seat, piece)) => {
-                        this.state = State::Here(seat);
-                        if let Err(e) = this.pieces.take(piece) {
-                            return Poll::Ready(Some(Err(e)));
-                        }
+                    Poll::Ready((leaving, piece)) => {
+                        this.state = State::Here(leaving);
+                        this.pieces.take(piece);
                     }
                 },
                 State::Over => return Poll::Ready(None),

@@ -175,6 +175,9 @@ struct Lead {
     due: VecDeque<Entry>,
     /// When the last reply came.
     last: Option<Instant>,
+    /// A statement changed the session although nothing in its text can: those behind it ran in
+    /// another session than theirs.
+    spoilt: bool,
 }
 
 /// A statement on its way.
@@ -185,6 +188,8 @@ struct Entry {
     asked: Instant,
     /// Plain bytes made up to its end.
     end: u64,
+    /// Running it twice would be wrong.
+    careful: bool,
 }
 
 /// What whoever asked has to do for all.
@@ -319,6 +324,7 @@ impl Lane {
                     rx,
                     due: VecDeque::new(),
                     last: None,
+                    spoilt: false,
                 })),
                 asked: VecDeque::new(),
                 flush: Flush::Idle,
@@ -424,6 +430,10 @@ impl Lane {
             drop(guard);
             return Err(self.lost(Ran::No, cause));
         };
+        if self.is_tainted() {
+            drop(guard);
+            return Err(self.lost(Ran::No, LostCause::SessionChanged));
+        }
         let first =
             core.asked.is_empty() && core.lead.as_ref().is_some_and(|lead| lead.due.is_empty());
         if first
@@ -466,6 +476,7 @@ impl Lane {
             digest: how.digest,
             asked: now,
             end: core.made,
+            careful: how.careful,
         });
         if first {
             self.load.begin(now);
@@ -769,8 +780,15 @@ impl Lane {
                     {
                         owner.took(entry.digest, service);
                     }
-                    self.look_at(&reply);
-                    entry.slot.complete(Ok(reply));
+                    let reply = match (lead.spoilt, entry.careful) {
+                        (false, _) => Ok(reply),
+                        (true, false) => Err(self.lost(Ran::No, LostCause::SessionChanged)),
+                        (true, true) => Err(self.lost(Ran::Maybe, LostCause::SessionChanged)),
+                    };
+                    if let Ok(reply) = &reply {
+                        lead.spoilt = self.look_at(reply);
+                    }
+                    entry.slot.complete(reply);
                 }
                 Ok(Some(Event::Infile(_))) => {
                     let e = "a file is asked for that no statement names";
@@ -817,9 +835,10 @@ impl Lane {
     }
 
     /// The server's word of the session, where it has one.
-    fn look_at(&self, reply: &Reply) {
+    /// Whether it says that the session is another now.
+    fn look_at(&self, reply: &Reply) -> bool {
         let Reply::Response(response) = reply else {
-            return;
+            return false;
         };
         if response.outcomes.iter().any(is_remarkable) {
             let mut core = self.core.lock();
@@ -829,9 +848,11 @@ impl Lane {
                 if !self.one_session && (session.pin().is_some() || session.schema != self.schema) {
                     session.changed = true;
                     self.tainted.store(true, Ordering::Relaxed);
+                    return true;
                 }
             }
         }
+        false
     }
 
     /// Gives the lead to the next thread that waits, to the reactor where only tasks do, or lays it

@@ -202,6 +202,9 @@ impl Link {
     /// Sends what was pushed. What the server says meanwhile is read: it may be unable to take more
     /// before we have taken what it has to say.
     async fn flush(&mut self, attempted: &'static str) -> Result<(), Error> {
+        if self.unsent.is_empty() && self.pipeline.out().is_empty() {
+            return Ok(());
+        }
         let sent = self.send().await;
         for buffer in [self.pipeline.out(), &mut self.unsent] {
             if buffer.capacity() > KEEP_BUFFER && buffer.is_empty() {

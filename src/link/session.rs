@@ -339,6 +339,7 @@ impl Link {
             )
         })?;
         self.statements.clear();
+        self.session.clean = None;
         let ok = self
             .exchange_user(exchange, &payload)
             .await

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use mysql_common::packets::Column;
+
 use super::Link;
 use crate::{
     error::Error,
@@ -10,7 +12,7 @@ use crate::{
     proto::{
         command::Command,
         pipeline::{Event, Part, Reply},
-        result::{Outcome, Response},
+        result::{Outcome, Response, Rows},
     },
 };
 
@@ -18,8 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Streamed {
     Part(Part),
-    /// The rest of it.
-    End(Response),
+    /// The rest of it, and the rows before the error that ended it.
+    End(Response, Option<(Arc<[Column]>, Rows)>),
 }
 
 /// Bytes that are read to have a link back whose stream was left. What is longer costs a connect.
@@ -47,7 +49,7 @@ impl Link {
                     self.session.observe(&response);
                     self.used = std::time::Instant::now();
                     self.count_bytes();
-                    return Ok(Streamed::End(response));
+                    return Ok(Streamed::End(response, self.pipeline.rx.take_left()));
                 }
                 Ok(Some(Event::Reply(_))) => return Err(self.another_reply(WHAT)),
                 Ok(Some(Event::Infile(name))) => self.send_file(&name, infile, WHAT).await?,
@@ -74,10 +76,17 @@ impl Link {
 
     /// Reads what is left of a stream. Whether that was little; else the link is not for use.
     pub(crate) async fn drain(&mut self) -> bool {
+        if self
+            .flush("finishing a result that was left")
+            .await
+            .is_err()
+        {
+            return false;
+        }
         let mut left = DRAIN;
         while self.pipeline.in_flight() > 0 {
             match self.next_part(None).await {
-                Ok(Streamed::End(_)) => {}
+                Ok(Streamed::End(..)) => {}
                 Ok(Streamed::Part(part)) => {
                     let size = part.set.map_or(0, |(_, rows)| rows.size());
                     let Some(less) = left.checked_sub(size) else {

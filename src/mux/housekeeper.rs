@@ -14,12 +14,18 @@ use super::{
     account::Account,
     group::{Close, Group},
 };
-use crate::link::{Face, Link, now};
+use crate::{
+    error::DriverError,
+    link::{Face, Link, now},
+};
 
-/// A link whose handle is gone while its session was not at its start.
+/// A link that was left while something ran there, or whose handle is gone while its session was
+/// not at its start.
 pub(super) struct Leftover {
     pub link: Box<Link>,
     pub account: Arc<Account>,
+    /// The handle is gone, and its session ends.
+    pub ends: bool,
 }
 
 /// What the thread is asked to do at once.
@@ -60,7 +66,12 @@ fn run(shared: &Weak<Shared>, chores: &Receiver<Chore>, tick: Duration) {
 }
 
 /// Ends the transaction, the locks and whatever else stands, before anybody else is held up by it.
-pub(super) fn clean(Leftover { mut link, account }: Leftover) {
+pub(super) fn clean(leftover: Leftover) {
+    let Leftover {
+        mut link,
+        account,
+        ends,
+    } = leftover;
     /// What still runs for a handle that is gone may go on for this long; then the link is closed,
     /// which ends it.
     const PATIENCE: Duration = Duration::from_millis(100);
@@ -68,8 +79,14 @@ pub(super) fn clean(Leftover { mut link, account }: Leftover) {
     link.deadline = Some((Instant::now() + PATIENCE, PATIENCE));
     // The error would be for a handle that is gone; the link tells by itself whether it is usable.
     let done = now(async {
+        if !ends && !link.drain().await {
+            return Err(DriverError::MuxShutDown.into());
+        }
         link.settle().await?;
         link.deadline = None;
+        if !ends && link.session.pin().is_none() {
+            return Ok(());
+        }
         link.begin(None, &Arc::default(), false).await
     });
     match done {

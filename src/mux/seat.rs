@@ -80,6 +80,8 @@ pub(crate) struct Seat {
     owns: bool,
     /// A stream has not come to its end.
     streaming: bool,
+    /// What the stream's statement does to the session doesn't matter to the handle.
+    neutral_stream: bool,
     /// Nothing kept the link before the API's transaction did.
     plain_before_hold: bool,
     /// A transaction of the API was left open.
@@ -152,6 +154,7 @@ impl Seat {
             kept: false,
             owns: false,
             streaming: false,
+            neutral_stream: false,
             plain_before_hold: true,
             rollback: false,
             owed: None,
@@ -253,6 +256,17 @@ impl Seat {
             Ask::Execute(statement, _) => statement.statement.effect != Effect::Other,
         });
         let neutral = neutral && !self.shows_sessions();
+        let mut running = Running::new(self, neutral);
+        let ran = running.seat.run_all_to_the_end(asks, neutral).await;
+        running.over = true;
+        ran
+    }
+
+    async fn run_all_to_the_end(
+        &mut self,
+        asks: Vec<Ask>,
+        neutral: bool,
+    ) -> Result<Vec<Result<Response>>> {
         let deadline = self.deadline();
         let infile = self.opts.get_local_infile_handler().cloned();
         self.take("many statements", Need::Alone, deadline).await?;
@@ -297,6 +311,14 @@ impl Seat {
     }
 
     async fn start(&mut self, op: Op<'_>, neutral: bool) -> Result<()> {
+        let mut running = Running::new(self, neutral);
+        let started = running.seat.start_to_the_end(op, neutral).await;
+        running.over = true;
+        started
+    }
+
+    async fn start_to_the_end(&mut self, op: Op<'_>, neutral: bool) -> Result<()> {
+        self.neutral_stream = neutral;
         let deadline = self.deadline();
         self.take(
             "a result that is read piece by piece",
@@ -320,12 +342,12 @@ impl Seat {
     pub(crate) async fn next_part(&mut self) -> Result<Streamed> {
         let infile = self.opts.get_local_infile_handler().cloned();
         let Some(link) = &mut self.held else {
-            return Ok(Streamed::End(Response::default()));
+            return Ok(Streamed::End(Response::default(), None));
         };
         let part = link.next_part(infile.as_ref()).await;
         match &part {
             Ok(Streamed::Part(_)) => {}
-            Ok(Streamed::End(response)) => {
+            Ok(Streamed::End(response, _)) => {
                 self.streaming = false;
                 self.keep_ok(response);
                 self.after(None).await?;
@@ -392,6 +414,13 @@ impl Seat {
 
     /// The session as new: what was set is undone, the options' schema and init statements stand.
     pub(crate) async fn reset(&mut self) -> Result<()> {
+        let mut running = Running::new(self, true);
+        let reset = running.seat.reset_to_the_end().await;
+        running.over = true;
+        reset
+    }
+
+    async fn reset_to_the_end(&mut self) -> Result<()> {
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
         self.take("resetting the session", Need::Alone, None)
             .await?;
@@ -434,10 +463,13 @@ impl Seat {
         if self.holds == 0 {
             self.plain_before_hold = self.held.is_none();
         }
-        self.holds += 1;
-        let held = self.alone(Op::Hold, true, None).await;
+        let mut running = Running::new(self, true);
+        running.seat.holds += 1;
+        running.holds = true;
+        let held = running.seat.alone_to_the_end(Op::Hold, true, None).await;
+        running.over = true;
         if held.is_err() {
-            self.holds -= 1;
+            running.seat.holds -= 1;
         }
         held.map(drop)
     }
@@ -748,6 +780,18 @@ impl Seat {
     /// Runs one thing on a link alone whose session is this handle's. `neutral`: it leaves the
     /// session as it is, or tells what becomes of it.
     async fn alone(&mut self, op: Op<'_>, neutral: bool, deadline: Deadline) -> Result<Done> {
+        let mut running = Running::new(self, neutral);
+        let done = running.seat.alone_to_the_end(op, neutral, deadline).await;
+        running.over = true;
+        done
+    }
+
+    async fn alone_to_the_end(
+        &mut self,
+        op: Op<'_>,
+        neutral: bool,
+        deadline: Deadline,
+    ) -> Result<Done> {
         let why = op.why();
         let mut again = true;
         let mut op = Some(op);
@@ -937,7 +981,7 @@ impl Seat {
             return Ok(None);
         }
         // What neutral statements leave of others is seen by none that is neutral itself.
-        let as_begun =
+        let mut as_begun =
             link.session.is_as_begun(session) && (neutral || link.session.owner == NOBODY);
         let ours =
             link.session.owner == self.id || (as_begun && link.session.schema == self.schema);
@@ -946,6 +990,7 @@ impl Seat {
             if self.schema.is_none() && link.session.schema.is_some() {
                 // A reset keeps the schema, and there is no command that leaves one.
                 link.change_user(self.opts.identity(), None).await?;
+                as_begun = false;
             }
             let schema = self.schema.as_deref();
             response = link.begin_and(schema, session, as_begun, read).await?;
@@ -1038,10 +1083,67 @@ impl Seat {
                 let begin = self.opts.session();
                 return self.account.group.release(link, &self.account, Some(begin));
             }
-            self.mux.clean(Leftover {
-                link,
-                account: self.account.clone(),
-            });
+            self.clean(link, true);
+        }
+    }
+
+    fn clean(&self, link: Box<Link>, ends: bool) {
+        self.mux.clean(Leftover {
+            link,
+            account: self.account.clone(),
+            ends,
+        });
+    }
+
+    /// Whoever waited for a statement here went away. What is left of it is done in the background,
+    /// unless the link is the handle's for longer anyway.
+    fn abandon(&mut self) {
+        if self.kept || self.holds > 0 {
+            return;
+        }
+        self.streaming = false;
+        if let Some(link) = self.held.take() {
+            self.clean(link, false);
+        }
+    }
+
+    /// Leaves a stream before its end where nobody can wait for that.
+    pub(crate) fn abandon_stream(&mut self) {
+        if self.streaming && self.neutral_stream {
+            self.abandon();
+        }
+    }
+}
+
+/// A statement under way on a link alone, whose caller may go away.
+struct Running<'a> {
+    seat: &'a mut Seat,
+    /// What it does to the session doesn't matter to the handle, should nobody wait for it.
+    neutral: bool,
+    /// It counts among what keeps the link.
+    holds: bool,
+    over: bool,
+}
+
+impl<'a> Running<'a> {
+    fn new(seat: &'a mut Seat, neutral: bool) -> Self {
+        Running {
+            seat,
+            neutral,
+            holds: false,
+            over: false,
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        self.seat.holds -= u32::from(self.holds);
+        if self.neutral {
+            self.seat.abandon();
         }
     }
 }

@@ -118,6 +118,10 @@ pub(crate) struct Receiver {
     size: usize,
     /// Our own reason why the response at hand is a failure.
     failure: Option<Error>,
+    /// The response at hand is taken in parts.
+    in_parts: bool,
+    /// Rows before an error, where the response was taken in parts.
+    left: Option<(Arc<[Column]>, Rows)>,
 }
 
 #[derive(Debug)]
@@ -174,6 +178,8 @@ impl Pipeline {
                 response: Response::default(),
                 size: 0,
                 failure: None,
+                in_parts: false,
+                left: None,
             }),
             max_result: usize::MAX,
         }
@@ -349,6 +355,7 @@ impl Receiver {
     /// count against its limit.
     pub(crate) fn take_part(&mut self) -> Part {
         self.size = 0;
+        self.in_parts = !self.in_flight.is_empty();
         Part {
             outcomes: mem::take(&mut self.response.outcomes),
             set: match &mut self.state {
@@ -356,6 +363,11 @@ impl Receiver {
                 _ => None,
             },
         }
+    }
+
+    /// The rows that came with the error that ended a response of which parts were taken.
+    pub(crate) fn take_left(&mut self) -> Option<(Arc<[Column]>, Rows)> {
+        self.left.take()
     }
 
     /// The rows so far of the response's first set, where they are many. They count against its limit
@@ -511,7 +523,10 @@ impl Receiver {
                 Ok(None)
             }
             State::Rows { columns, mut rows } => match first {
-                Some(0xff) => self.on_err(&payload),
+                Some(0xff) => {
+                    self.left = self.in_parts.then_some((columns, rows));
+                    self.on_err(&payload)
+                }
                 Some(0xfe) if payload.len() < self.terminator_limit() => {
                     let ok = match self.deprecate_eof() {
                         true => ok::parse_ok_terminator(&payload, self.capabilities)?,
@@ -714,6 +729,7 @@ impl Receiver {
     }
 
     fn complete(&mut self, reply: Reply) -> Event {
+        self.in_parts = false;
         self.in_flight.pop_front();
         self.state = State::Start;
         self.size = 0;

@@ -60,6 +60,14 @@ pub(crate) struct Response {
     pub outcomes: VecDeque<Outcome>,
 }
 
+impl From<Outcome> for Response {
+    fn from(outcome: Outcome) -> Self {
+        Response {
+            outcomes: [outcome].into(),
+        }
+    }
+}
+
 /// A result set.
 #[derive(Debug, Clone)]
 pub(crate) struct ResultSet {
