@@ -21,7 +21,7 @@ use std::{
 
 pub use fake::Fake;
 pub use mysql_mux::{
-    Error, Handle, Isolation, Mux, MuxBuilder, Opts, OptsBuilder, SslOpts, prelude::*,
+    Error, Handle, Isolation, Mux, MuxBuilder, Opts, OptsBuilder, SslOpts, aio, prelude::*,
 };
 pub use relay::Relay;
 
@@ -397,4 +397,34 @@ pub fn noise(len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+/// A query for the numbers from 0 up to `count`, which needs no table: `n`, and a text of `width`
+/// bytes that `n` is the beginning of. In no order.
+pub fn numbers(count: usize, width: usize) -> String {
+    const DIGITS: &str = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 \
+                          UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 \
+                          UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
+    let places = count.saturating_sub(1).max(1).ilog10() + 1;
+    let sum: Vec<String> = (0..places)
+        .map(|p| format!("{} * d{p}.d", 10_u64.pow(p)))
+        .collect();
+    let sum = sum.join(" + ");
+    let from: Vec<String> = (0..places).map(|p| format!("{DIGITS} d{p}")).collect();
+    let from = from.join(", ");
+    format!("SELECT {sum} AS n, RPAD({sum}, {width}, '.') AS t FROM {from} WHERE {sum} < {count}")
+}
+
+/// As [`one`], for an async handle.
+pub async fn one_async<T: FromValue>(handle: &mut aio::Handle, sql: &str) -> T {
+    let shown: String = sql.chars().take(200).collect();
+    let row: Option<Row> = match handle.query_first(sql).await {
+        Ok(row) => row,
+        Err(e) => panic!("{shown}: {e}"),
+    };
+    match row.map(|mut row| row.take(0)) {
+        Some(Some(value)) => value,
+        Some(None) => panic!("{shown}: no column"),
+        None => panic!("{shown}: no row"),
+    }
 }
