@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mysql_mux::error::{ConnectCause, ConnectError, ConnectPhase};
 use support::{
-    fake::{Step, err, greeting, greeting_with, ok, packet},
+    fake::{Step, column, column_of_type, eof, err, greeting, greeting_with, ok, packet},
     *,
 };
 
@@ -340,23 +340,6 @@ fn an_endless_count_of_columns_takes_no_such_memory_and_ends() {
 }
 
 /// The definition of a text column.
-fn column(name: &str) -> Vec<u8> {
-    column_of_type(name, 0xfd)
-}
-
-fn column_of_type(name: &str, kind: u8) -> Vec<u8> {
-    let mut payload = b"\x03def\0\0\0".to_vec();
-    payload.push(name.len() as u8);
-    payload.extend_from_slice(name.as_bytes());
-    payload.push(0);
-    payload.extend_from_slice(&[0x0c, 45, 0, 9, 0, 0, 0, kind, 0, 0, 0, 0, 0]);
-    payload
-}
-
-fn eof(seq: u8) -> Vec<u8> {
-    packet(seq, &[0xfe, 0, 0, 2, 0])
-}
-
 #[test]
 fn rows_without_end_are_ended_by_the_limit_of_the_result() {
     let mut answer = packet(1, &[1]);

@@ -3,16 +3,15 @@
 mod support;
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
+    task::Poll,
     thread,
 };
 
 use mysql_mux::{Row, TxOpts};
-use support::{relay::Way, *};
+use support::{relay::Way, task::block_on, *};
 
 const ROWS: u64 = 100_000;
 
@@ -171,24 +170,6 @@ fn the_limit_holds_for_what_was_converted_already() {
         assert!(matches!(e, Error::ResultTooLarge { .. }), "{e}");
     }
     assert_eq!(one::<u8>(&mut handle, "SELECT 1"), 1);
-}
-
-/// Waits in this thread.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(done) => return done,
-            Poll::Pending => thread::park(),
-        }
-    }
 }
 
 #[test]

@@ -182,6 +182,26 @@ pub fn err(seq: u8, code: u16, message: &[u8]) -> Vec<u8> {
     packet(seq, &payload)
 }
 
+/// A column definition of text.
+pub fn column(name: &str) -> Vec<u8> {
+    column_of_type(name, 0xfd)
+}
+
+/// A column definition.
+pub fn column_of_type(name: &str, kind: u8) -> Vec<u8> {
+    let mut payload = b"\x03def\0\0\0".to_vec();
+    payload.push(name.len() as u8);
+    payload.extend_from_slice(name.as_bytes());
+    payload.push(0);
+    payload.extend_from_slice(&[0x0c, 45, 0, 9, 0, 0, 0, kind, 0, 0, 0, 0, 0]);
+    payload
+}
+
+/// The end of columns or rows.
+pub fn eof(seq: u8) -> Vec<u8> {
+    packet(seq, &[0xfe, 0, 0, 2, 0])
+}
+
 const LONG_PASSWORD: u32 = 1;
 const CONNECT_WITH_DB: u32 = 1 << 3;
 const LOCAL_FILES: u32 = 1 << 7;

@@ -6,6 +6,8 @@
 
 pub mod fake;
 pub mod relay;
+pub mod talker;
+pub mod task;
 
 use std::{
     collections::HashMap,
