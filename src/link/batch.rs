@@ -6,7 +6,7 @@ use mysql_common::value::Value;
 
 use super::{Link, Prepared};
 use crate::{
-    error::{Error, LostCause, Ran},
+    error::{Error, LostCause, Ran, StatementTimeout},
     opts::LocalInfileHandler,
     proto::{
         command::{Command, execute},
@@ -26,6 +26,8 @@ pub(crate) enum Ask {
 /// send; we read while we send, so neither waits for the other.
 const WINDOW: usize = 512;
 
+const WHAT: &str = "a statement of many";
+
 /// Bytes that are gathered for one write.
 const WRITE: usize = 32 << 10;
 
@@ -38,10 +40,10 @@ impl Link {
     ) -> Vec<Result<Response, Error>> {
         let count = asks.len();
         let mut results = Vec::with_capacity(count);
-        let mut lost = None;
-        for ask in asks {
-            if let Some(e) = &lost {
-                results.push(Err(not_sent(e)));
+        let mut ended = None;
+        for (at, ask) in asks.into_iter().enumerate() {
+            if let Some(e) = &ended {
+                results.push(Err(self.not_sent(e)));
                 continue;
             }
             if let Err(e) = self.ask(ask, &mut results, infile).await {
@@ -50,34 +52,54 @@ impl Link {
                     Error::PacketTooLarge { .. } | Error::MySqlError(_) | Error::DriverError(_)
                         if self.is_usable_now() =>
                     {
-                        lost = self.collect(0, &mut results, infile).await.err();
-                        results.push(Err(e));
+                        match self.collect(0, &mut results, infile).await {
+                            Ok(()) => results.push(Err(e)),
+                            Err(e) => ended = Some(e),
+                        }
                     }
-                    e => lost = Some(e),
+                    e => ended = Some(e),
                 }
             }
-            if let Some(e) = &lost {
-                self.fill(&mut results, e);
+            if let Some(e) = &ended {
+                self.fill(&mut results, at + 1, e);
             }
         }
-        if lost.is_none()
+        if ended.is_none()
             && let Err(e) = self.collect(0, &mut results, infile).await
         {
-            self.fill(&mut results, &e);
-        }
-        // What was lost before it was pushed.
-        while results.len() < count {
-            let e = self.lost("a statement of many", Ran::No, LostCause::Closed);
-            results.push(Err(e));
+            self.fill(&mut results, count, &e);
         }
         self.count_bytes();
         results
     }
 
-    /// Those that are on their way have the link's end for a result.
-    fn fill(&self, results: &mut Vec<Result<Response, Error>>, e: &Error) {
-        for _ in 0..self.pipeline.in_flight() {
-            results.push(Err(e.clone()));
+    /// What became of those up to `count` whose replies did not come.
+    fn fill(&self, results: &mut Vec<Result<Response, Error>>, count: usize, e: &Error) {
+        if results.len() >= count {
+            return;
+        }
+        // The error is that of the first of them. The others may have been sent, whole or not.
+        results.push(Err(match e {
+            Error::ConnectionLost(lost) => self.lost(WHAT, Ran::Maybe, lost.cause.clone()),
+            e => e.clone(),
+        }));
+        while results.len() < count {
+            results.push(Err(match e {
+                Error::ConnectionLost(lost) => self.lost(WHAT, Ran::Maybe, lost.cause.clone()),
+                Error::StatementTimeout(_) => e.clone(),
+                _ => self.lost(WHAT, Ran::Maybe, LostCause::Closed),
+            }));
+        }
+    }
+
+    /// The same end, for a statement that was not sent.
+    fn not_sent(&self, e: &Error) -> Error {
+        match e {
+            Error::ConnectionLost(lost) => self.lost(WHAT, Ran::No, lost.cause.clone()),
+            Error::StatementTimeout(e) => {
+                StatementTimeout::new(&e.server, e.timeout, Ran::No).into()
+            }
+            _ => self.lost(WHAT, Ran::No, LostCause::Closed),
         }
     }
 
@@ -103,21 +125,21 @@ impl Link {
             }
             Ask::Execute(statement, params) => {
                 let max = self.pipeline.tx.max_packet();
-                let bytes: usize = params.iter().map(|p| p.bin_len() as usize).sum();
-                if !self.statements_hold(&statement) || bytes + 1024 > max {
+                let held = self.statements.id(&statement);
+                let ready = held.map(|id| execute(id, &params, max));
+                match ready {
+                    Some((ahead, payload)) if ahead.is_empty() => {
+                        self.pipeline.push(Command::Execute(&payload))?;
+                    }
                     // Preparing it, or sending a parameter in pieces, has replies of its own.
-                    self.collect(0, results, infile).await?;
-                    results.push(self.execute(&statement, &params, None).await);
-                    return match results.last() {
-                        Some(Err(e @ Error::ConnectionLost(_))) => Err(e.clone()),
-                        _ => Ok(()),
-                    };
+                    _ => {
+                        self.collect(0, results, infile).await?;
+                        let done = self.execute(&statement, &params, None).await;
+                        let ended = done.as_ref().err().filter(|_| !self.is_usable()).cloned();
+                        results.push(done);
+                        return ended.map_or(Ok(()), Err);
+                    }
                 }
-                let Some(id) = self.statements.id(&statement) else {
-                    unreachable!("looked up above")
-                };
-                let (_, payload) = execute(id, &params, max);
-                self.pipeline.push(Command::Execute(&payload))?;
             }
         }
         self.counters
@@ -130,7 +152,7 @@ impl Link {
             return self.collect(WINDOW / 2, results, infile).await;
         }
         if self.pipeline.out().len() >= WRITE {
-            return self.flush("a statement of many").await;
+            return self.flush(WHAT).await;
         }
         Ok(())
     }
@@ -142,7 +164,6 @@ impl Link {
         results: &mut Vec<Result<Response, Error>>,
         infile: Option<&LocalInfileHandler>,
     ) -> Result<(), Error> {
-        const WHAT: &str = "a statement of many";
         self.flush(WHAT).await?;
         while self.pipeline.in_flight() > left {
             match self.reply(WHAT, infile).await? {
@@ -155,17 +176,5 @@ impl Link {
         }
         self.used = std::time::Instant::now();
         Ok(())
-    }
-}
-
-/// The same end, for a statement that was not sent.
-fn not_sent(e: &Error) -> Error {
-    match e {
-        Error::ConnectionLost(lost) => {
-            let mut lost = (**lost).clone();
-            lost.ran = Ran::No;
-            lost.into()
-        }
-        other => other.clone(),
     }
 }

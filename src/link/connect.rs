@@ -330,7 +330,7 @@ fn cause_of(e: Error) -> ConnectCause {
             LostCause::Timeout(t) => ConnectCause::Timeout(*t),
             LostCause::Server(e) => ConnectCause::Server(e.clone()),
             LostCause::Protocol(e) => ConnectCause::Protocol(e.clone()),
-            LostCause::Closed | LostCause::Shutdown => {
+            LostCause::Closed | LostCause::Shutdown | LostCause::SessionChanged => {
                 ConnectCause::Io(Arc::new(io::ErrorKind::UnexpectedEof.into()))
             }
         },

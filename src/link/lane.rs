@@ -727,7 +727,11 @@ impl Lane {
                     return None;
                 }
                 Ok(_) => {}
-                Err(e) if is_late(&e, deadline) => break,
+                Err(e) if is_late(&e, deadline) => {
+                    // It must not be asked to go on reading.
+                    slot.give_up();
+                    break;
+                }
                 Err(e) => {
                     let cause = match (e.kind(), self.read_limit.per_op) {
                         (io::ErrorKind::TimedOut, Some(limit)) => LostCause::Timeout(limit),
@@ -788,7 +792,10 @@ impl Lane {
                     if let Ok(reply) = &reply {
                         lead.spoilt = self.look_at(reply);
                     }
-                    entry.slot.complete(reply);
+                    if let Some(Ok(Reply::Prepared(Ok(made)))) = entry.slot.complete(reply) {
+                        // Nobody knows its id. The close goes with whatever is asked next.
+                        self.forget(made.id);
+                    }
                 }
                 Ok(Some(Event::Infile(_))) => {
                     let e = "a file is asked for that no statement names";
@@ -800,7 +807,7 @@ impl Lane {
                 Err(Fatal::ResultTooLarge { max }) => {
                     if let Some(entry) = lead.due.pop_front() {
                         replies += 1;
-                        entry.slot.complete(Err(Error::ResultTooLarge { max }));
+                        drop(entry.slot.complete(Err(Error::ResultTooLarge { max })));
                     }
                     break Err(LostCause::Closed);
                 }
@@ -822,6 +829,9 @@ impl Lane {
             core.answered_count += replies;
             let left = core.sent_count - core.answered_count;
             let flush = core.flush == Flush::Held && left <= self.load.enough();
+            if flush {
+                core.flush = Flush::Active;
+            }
             drop(core);
             // Behind the last one the lead is laid down first: only then is the lane at rest.
             if !lead.due.is_empty() {
@@ -921,7 +931,7 @@ impl Lane {
             } else {
                 Ran::Maybe
             };
-            entry.slot.complete(Err(self.lost(ran, cause.clone())));
+            drop(entry.slot.complete(Err(self.lost(ran, cause.clone()))));
         }
         self.load.taken.fetch_sub(count, Ordering::AcqRel);
         if let (Some(owner), Some(me)) = (self.owner.upgrade(), self.me.upgrade()) {
@@ -968,14 +978,21 @@ impl Lane {
         let core = &mut *core;
         if let Some(Half { common, tx }) = &mut core.link {
             common.statements.set_capacity(capacity);
+            // They have no reply, and go out with whatever is asked next.
             for over in common.statements.add(id, statement.clone()) {
-                // It has no reply, and goes out with whatever is asked next.
-                let had = tx.out().len();
-                drop(tx.push(Command::CloseStmt(over), usize::MAX));
-                core.made += (tx.out().len() - had) as u64;
+                core.made += close(tx, over);
             }
         }
         statement
+    }
+
+    /// Has the server forget a statement that nobody will run.
+    fn forget(&self, id: u32) {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        if let Some(Half { tx, .. }) = &mut core.link {
+            core.made += close(tx, id);
+        }
     }
 }
 
@@ -1115,6 +1132,14 @@ fn is_remarkable(outcome: &Outcome) -> bool {
     !ok.changes.is_empty()
         || !ok.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
         || ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
+}
+
+/// Appends the close of a statement; gives its bytes.
+fn close(tx: &mut Sender, id: u32) -> u64 {
+    let had = tx.out().len();
+    // Nine bytes always fit.
+    drop(tx.push(Command::CloseStmt(id), usize::MAX));
+    (tx.out().len() - had) as u64
 }
 
 fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {

@@ -363,7 +363,9 @@ impl Link {
         while self.pipeline.in_flight() > 0 {
             match self.reply(WHAT, None).await? {
                 Reply::Response(response) => self.session.observe(&response),
-                Reply::Prepared(_) | Reply::Line(_) => {}
+                // Nobody knows its id.
+                Reply::Prepared(Ok(made)) => drop(self.pipeline.push(Command::CloseStmt(made.id))?),
+                Reply::Prepared(Err(_)) | Reply::Line(_) => {}
             }
         }
         Ok(())

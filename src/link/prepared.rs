@@ -254,10 +254,6 @@ impl Link {
         self.flush("a prepared statement").await
     }
 
-    pub(super) fn statements_hold(&mut self, statement: &Arc<Prepared>) -> bool {
-        self.statements.id(statement).is_some()
-    }
-
     /// Forgets a statement, here and on the server.
     pub(crate) async fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<(), Error> {
         let same =

@@ -105,14 +105,15 @@ impl Slot {
         }
     }
 
-    /// Hands over the reply.
-    pub(super) fn complete(&self, reply: Result<Reply, Error>) {
+    /// Hands over the reply; gives it back where nobody waits for it.
+    pub(super) fn complete(&self, reply: Result<Reply, Error>) -> Option<Result<Reply, Error>> {
         let mut state = self.state.lock();
         if state.given_up {
-            return;
+            return Some(reply);
         }
         state.reply = Some(reply);
         self.wake(state);
+        None
     }
 
     /// Asks a waiting thread to read. `false`: none waits here.

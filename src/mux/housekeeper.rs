@@ -13,16 +13,17 @@ use super::{
     Shared,
     account::Account,
     group::{Close, Group},
+    left::Left,
 };
 use crate::{
     error::DriverError,
-    link::{Face, Link, now},
+    link::{Face, now},
 };
 
 /// A link that was left while something ran there, or whose handle is gone while its session was
 /// not at its start.
 pub(super) struct Leftover {
-    pub link: Box<Link>,
+    pub left: Arc<Left>,
     pub account: Arc<Account>,
     /// The handle is gone, and its session ends.
     pub ends: bool,
@@ -68,10 +69,14 @@ fn run(shared: &Weak<Shared>, chores: &Receiver<Chore>, tick: Duration) {
 /// Ends the transaction, the locks and whatever else stands, before anybody else is held up by it.
 pub(super) fn clean(leftover: Leftover) {
     let Leftover {
-        mut link,
+        left,
         account,
         ends,
     } = leftover;
+    let mut left = left.0.lock();
+    let Some(mut link) = left.link.take() else {
+        return;
+    };
     /// What still runs for a handle that is gone may go on for this long; then the link is closed,
     /// which ends it.
     const PATIENCE: Duration = Duration::from_millis(100);
@@ -79,7 +84,7 @@ pub(super) fn clean(leftover: Leftover) {
     link.deadline = Some((Instant::now() + PATIENCE, PATIENCE));
     // The error would be for a handle that is gone; the link tells by itself whether it is usable.
     let done = now(async {
-        if !ends && !link.drain().await {
+        if left.streaming && !link.drain().await {
             return Err(DriverError::MuxShutDown.into());
         }
         link.settle().await?;

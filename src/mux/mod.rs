@@ -6,6 +6,7 @@ mod account;
 mod digests;
 mod group;
 mod housekeeper;
+mod left;
 mod limited;
 mod limits;
 mod seat;

@@ -20,6 +20,7 @@ use super::{
     account::Account,
     group::{Close, Got, Need, Wish},
     housekeeper::Leftover,
+    left::Left,
     limited,
 };
 use crate::{
@@ -80,12 +81,12 @@ pub(crate) struct Seat {
     owns: bool,
     /// A stream has not come to its end.
     streaming: bool,
-    /// What the stream's statement does to the session doesn't matter to the handle.
-    neutral_stream: bool,
     /// Nothing kept the link before the API's transaction did.
     plain_before_hold: bool,
     /// A transaction of the API was left open.
     rollback: bool,
+    /// What was left in the middle of a statement.
+    left: Option<Arc<Left>>,
     /// An error that there was nobody to tell.
     owed: Option<Box<Error>>,
 }
@@ -154,9 +155,9 @@ impl Seat {
             kept: false,
             owns: false,
             streaming: false,
-            neutral_stream: false,
             plain_before_hold: true,
             rollback: false,
+            left: None,
             owed: None,
             account,
             opts,
@@ -196,6 +197,7 @@ impl Seat {
 
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
         let deadline = self.deadline();
+        self.come_back();
         if self.can_share()
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
@@ -256,7 +258,7 @@ impl Seat {
             Ask::Execute(statement, _) => statement.statement.effect != Effect::Other,
         });
         let neutral = neutral && !self.shows_sessions();
-        let mut running = Running::new(self, neutral);
+        let mut running = Running::new(self);
         let ran = running.seat.run_all_to_the_end(asks, neutral).await;
         running.over = true;
         ran
@@ -311,14 +313,13 @@ impl Seat {
     }
 
     async fn start(&mut self, op: Op<'_>, neutral: bool) -> Result<()> {
-        let mut running = Running::new(self, neutral);
+        let mut running = Running::new(self);
         let started = running.seat.start_to_the_end(op, neutral).await;
         running.over = true;
         started
     }
 
     async fn start_to_the_end(&mut self, op: Op<'_>, neutral: bool) -> Result<()> {
-        self.neutral_stream = neutral;
         let deadline = self.deadline();
         self.take(
             "a result that is read piece by piece",
@@ -414,7 +415,7 @@ impl Seat {
 
     /// The session as new: what was set is undone, the options' schema and init statements stand.
     pub(crate) async fn reset(&mut self) -> Result<()> {
-        let mut running = Running::new(self, true);
+        let mut running = Running::new(self);
         let reset = running.seat.reset_to_the_end().await;
         running.over = true;
         reset
@@ -463,7 +464,7 @@ impl Seat {
         if self.holds == 0 {
             self.plain_before_hold = self.held.is_none();
         }
-        let mut running = Running::new(self, true);
+        let mut running = Running::new(self);
         running.seat.holds += 1;
         running.holds = true;
         let held = running.seat.alone_to_the_end(Op::Hold, true, None).await;
@@ -549,6 +550,7 @@ impl Seat {
         statement: sql::Statement,
         deadline: Deadline,
     ) -> Result<Response> {
+        self.come_back();
         let neutral = statement.effect != Effect::Other && !self.shows_sessions();
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() {
@@ -572,15 +574,21 @@ impl Seat {
                 true if self.account.group.limits.max_links > 1 => Need::Slow,
                 _ => Need::Place,
             };
-            if let Some(asked) = asked
-                && let Some(response) = self
-                    .on_lane(asked, op.parts(), statement, need, deadline)
-                    .await?
-            {
-                return match deadline {
-                    Some((_, time)) => limited::outcome(response, time, &self.server_name()),
-                    None => Ok(response),
-                };
+            let ran = match asked {
+                Some(asked) => {
+                    self.on_lane(asked, op.parts(), statement, need, deadline)
+                        .await
+                }
+                None => Ok(None),
+            };
+            match (ran, &op, deadline) {
+                (Ok(Some(response)), _, Some((_, time))) => {
+                    return limited::outcome(response, time, &self.server_name());
+                }
+                (Ok(Some(response)), _, None) => return Ok(response),
+                // A link alone sends its parameters one by one.
+                (Err(Error::PacketTooLarge { .. }), Op::Execute(..), _) | (Ok(None), ..) => {}
+                (Err(e), ..) => return Err(e),
             }
         }
         let began = slow.then(Instant::now);
@@ -695,16 +703,18 @@ impl Seat {
                 handle: self.id,
             };
             let mut answer = lane.ask(asked, how, place).await;
+            // Taken before the first one is given back: the lane stays one.
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let Ok(Answer::NotHeld(place)) = answer else {
                     unreachable!("matched above")
                 };
                 let sql = &prepared.sql;
+                let second = Place::take(&lane);
                 let made = self
                     .prepare_on(sql, Some(prepared), &lane, place, deadline)
                     .await;
                 answer = match made {
-                    Ok(_) => lane.ask(asked, how, Place::take(&lane)).await,
+                    Ok(_) => lane.ask(asked, how, second).await,
                     Err(e) => Err(e),
                 };
             }
@@ -780,7 +790,7 @@ impl Seat {
     /// Runs one thing on a link alone whose session is this handle's. `neutral`: it leaves the
     /// session as it is, or tells what becomes of it.
     async fn alone(&mut self, op: Op<'_>, neutral: bool, deadline: Deadline) -> Result<Done> {
-        let mut running = Running::new(self, neutral);
+        let mut running = Running::new(self);
         let done = running.seat.alone_to_the_end(op, neutral, deadline).await;
         running.over = true;
         done
@@ -861,6 +871,7 @@ impl Seat {
         if let Some(owed) = self.owed.take() {
             return Err(*owed);
         }
+        self.come_back();
         self.end_stream().await?;
         if let Some(link) = &mut self.held {
             link.face = self.face;
@@ -1087,9 +1098,11 @@ impl Seat {
         }
     }
 
-    fn clean(&self, link: Box<Link>, ends: bool) {
+    fn clean(&mut self, link: Box<Link>, ends: bool) {
+        let left = Arc::new(Left::new(link, std::mem::take(&mut self.streaming)));
+        self.left = (!ends).then(|| left.clone());
         self.mux.clean(Leftover {
-            link,
+            left,
             account: self.account.clone(),
             ends,
         });
@@ -1101,15 +1114,26 @@ impl Seat {
         if self.kept || self.holds > 0 {
             return;
         }
-        self.streaming = false;
         if let Some(link) = self.held.take() {
             self.clean(link, false);
         }
     }
 
+    /// Takes up what was left, if nobody has finished it.
+    fn come_back(&mut self) {
+        let Some(left) = self.left.take() else {
+            return;
+        };
+        let mut left = left.0.lock();
+        if let Some(link) = left.link.take() {
+            self.held = Some(link);
+            self.streaming = left.streaming;
+        }
+    }
+
     /// Leaves a stream before its end where nobody can wait for that.
     pub(crate) fn abandon_stream(&mut self) {
-        if self.streaming && self.neutral_stream {
+        if self.streaming {
             self.abandon();
         }
     }
@@ -1118,18 +1142,15 @@ impl Seat {
 /// A statement under way on a link alone, whose caller may go away.
 struct Running<'a> {
     seat: &'a mut Seat,
-    /// What it does to the session doesn't matter to the handle, should nobody wait for it.
-    neutral: bool,
     /// It counts among what keeps the link.
     holds: bool,
     over: bool,
 }
 
 impl<'a> Running<'a> {
-    fn new(seat: &'a mut Seat, neutral: bool) -> Self {
+    fn new(seat: &'a mut Seat) -> Self {
         Running {
             seat,
-            neutral,
             holds: false,
             over: false,
         }
@@ -1142,9 +1163,7 @@ impl Drop for Running<'_> {
             return;
         }
         self.seat.holds -= u32::from(self.holds);
-        if self.neutral {
-            self.seat.abandon();
-        }
+        self.seat.abandon();
     }
 }
 

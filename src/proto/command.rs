@@ -2,10 +2,7 @@
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
 
-use mysql_common::{
-    constants::MAX_PAYLOAD_LEN, packets::ComStmtExecuteRequestBuilder, proto::MySerialize,
-    value::Value,
-};
+use mysql_common::{constants::MAX_PAYLOAD_LEN, proto::MySerialize, value::Value};
 
 /// A command to a link.
 #[derive(Debug, Clone, Copy)]
@@ -68,29 +65,155 @@ impl Command<'_> {
 }
 
 /// The payloads of a `COM_STMT_EXECUTE`: any `COM_STMT_SEND_LONG_DATA` that must go before it, and
-/// itself. Parameters go ahead one by one only where together they don't fit `max_packet` bytes.
+/// itself. Parameters go ahead one by one only where together they don't fit into one packet of the
+/// wire or into `max_packet` bytes.
+///
+/// Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html>
 pub(crate) fn execute(id: u32, params: &[Value], max_packet: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
-    let (request, as_long_data) = ComStmtExecuteRequestBuilder::new(id).build(params);
-    let mut long_data = Vec::new();
-    if as_long_data {
-        let chunk = max_packet.min(MAX_PAYLOAD_LEN) - 16;
-        for (index, value) in params.iter().enumerate() {
-            if let Value::Bytes(bytes) = value {
-                // An empty value needs a packet too, or the server takes it from the execute.
-                let mut chunks = bytes.chunks(chunk);
-                let first = chunks.next().unwrap_or_default();
-                for part in std::iter::once(first).chain(chunks) {
-                    let mut payload = Vec::with_capacity(part.len() + 7);
-                    payload.push(0x18);
-                    payload.extend_from_slice(&id.to_le_bytes());
-                    payload.extend_from_slice(&(index as u16).to_le_bytes());
-                    payload.extend_from_slice(part);
-                    long_data.push(payload);
-                }
+    /// Command, statement, flags, iterations; whether types follow.
+    const HEAD: usize = 10 + 1;
+    let max = max_packet.min(MAX_PAYLOAD_LEN);
+    let size: usize = params.iter().map(|value| value.bin_len() as usize).sum();
+    let fixed = HEAD + params.len() * 2 + params.len().div_ceil(8);
+    let is_long = size + fixed > max;
+    let ahead = match is_long {
+        true => long_data(id, params, max.saturating_sub(16).max(1)),
+        false => Vec::new(),
+    };
+    let mut payload = Vec::with_capacity(fixed + if is_long { 0 } else { size });
+    payload.push(0x17);
+    payload.extend_from_slice(&id.to_le_bytes());
+    // No cursor, and one iteration.
+    payload.extend_from_slice(&[0, 1, 0, 0, 0]);
+    if params.is_empty() {
+        return (ahead, payload);
+    }
+    for eight in params.chunks(8) {
+        let nulls = eight.iter().enumerate().map(|(i, value)| {
+            let is_null = matches!(value, Value::NULL);
+            u8::from(is_null) << i
+        });
+        payload.push(nulls.fold(0, std::ops::BitOr::bitor));
+    }
+    // The types follow.
+    payload.push(1);
+    for value in params {
+        payload.extend_from_slice(&type_of(value));
+    }
+    for value in params {
+        if !(is_long && matches!(value, Value::Bytes(_))) {
+            value.serialize(&mut payload);
+        }
+    }
+    (ahead, payload)
+}
+
+/// How a value goes over the wire: its type, and 0x80 where it has no sign.
+fn type_of(value: &Value) -> [u8; 2] {
+    use mysql_common::constants::ColumnType as T;
+    let (kind, unsigned) = match value {
+        Value::NULL => (T::MYSQL_TYPE_NULL, 0),
+        Value::Bytes(_) => (T::MYSQL_TYPE_VAR_STRING, 0),
+        Value::Int(_) => (T::MYSQL_TYPE_LONGLONG, 0),
+        Value::UInt(_) => (T::MYSQL_TYPE_LONGLONG, 0x80),
+        Value::Float(_) => (T::MYSQL_TYPE_FLOAT, 0),
+        Value::Double(_) => (T::MYSQL_TYPE_DOUBLE, 0),
+        Value::Date(..) => (T::MYSQL_TYPE_DATETIME, 0),
+        Value::Time(..) => (T::MYSQL_TYPE_TIME, 0),
+    };
+    [kind as u8, unsigned]
+}
+
+fn long_data(id: u32, params: &[Value], chunk: usize) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    for (index, value) in params.iter().enumerate() {
+        if let Value::Bytes(bytes) = value {
+            // An empty value needs a packet too, or the server takes it from the execute.
+            let mut chunks = bytes.chunks(chunk);
+            let first = chunks.next().unwrap_or_default();
+            for part in std::iter::once(first).chain(chunks) {
+                let mut payload = Vec::with_capacity(part.len() + 7);
+                payload.push(0x18);
+                payload.extend_from_slice(&id.to_le_bytes());
+                payload.extend_from_slice(&(index as u16).to_le_bytes());
+                payload.extend_from_slice(part);
+                packets.push(payload);
             }
         }
     }
-    let mut payload = Vec::new();
-    request.serialize(&mut payload);
-    (long_data, payload)
+    packets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mysql_common::packets::ComStmtExecuteRequestBuilder;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::NULL),
+            proptest::collection::vec(any::<u8>(), 0..300).prop_map(Value::Bytes),
+            any::<i64>().prop_map(Value::Int),
+            any::<u64>().prop_map(Value::UInt),
+            any::<f32>().prop_map(Value::Float),
+            any::<f64>().prop_map(Value::Double),
+            (
+                any::<u16>(),
+                0u8..13,
+                0u8..32,
+                0u8..24,
+                0u8..60,
+                0u8..60,
+                0u32..1_000_000
+            )
+                .prop_map(|(y, m, d, h, i, s, u)| Value::Date(y, m, d, h, i, s, u)),
+            (
+                any::<bool>(),
+                0u32..35,
+                0u8..24,
+                0u8..60,
+                0u8..60,
+                0u32..1_000_000
+            )
+                .prop_map(|(neg, d, h, m, s, u)| Value::Time(neg, d, h, m, s, u)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_execute_is_what_mysql_common_makes_of_it(
+            id: u32,
+            params in proptest::collection::vec(value(), 0..20),
+        ) {
+            let (ahead, payload) = execute(id, &params, usize::MAX);
+            let mut theirs = Vec::new();
+            ComStmtExecuteRequestBuilder::new(id).build(&params).0.serialize(&mut theirs);
+            prop_assert!(ahead.is_empty());
+            prop_assert_eq!(payload, theirs);
+        }
+    }
+
+    #[test]
+    fn parameters_that_do_not_fit_together_go_ahead_of_the_statement() {
+        let params = [
+            Value::Bytes(vec![b'a'; 600]),
+            Value::Int(7),
+            Value::Bytes(Vec::new()),
+            Value::Bytes(vec![b'b'; 1500]),
+        ];
+        let (ahead, payload) = execute(5, &params, 1024);
+        let of = |index: u8| -> usize {
+            let parts = ahead.iter().filter(|p| p[5] == index);
+            parts.map(|p| p.len() - 7).sum()
+        };
+        assert_eq!((of(0), of(1), of(2), of(3)), (600, 0, 0, 1500));
+        assert!(
+            ahead
+                .iter()
+                .all(|p| p[..5] == [0x18, 5, 0, 0, 0] && p.len() <= 1024)
+        );
+        assert!(payload.len() < 100, "the values are not sent twice");
+        assert!(execute(5, &params, 1 << 20).0.is_empty());
+    }
 }
