@@ -87,6 +87,8 @@ pub(crate) struct How<'a> {
     pub handle: u64,
     /// Running it twice would be wrong: the link is looked at before it is used after a rest.
     pub careful: bool,
+    /// The owner wants to know how long it takes, however quick it is.
+    pub watched: bool,
 }
 
 /// What came of it.
@@ -190,6 +192,7 @@ struct Entry {
     end: u64,
     /// Running it twice would be wrong.
     careful: bool,
+    watched: bool,
 }
 
 /// What whoever asked has to do for all.
@@ -477,6 +480,7 @@ impl Lane {
             asked: now,
             end: core.made,
             careful: how.careful,
+            watched: how.watched,
         });
         if first {
             self.load.begin(now);
@@ -494,6 +498,10 @@ impl Lane {
             (Flush::Held, _) if full => (true, Flush::Active),
             (Flush::Idle, Face::Async) => (true, Flush::Deferred(now)),
             (Flush::Idle, Face::Blocking) => (true, Flush::Active),
+            // Whoever is polled first flushes: the others may not be polled for long.
+            (Flush::Deferred(since), Face::Async) if !full && now - since <= DEFER => {
+                (true, Flush::Deferred(since))
+            }
             (Flush::Deferred(since), face)
                 if face == Face::Blocking || full || now - since > DEFER =>
             {
@@ -779,7 +787,7 @@ impl Lane {
                     lead.last = Some(now);
                     served += service;
                     self.load.took(rtt);
-                    if service > Duration::from_millis(1)
+                    if (entry.watched || service > Duration::from_millis(1))
                         && let Some(owner) = self.owner.upgrade()
                     {
                         owner.took(entry.digest, service);

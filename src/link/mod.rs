@@ -32,7 +32,7 @@ use bytes::{Buf, BytesMut};
 pub(crate) use batch::Ask;
 pub(crate) use connect::open;
 pub(crate) use face::{Face, now, offload};
-pub(crate) use kill::kill_query;
+pub(crate) use kill::{Kill, kill};
 pub(crate) use lane::{Answer, Asked, How, Lane, Owner, Place};
 pub(crate) use parts::{News, Parts};
 pub(crate) use prepared::Prepared;
@@ -168,6 +168,11 @@ impl Link {
     /// Nothing is on its way in either direction.
     pub(crate) fn is_quiet(&self) -> bool {
         self.unsent.is_empty() && self.pipeline.is_quiet()
+    }
+
+    /// Replies that are to come.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.pipeline.in_flight()
     }
 
     /// Many can use it at once.

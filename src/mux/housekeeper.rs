@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::DriverError,
-    link::{Face, now},
+    link::{Face, Kill, kill, now},
 };
 
 /// A link that was left while something ran there, or whose handle is gone while its session was
@@ -77,8 +77,8 @@ pub(super) fn clean(leftover: Leftover) {
     let Some(mut link) = left.link.take() else {
         return;
     };
-    /// What still runs for a handle that is gone may go on for this long; then the link is closed,
-    /// which ends it.
+    /// What still runs for a caller that is gone may go on for this long; then its connection is
+    /// killed.
     const PATIENCE: Duration = Duration::from_millis(100);
     link.face = Face::Blocking;
     link.deadline = Some((Instant::now() + PATIENCE, PATIENCE));
@@ -96,6 +96,17 @@ pub(super) fn clean(leftover: Leftover) {
     });
     match done {
         Ok(()) => account.group.release(link, &account, None),
-        Err(_) => account.group.give_up(link, &account, Close::Lost),
+        Err(_) => {
+            if link.in_flight() > 0 {
+                let counters = &account.group.counters;
+                kill(
+                    &account.opts,
+                    Kill::Connection,
+                    link.server.connection_id,
+                    counters,
+                );
+            }
+            account.group.give_up(link, &account, Close::Lost);
+        }
     }
 }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::{DriverError, Error, Ran, Result, StatementTimeout},
     link::{
-        Answer, Ask, Asked, Face, How, Lane, Link, Parts, Place, Prepared, Streamed, kill_query,
+        Answer, Ask, Asked, Face, How, Kill, Lane, Link, Parts, Place, Prepared, Streamed, kill,
         offload,
     },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
@@ -169,7 +169,9 @@ impl Seat {
     }
 
     fn deadline(&self) -> Deadline {
-        self.timeout.map(|time| (Instant::now() + time, time))
+        let time = self.timeout?;
+        // What is too far away never comes.
+        Some((Instant::now().checked_add(time)?, time))
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
@@ -328,8 +330,8 @@ impl Seat {
         )
         .await?;
         self.streaming = true;
-        let started = match self.begin(neutral, None).await {
-            Ok(()) => self.on_link(op, None).await.map(drop),
+        let started = match self.begin(neutral, deadline).await {
+            Ok(()) => self.on_link(op, deadline).await.map(drop),
             Err(e) => Err(e),
         };
         if let Err(e) = &started {
@@ -346,6 +348,8 @@ impl Seat {
             return Ok(Streamed::End(Response::default(), None));
         };
         let part = link.next_part(infile.as_ref()).await;
+        // The time is the statement's until it has something to say; then its reader sets the pace.
+        link.deadline = None;
         match &part {
             Ok(Streamed::Part(_)) => {}
             Ok(Streamed::End(response, _)) => {
@@ -423,7 +427,8 @@ impl Seat {
 
     async fn reset_to_the_end(&mut self) -> Result<()> {
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
-        self.take("resetting the session", Need::Alone, None)
+        let deadline = self.deadline();
+        self.take("resetting the session", Need::Alone, deadline)
             .await?;
         if let Some(link) = &mut self.held {
             // Whoever's session it is: the next step begins it anew.
@@ -467,7 +472,11 @@ impl Seat {
         let mut running = Running::new(self);
         running.seat.holds += 1;
         running.holds = true;
-        let held = running.seat.alone_to_the_end(Op::Hold, true, None).await;
+        let deadline = running.seat.deadline();
+        let held = running
+            .seat
+            .alone_to_the_end(Op::Hold, true, deadline)
+            .await;
         running.over = true;
         if held.is_err() {
             running.seat.holds -= 1;
@@ -591,7 +600,8 @@ impl Seat {
                 (Err(e), ..) => return Err(e),
             }
         }
-        let began = slow.then(Instant::now);
+        // With a link at hand: a wait for one is not the statement's time.
+        let began = (slow && self.held.is_some()).then(Instant::now);
         let op = match op {
             Op::Query(sql, parts) if statement.effect == Effect::Read => Op::Read(sql, parts),
             op => op,
@@ -698,17 +708,18 @@ impl Seat {
                 digest: statement.digest,
                 max_result: self.opts.get_max_result_size(),
                 // The server ends it at its limit, and tells.
-                deadline: deadline.map(|(at, _)| at + PATIENCE),
+                deadline: deadline.map(|(at, _)| at.checked_add(PATIENCE).unwrap_or(at)),
                 careful: statement.effect == Effect::Write,
                 handle: self.id,
+                watched: self.account.group.digests.is_known(statement.digest),
             };
             let mut answer = lane.ask(asked, how, place).await;
-            // Taken before the first one is given back: the lane stays one.
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let Ok(Answer::NotHeld(place)) = answer else {
                     unreachable!("matched above")
                 };
                 let sql = &prepared.sql;
+                // Taken before the first one is given back: the lane stays one.
                 let second = Place::take(&lane);
                 let made = self
                     .prepare_on(sql, Some(prepared), &lane, place, deadline)
@@ -764,6 +775,7 @@ impl Seat {
             deadline: deadline.map(|(at, _)| at),
             careful: false,
             handle: self.id,
+            watched: false,
         };
         match lane.ask(Asked::Prepare(sql), how, place).await? {
             Answer::Reply(Reply::Prepared(made)) => {
@@ -940,7 +952,11 @@ impl Seat {
             let opts = self.opts.clone();
             let counters = self.account.group.counters.clone();
             let id = link.server.connection_id;
-            let kill = move || kill_query(&opts, id, &counters);
+            let what = match link.in_flight() {
+                1 => Kill::Query,
+                _ => Kill::Connection,
+            };
+            let kill = move || kill(&opts, what, id, &counters);
             // Whether it came to anything, the next step finds out.
             drop(offload(self.face, kill, drop).await);
             link.deadline = Some((Instant::now() + ENDING, ENDING));
