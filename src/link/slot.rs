@@ -5,17 +5,15 @@ use std::{
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, Waker},
-    thread::{self, Thread},
     time::Instant,
 };
 
-use mysql_common::packets::Column;
-use parking_lot::Mutex;
-
+use super::sync::{Mutex, MutexGuard, Thread, now, thread, thread_local};
 use crate::{
     error::Error,
     proto::{pipeline::Reply, result::Rows},
 };
+use mysql_common::packets::Column;
 
 /// One caller's place.
 #[derive(Debug)]
@@ -126,7 +124,7 @@ impl Slot {
         true
     }
 
-    fn wake(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
         let waker = state.waker.take();
         let asleep = std::mem::take(&mut state.asleep);
         drop(state);
@@ -163,7 +161,7 @@ impl Slot {
             }
             state.asleep = true;
             drop(state);
-            match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            match until.map(|until| until.saturating_duration_since(now())) {
                 None => thread::park(),
                 Some(left) if left.is_zero() => return Told::Late,
                 Some(left) => thread::park_timeout(left),
