@@ -79,6 +79,37 @@ fn set_state_that_is_lost_with_its_link_is_told_once() {
 }
 
 #[test]
+fn a_session_that_was_being_begun_for_a_task_that_left_is_not_missed() {
+    let relay = Relay::new();
+    let mux = builder().max_links(1).build();
+    let opts = relay.tcp(server().tcp());
+    let mut other = mux.connect(opts.clone()).unwrap();
+    // Nobody trusts the session after it.
+    let sql = "DO RELEASE_LOCK('nobody')";
+    other.query_drop(sql).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut handle = mux.connect_async(opts).await.unwrap();
+        relay.stall(Way::Down);
+        let time = Duration::from_millis(100);
+        let left = tokio::time::timeout(time, handle.query_drop(sql)).await;
+        assert!(left.is_err(), "nothing was heard: {left:?}");
+        assert_eq!(mux.stats().total.resets, 1);
+        let before = relay.passed(Way::Down);
+        relay.heal();
+        eventually("the answers come", || relay.passed(Way::Down) > before);
+        thread::sleep(time);
+        relay.close_all();
+        thread::sleep(time);
+        // It never had a session.
+        handle.query_drop("SELECT 1").await.unwrap();
+    });
+}
+
+#[test]
 fn state_of_a_shared_session_that_is_lost_is_told_to_each_handle_once() {
     let mut root = server().root();
     let mux = mux();
@@ -274,6 +305,19 @@ fn a_statement_that_takes_longer_than_the_read_timeout_is_given_up() {
     let e = error_of(handle.query_drop("SELECT SLEEP(20)"));
     assert!(matches!(lost(&e).cause, LostCause::Timeout(_)), "{e}");
     assert_eq!(one::<u8>(&mut handle, "SELECT 1"), 1);
+}
+
+#[test]
+fn a_deadline_passes_although_the_server_says_nothing() {
+    let relay = Relay::new();
+    let mut handle = mux().connect(relay.tcp(server().tcp())).unwrap();
+    handle.query_drop("SELECT 1").unwrap();
+    relay.stall(Way::Down);
+    let e = within(GENEROUS, "a silent server", move || {
+        let time = Duration::from_millis(200);
+        error_of(handle.within(time).query_drop("SELECT 2"))
+    });
+    assert!(matches!(e, Error::StatementTimeout(_)), "{e}");
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn login(
 }
 
 impl Link {
-    fn new(
+    pub(super) fn new(
         target: Arc<Target>,
         wire: Wire,
         pipeline: Pipeline,

@@ -14,10 +14,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     io,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -25,12 +22,14 @@ use std::{
 use bytes::{Buf, BytesMut};
 use mysql_common::{constants::StatusFlags, packets::Column, value::Value};
 use once_cell::sync::Lazy;
-use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     Common, Face, KEEP_BUFFER, Link, Parts, Prepared, Stream,
     reactor::{Readied, Timer},
     slot::{Heard, Slot, Told},
+    sync::{
+        AtomicBool, AtomicU64, AtomicUsize, DEFER_BYTES, Mutex, MutexGuard, Ordering, measured, now,
+    },
     transport::{Idle, Limit, Wire},
 };
 use crate::{
@@ -46,9 +45,6 @@ use crate::{
 /// A task that asks waits with the flush until others have asked too, but not behind one that
 /// began to wait longer ago than this.
 const DEFER: Duration = Duration::from_micros(100);
-
-/// Bytes that are flushed at once, whoever else may ask.
-const DEFER_BYTES: usize = 32 << 10;
 
 /// The owner of a session that several handles used.
 const MANY: u64 = u64::MAX - 1;
@@ -285,12 +281,12 @@ impl Load {
     fn enough(&self) -> u64 {
         const LEAST: u64 = 16;
         let service = self.service.load(Ordering::Relaxed);
-        match self.rtt.load(Ordering::Relaxed) {
+        measured(match self.rtt.load(Ordering::Relaxed) {
             u64::MAX => u64::MAX,
             rtt => (2 * rtt)
                 .checked_div(service)
                 .map_or(u64::MAX, |n| n.max(LEAST)),
-        }
+        })
     }
 
     fn rtt(&self) -> Duration {
@@ -425,7 +421,7 @@ impl Lane {
         slot: &Arc<Slot>,
         how: How<'_>,
     ) -> Result<Option<Duty>, Error> {
-        let now = Instant::now();
+        let now = now();
         let mut guard = self.core.lock();
         let core = &mut *guard;
         let Some(Half { common, tx }) = &mut core.link else {
@@ -736,7 +732,7 @@ impl Lane {
                 }
                 Ok(_) => {}
                 Err(e) if is_late(&e, deadline) => {
-                    // It must not be asked to go on reading.
+                    // Else the lead might be offered to the one who has no time for it.
                     slot.give_up();
                     break;
                 }
@@ -767,7 +763,7 @@ impl Lane {
     /// Hands out the replies that are there.
     fn take_in(self: &Arc<Self>, lead: &mut Lead) -> Result<(), LostCause> {
         lead.learn(&mut self.core.lock());
-        let now = Instant::now();
+        let now = now();
         let mut replies = 0;
         let mut served = Duration::ZERO;
         let ended = loop {
@@ -838,6 +834,7 @@ impl Lane {
             let left = core.sent_count - core.answered_count;
             let flush = core.flush == Flush::Held && left <= self.load.enough();
             if flush {
+                // Before the lock goes: somebody whose packet fills the buffer would flush too.
                 core.flush = Flush::Active;
             }
             drop(core);
@@ -1151,5 +1148,5 @@ fn close(tx: &mut Sender, id: u32) -> u64 {
 }
 
 fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {
-    e.kind() == io::ErrorKind::TimedOut && deadline.is_some_and(|at| Instant::now() >= at)
+    e.kind() == io::ErrorKind::TimedOut && deadline.is_some_and(|at| now() >= at)
 }

@@ -9,12 +9,16 @@ mod connect;
 mod face;
 mod kill;
 mod lane;
+#[cfg(mysql_mux_model)]
+mod model;
 mod parts;
 mod prepared;
+#[cfg_attr(mysql_mux_model, path = "model/reactor.rs")]
 pub(crate) mod reactor;
 mod session;
 mod slot;
 mod stream;
+mod sync;
 mod transport;
 
 use std::{

@@ -5,17 +5,15 @@ use std::{
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, Waker},
-    thread::{self, Thread},
     time::Instant,
 };
 
-use mysql_common::packets::Column;
-use parking_lot::Mutex;
-
+use super::sync::{Mutex, MutexGuard, Thread, now, thread, thread_local};
 use crate::{
     error::Error,
     proto::{pipeline::Reply, result::Rows},
 };
+use mysql_common::packets::Column;
 
 /// One caller's place.
 #[derive(Debug)]
@@ -127,7 +125,7 @@ impl Slot {
         true
     }
 
-    fn wake(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
         let waker = state.waker.take();
         let asleep = std::mem::take(&mut state.asleep);
         drop(state);
@@ -164,7 +162,7 @@ impl Slot {
             }
             state.asleep = true;
             drop(state);
-            match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            match until.map(|until| until.saturating_duration_since(now())) {
                 None => thread::park(),
                 Some(left) if left.is_zero() => return Told::Late,
                 Some(left) => thread::park_timeout(left),
@@ -186,5 +184,101 @@ impl Slot {
             None => state.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+}
+
+// With the system's threads, for Miri too; all orders of them are the model's.
+#[cfg(all(test, not(mysql_mux_model)))]
+mod tests {
+    use std::{task::Wake, time::Duration};
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn line(text: &'static str) -> Result<Reply, Error> {
+        Ok(Reply::Line(Bytes::from_static(text.as_bytes())))
+    }
+
+    fn is_line(told: Told, text: &str) -> bool {
+        matches!(told, Told::Reply(Ok(Reply::Line(line))) if line == text)
+    }
+
+    #[test]
+    fn a_thread_is_woken_by_its_reply() {
+        for text in ["one", "two", "three"] {
+            let slot = Slot::of_thread();
+            let there = slot.clone();
+            let other = thread::spawn(move || there.complete(line(text)));
+            assert!(is_line(slot.wait(None), text));
+            other.join().unwrap();
+            slot.keep();
+        }
+    }
+
+    #[test]
+    fn a_thread_uses_its_slot_again() {
+        let slot = Slot::of_thread();
+        let at = Arc::as_ptr(&slot);
+        slot.complete(line("one"));
+        assert!(slot.offer_lead() || slot.is_done());
+        assert!(is_line(slot.wait(None), "one"));
+        slot.keep();
+        let slot = Slot::of_thread();
+        assert_eq!(Arc::as_ptr(&slot), at);
+        assert!(!slot.is_done());
+        let soon = now() + Duration::from_millis(1);
+        assert!(matches!(slot.wait(Some(soon)), Told::Late));
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_asked_to_read_and_one_that_left_is_not() {
+        let slot = Slot::of_thread();
+        let there = slot.clone();
+        let other = thread::spawn(move || {
+            assert!(there.offer_lead());
+            there.complete(line("one"));
+        });
+        let told = match slot.wait(None) {
+            Told::Lead => slot.wait(None),
+            told => told,
+        };
+        assert!(is_line(told, "one"));
+        other.join().unwrap();
+
+        let slot = Slot::of_thread();
+        assert!(slot.offer_lead());
+        assert!(slot.give_up(), "it holds the offer");
+        assert!(!slot.offer_lead());
+        slot.complete(line("two"));
+        assert!(!slot.is_done());
+    }
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    #[test]
+    fn a_task_is_woken_by_its_reply_and_never_asked_to_read() {
+        let slot = Slot::of_task(false);
+        assert!(!slot.offer_lead());
+        let there = slot.clone();
+        let other = thread::spawn(move || there.complete(line("one")));
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            match slot.poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(Heard::Reply(reply)) => {
+                    assert!(is_line(Told::Reply(reply), "one"));
+                    break;
+                }
+                Poll::Ready(Heard::Part(..)) => panic!("no part was put"),
+                Poll::Pending => thread::park(),
+            }
+        }
+        other.join().unwrap();
     }
 }

@@ -923,7 +923,9 @@ impl Seat {
         let Some(link) = self.held.take() else {
             return Ok(());
         };
-        let lost = match (link.session.pin(), self.kept && self.holds > 0) {
+        // A session that was being begun when its task left is nobody's yet.
+        let pin = link.session.pin().filter(|_| link.session.owner != NOBODY);
+        let lost = match (pin, self.kept && self.holds > 0) {
             (Some(pin), _) => Some(pin),
             (None, true) => Some("a transaction"),
             (None, false) => None,

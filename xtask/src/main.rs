@@ -6,6 +6,7 @@ mod certs;
 mod chart;
 mod demo;
 mod mariadb;
+mod model;
 mod mysql;
 mod servers;
 mod sid;
@@ -54,6 +55,15 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// The model check of the shared link: its threads in many orders
+    Model {
+        /// Schedules for each scenario, of each of two kinds
+        #[arg(long)]
+        schedules: Option<usize>,
+        /// Arguments for the test program, such as a filter
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Build for Windows and run there what can be run under wine
     Windows,
 }
@@ -82,6 +92,7 @@ fn main() -> Result<()> {
             bench,
             args,
         } => bench::run(record, &bench, &args),
+        Task::Model { schedules, args } => model::run(schedules, &args),
         Task::Windows => windows::run(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::servers::{Borrowed, Kind};
-use crate::{cargo, run as run_command, workspace};
+use crate::{cargo, model, run as run_command, workspace};
 
 /// The same for all tests, because cargo builds dependencies anew for another choice of features.
 const MEMBERS: [&str; 4] = [
@@ -38,6 +38,9 @@ pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
                 .arg("--")
                 .args(args),
         );
+    }
+    if args.is_empty() {
+        summary.step("model check", &mut model::command()?);
     }
     if has_integration_tests()? {
         for &kind in Kind::chosen(only) {

@@ -25,6 +25,7 @@ use once_cell::sync::OnceCell;
 use super::{
     face::Face,
     reactor::{Reactor, Registration},
+    sync::now,
 };
 use crate::{
     error::{ConnectCause, ConnectPhase},
@@ -37,6 +38,8 @@ pub(crate) enum Stream {
     Socket(socket2::Socket),
     #[cfg(windows)]
     Pipe(pipe::Pipe),
+    #[cfg(mysql_mux_model)]
+    Model(super::model::Pipe),
 }
 
 impl Stream {
@@ -46,6 +49,16 @@ impl Stream {
             Stream::Socket(s) => drop(s.shutdown(std::net::Shutdown::Both)),
             #[cfg(windows)]
             Stream::Pipe(p) => p.shutdown(),
+            #[cfg(mysql_mux_model)]
+            Stream::Model(p) => p.shutdown(),
+        }
+    }
+
+    #[cfg(mysql_mux_model)]
+    pub(super) fn model(&self) -> &super::model::Pipe {
+        match self {
+            Stream::Model(p) => p,
+            Stream::Socket(_) => unreachable!("the model has no socket"),
         }
     }
 
@@ -58,6 +71,8 @@ impl Stream {
                 io::ErrorKind::Unsupported,
                 "a Windows named pipe is for blocking handles; use TCP for async ones",
             )),
+            #[cfg(mysql_mux_model)]
+            Stream::Model(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -88,7 +103,7 @@ impl Limit {
     pub(crate) fn next(&self) -> io::Result<Option<Duration>> {
         let left = match self.until {
             None => return Ok(self.per_op),
-            Some(until) => until.saturating_duration_since(Instant::now()),
+            Some(until) => until.saturating_duration_since(now()),
         };
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -156,7 +171,11 @@ impl Wire {
                 ));
             }
         };
-        Ok(Wire {
+        Ok(Wire::new(stream))
+    }
+
+    pub(super) fn new(stream: Stream) -> Wire {
+        Wire {
             stream: Arc::new(stream),
             #[cfg(feature = "rustls-tls")]
             tls: None,
@@ -165,7 +184,7 @@ impl Wire {
             registration: OnceCell::new(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
-        })
+        }
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
@@ -322,6 +341,8 @@ impl Wire {
             Stream::Socket(s) => socket::readable(s),
             #[cfg(windows)]
             Stream::Pipe(p) => p.readable().map(|n| (n > 0).then_some(n)),
+            #[cfg(mysql_mux_model)]
+            Stream::Model(p) => Ok(p.readable()),
         }
     }
 
@@ -333,6 +354,8 @@ impl Wire {
                 Stream::Socket(s) => socket::try_send(s, bytes),
                 #[cfg(windows)]
                 Stream::Pipe(p) => p.write(bytes, limit.next()?),
+                #[cfg(mysql_mux_model)]
+                Stream::Model(p) => p.try_send(bytes),
             };
             match sent {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -359,6 +382,8 @@ impl Wire {
                 }
                 #[cfg(windows)]
                 Stream::Pipe(p) => p.write(raw, timeout),
+                #[cfg(mysql_mux_model)]
+                Stream::Model(p) => p.try_send(raw),
             };
             match sent {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -407,6 +432,8 @@ impl Wire {
                     let spare = unsafe { &mut *(std::ptr::from_mut(spare) as *mut [u8]) };
                     p.read(spare, timeout)
                 }
+                #[cfg(mysql_mux_model)]
+                Stream::Model(p) => p.recv(spare(buf), limit.until),
             };
             match got {
                 Ok(n) => return Ok(self.filled(buf, n)),
@@ -417,7 +444,13 @@ impl Wire {
     }
 
     fn try_recv(&self, buf: &mut BytesMut) -> io::Result<usize> {
-        let socket = self.stream.socket()?;
+        let socket = match &*self.stream {
+            #[cfg(mysql_mux_model)]
+            Stream::Model(p) => {
+                return p.try_recv(spare(buf)).map(|n| self.filled(buf, n));
+            }
+            stream => stream.socket()?,
+        };
         loop {
             match socket::try_recv(socket, spare(buf)) {
                 Ok(n) => return Ok(self.filled(buf, n)),
