@@ -880,7 +880,7 @@ fn a_statement_that_ends_the_link_tells_those_behind_it() {
             (0..50, Err(e)) => panic!("{n}: {e}"),
             (0..=50, _) => {}
             (_, result) => {
-                let e = result.as_ref().err().expect("the link was gone");
+                let e = result.as_ref().expect_err("the link was gone");
                 assert!(matches!(e, Error::ConnectionLost(_)), "{n}: {e}");
             }
         }

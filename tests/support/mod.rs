@@ -340,6 +340,10 @@ impl Drop for User {
                 .user(Some(&server().root)),
         ) {
             let _ = root.query_drop(format!("DROP USER IF EXISTS '{}'@'%'", self.name));
+            // Nor does anything that a failed test left running go on.
+            for id in server().connections_of(&mut root, &self.name) {
+                let _ = root.query_drop(format!("KILL {id}"));
+            }
         }
     }
 }
