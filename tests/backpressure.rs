@@ -19,20 +19,7 @@ use support::{
     *,
 };
 
-/// What moves hundreds of megabytes takes longer than what is generous else.
-const VERY_GENEROUS: Duration = Duration::from_secs(120);
-
 const MB: usize = 1_000_000;
-
-#[track_caller]
-fn join<T: Send + 'static>(what: &str, threads: Vec<JoinHandle<T>>) -> Vec<T> {
-    within(VERY_GENEROUS, what, || {
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a thread failed"))
-            .collect()
-    })
-}
 
 /// Text that says whose it is wherever one looks.
 fn text(me: u64, len: usize) -> String {

@@ -59,11 +59,7 @@ fn use_it(mux: &Mux, opts: &OptsBuilder) {
             })
         })
         .collect();
-    within(2 * GENEROUS, "statements through a proxy", || {
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().expect("a thread failed"));
-    });
+    join("statements through a proxy", threads);
 }
 
 #[test]
@@ -83,9 +79,7 @@ fn a_proxy_that_takes_one_command_at_a_time_is_found_out_and_never_gets_two_agai
             assert_eq!(most[1], 1, "{taking:?}");
         })
     });
-    within(3 * GENEROUS, "proxies of all kinds", || {
-        threads.map(|thread| thread.join().expect("a thread failed"))
-    });
+    join("proxies of all kinds", threads.into());
 }
 
 #[test]
@@ -238,7 +232,7 @@ fn tls_is_used_on_each_link_whatever_is_tried() {
             .pipelining(pipelining);
         let mux = builder().max_links(2).build();
         use_it(&mux, &opts);
-        let mut handles = [0; 2].map(|_| mux.connect(opts.clone()).unwrap());
+        let mut handles = handles(&mux, &opts, 2);
         for handle in &mut handles {
             handle.query_drop("START TRANSACTION").unwrap();
         }

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use mysql_mux::{Pipelining, Row};
+use mysql_mux::{Pipelining, Ran, Row};
 use support::{
     relay::Way,
     talker::{Gate, Manner, Talker, says_it},
@@ -47,27 +47,6 @@ fn transaction(
         handle.query_drop("COMMIT").unwrap();
         handle
     })
-}
-
-#[track_caller]
-fn join<T: Send + 'static>(what: &str, threads: Vec<JoinHandle<T>>) -> Vec<T> {
-    within(2 * GENEROUS, what, || {
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a thread failed"))
-            .collect()
-    })
-}
-
-#[track_caller]
-fn join_one<T: Send + 'static>(thread: JoinHandle<T>) -> T {
-    within(GENEROUS, "a thread", || thread.join()).expect("a thread failed")
-}
-
-fn handles(mux: &Mux, opts: &OptsBuilder, count: usize) -> Vec<Handle> {
-    (0..count)
-        .map(|_| mux.connect(opts.clone()).unwrap())
-        .collect()
 }
 
 #[test]
@@ -171,6 +150,104 @@ fn those_who_wait_for_links_held_in_transactions_are_served_in_order_by_the_firs
     holders[0].query_drop("COMMIT").unwrap();
     assert_eq!(waiting(&mux), 0);
     assert_eq!(user.connections(&mut server().root()), 2);
+}
+
+#[test]
+fn reads_and_transactions_that_wait_are_served_in_the_order_in_which_they_came() {
+    let talker = Talker::new(Manner::default());
+    let opts = talker.tcp().pipelining(Pipelining::Off);
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut holder = mux.connect(opts.clone()).unwrap();
+    holder.query_drop("START TRANSACTION").unwrap();
+    let mut threads = Vec::new();
+    for (n, mut handle) in (100_u64..).zip(handles(&mux, &opts, 12)) {
+        threads.push(thread::spawn(move || {
+            let is_alone = n % 3 != 0;
+            if is_alone {
+                handle.query_drop("START TRANSACTION").unwrap();
+            }
+            assert_eq!(one::<u64>(&mut handle, &format!("SELECT {n}")), n);
+            if is_alone {
+                handle.query_drop("COMMIT").unwrap();
+            }
+        }));
+        wait_for_waiters(&mux, n - 99);
+    }
+    holder.query_drop("COMMIT").unwrap();
+    join("those who wait for this and that", threads);
+    let wanted: Vec<String> = (100..112).map(|n| format!("SELECT {n}")).collect();
+    assert_eq!(talker.heard("SELECT 1"), wanted);
+}
+
+#[test]
+fn a_handle_that_ends_in_a_transaction_leaves_its_link_to_those_who_wait() {
+    let user = User::new("waitends");
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut holder = mux.connect(user.tcp()).unwrap();
+    holder.query_drop("START TRANSACTION").unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut threads = Vec::new();
+    for (name, handle) in handles(&mux, &user.tcp(), 6).into_iter().enumerate() {
+        threads.push(transaction(handle, name, &order));
+        wait_for_waiters(&mux, name as u64 + 1);
+    }
+    drop(holder);
+    join("those who waited", threads);
+    assert_eq!(*order.lock().unwrap(), (0..6).collect::<Vec<_>>());
+    assert_eq!(user.connections(&mut server().root()), 1);
+}
+
+#[test]
+fn a_link_that_dies_under_its_holder_makes_room_for_those_who_wait() {
+    let user = User::new("waitdies");
+    let mut root = server().root();
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut holder = mux.connect(user.tcp()).unwrap();
+    holder.query_drop("START TRANSACTION").unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut threads = Vec::new();
+    for (name, handle) in handles(&mux, &user.tcp(), 6).into_iter().enumerate() {
+        threads.push(transaction(handle, name, &order));
+        wait_for_waiters(&mux, name as u64 + 1);
+    }
+    for id in server().connections_of(&mut root, &user.name) {
+        server().kill(&mut root, id);
+    }
+    error_of(holder.query_drop("DO 1"));
+    join("those who waited", threads);
+    assert_eq!(*order.lock().unwrap(), (0..6).collect::<Vec<_>>());
+    assert_eq!(mux.stats().total.connect_success, 2);
+    assert_eq!(one::<u64>(&mut holder, "SELECT 1"), 1);
+}
+
+#[test]
+fn a_statement_whose_time_is_over_while_it_waits_is_not_run_and_leaves_its_turn_to_the_next() {
+    let schema = Schema::new("waittimeout");
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut holder = mux.connect(schema.tcp()).unwrap();
+    holder.query_drop("CREATE TABLE t (id INT)").unwrap();
+    for sql in ["INSERT INTO t VALUES (1)", "START TRANSACTION"] {
+        holder.query_drop("START TRANSACTION").unwrap();
+        let timeout = Some(Duration::from_millis(300));
+        let mut late = mux.connect(schema.tcp()).unwrap();
+        late.set_statement_timeout(timeout);
+        let mut next = mux.connect(schema.tcp()).unwrap();
+        let first = thread::spawn(move || (error_of(late.query_drop(sql)), late));
+        let second = thread::spawn(move || {
+            next.query_drop("START TRANSACTION").unwrap();
+            next.query_drop("COMMIT").unwrap();
+        });
+        let (e, mut late) = join_one(first);
+        assert!(
+            matches!(&e, Error::StatementTimeout(e) if e.ran == Ran::No),
+            "{e}"
+        );
+        wait_for_waiters(&mux, 1);
+        holder.query_drop("COMMIT").unwrap();
+        join_one(second);
+        late.set_statement_timeout(None);
+        assert_eq!(one::<u64>(&mut late, "SELECT COUNT(*) FROM t"), 0);
+    }
 }
 
 #[test]
@@ -479,6 +556,47 @@ fn statements_known_to_be_slow_leave_one_link_to_the_quick() {
     assert_eq!(most, 1, "so many slept at once");
     join("the sleepers", threads);
     assert!(user.connections(&mut root) <= 2);
+}
+
+#[test]
+fn a_statement_that_took_long_once_among_hundreds_does_not_wait_among_the_slow() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let talker = Talker::new(Manner {
+        answer: Arc::new(move |sql| {
+            match sql {
+                "SELECT 99999" | "SELECT slow, 1" => thread::sleep(Duration::from_millis(20)),
+                "SELECT slow, 2" => held.pass(),
+                _ => {}
+            }
+            says_it(sql)
+        }),
+        ..Manner::default()
+    });
+    let mux = builder().max_links(2).acquire_timeout(FOR_EVER).build();
+    let mut quick = mux.connect(talker.tcp()).unwrap();
+    for n in 0..300_u64 {
+        assert_eq!(one::<u64>(&mut quick, &format!("SELECT {n}")), n);
+    }
+    assert_eq!(one::<u64>(&mut quick, "SELECT 99999"), 99_999);
+    quick.query_drop("SELECT slow, 1").unwrap();
+
+    let mut threads: Vec<_> = Vec::new();
+    for mut handle in handles(&mux, &talker.tcp(), 3) {
+        threads.push(thread::spawn(move || {
+            handle.query_drop("SELECT slow, 2").unwrap();
+        }));
+    }
+    eventually("one is at the server, the others wait", || {
+        gate.came() == 1 && waiting(&mux) == 2
+    });
+    let answered = thread::spawn(move || one::<u64>(&mut quick, "SELECT 7"));
+    eventually("the quick one is answered, the slow ones are not", || {
+        answered.is_finished()
+    });
+    gate.open();
+    assert_eq!(join_one(answered), 7);
+    join("the slow ones", threads);
 }
 
 #[test]

@@ -30,6 +30,9 @@ pub enum Taking {
     Closing,
 }
 
+/// What is said to a query.
+pub type Answer = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 /// What a test has it do.
 #[derive(Clone)]
 pub struct Manner {
@@ -38,7 +41,7 @@ pub struct Manner {
     pub read: usize,
     pub rest: Duration,
     /// The answer to a query. May take its time: the connection waits.
-    pub answer: Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>,
+    pub answer: Answer,
 }
 
 impl Default for Manner {
