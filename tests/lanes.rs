@@ -8,10 +8,13 @@ use std::{
     thread,
 };
 
-use mysql_mux::Compression;
-use support::*;
+use mysql_mux::{Compression, aio};
+use support::{
+    task::{all, block_on, poll_once},
+    *,
+};
 
-const THREADS: u64 = 64;
+const THREADS: usize = 64;
 const ROUNDS: u64 = 40;
 
 /// Does it in so many threads, each with a handle, all from the same moment.
@@ -33,18 +36,7 @@ fn together(
             })
         })
         .collect();
-    within(2 * GENEROUS, "threads that use a link together", || {
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a thread failed"))
-            .collect()
-    })
-}
-
-fn handles(mux: &Mux, opts: &OptsBuilder, count: u64) -> Vec<Handle> {
-    (0..count)
-        .map(|_| mux.connect(opts.clone()).unwrap())
-        .collect()
+    join("threads that use a link together", threads)
 }
 
 /// Statements whose answers tell whose they are, of all sizes.
@@ -81,7 +73,7 @@ fn each_gets_its_own_answers(user: &User, opts: &OptsBuilder) {
     assert_eq!(user.connections(&mut server().root()), 1);
     assert_eq!(after.connect_success, 1);
     let statements = after.statements - before.statements;
-    assert_eq!(statements, THREADS * ROUNDS * 3);
+    assert_eq!(statements, THREADS as u64 * ROUNDS * 3);
     let writes = after.writes - before.writes;
     assert!(
         writes < statements,
@@ -135,6 +127,93 @@ fn sixty_four_threads_over_one_link_get_each_its_own_answers_compressed_over_tls
     let user = User::new("lanetlszip");
     let opts = tls(&user).compress(Some(Compression::default()));
     each_gets_its_own_answers(&user, &opts);
+}
+
+/// As [`ask`], for a task.
+async fn ask_as_task(number: u64, round: u64, handle: &mut aio::Handle) {
+    let me = number * 1000 + round;
+    let text = format!("{me:x}").repeat((me % 97) as usize * 20);
+    let sql = format!("SELECT {me}, '{text}'");
+    let (n, back): (u64, String) = handle.query_first(sql).await.unwrap().expect("a row");
+    assert!(n == me && back == text, "{me} has the answer of {n}");
+    let (n, back): (u64, String) = handle
+        .exec_first("SELECT ? + 1, ?", (me, &text))
+        .await
+        .unwrap()
+        .expect("a row");
+    assert!(n == me + 1 && back == text, "{me} has the answer of {n}");
+}
+
+#[test]
+fn threads_and_tasks_over_one_link_get_each_its_own_answers() {
+    let user = User::new("lanetasks");
+    let mux = builder().max_links(1).build();
+    let tasks: Vec<_> = (0..2_u64)
+        .map(|thread| {
+            let handles: Vec<aio::Handle> = (0..32)
+                .map(|_| block_on(mux.connect_async(user.tcp())).unwrap())
+                .collect();
+            thread::spawn(move || {
+                let tasks = (100 * (thread + 1)..)
+                    .zip(handles)
+                    .map(|(number, mut handle)| async move {
+                        for round in 0..ROUNDS {
+                            ask_as_task(number, round, &mut handle).await;
+                        }
+                    })
+                    .collect();
+                all(tasks);
+            })
+        })
+        .collect();
+    together(handles(&mux, &user.tcp(), 32), |number, handle| {
+        for round in 0..ROUNDS {
+            ask(number, round, handle);
+        }
+    });
+    join("tasks", tasks);
+    assert_eq!(user.connections(&mut server().root()), 1);
+    assert_eq!(mux.stats().total.connect_success, 1);
+}
+
+#[test]
+fn tasks_that_go_away_at_any_time_disturb_nobody() {
+    let user = User::new("lanegone");
+    let mux = builder().max_links(1).build();
+    let mut leaves: Vec<aio::Handle> = (0..8)
+        .map(|_| block_on(mux.connect_async(user.tcp())).unwrap())
+        .collect();
+    let leaving = thread::spawn(move || {
+        for round in 0..50_u64 {
+            let mut begun: Vec<_> = (0_u64..)
+                .zip(&mut leaves)
+                .map(|(n, handle)| {
+                    Box::pin(async move { ask_as_task(5000 + n, round, handle).await })
+                })
+                .collect();
+            // After so many steps, or when the first of them has come to its end.
+            for _ in 0..round % 6 {
+                if begun
+                    .iter_mut()
+                    .any(|task| poll_once(task.as_mut()).is_ready())
+                {
+                    break;
+                }
+            }
+            drop(begun);
+            let next = (round % 8) as usize;
+            block_on(ask_as_task(6000, round, &mut leaves[next]));
+        }
+    });
+    together(handles(&mux, &user.tcp(), 16), |number, handle| {
+        for round in 0..ROUNDS {
+            ask(number, round, handle);
+        }
+    });
+    join_one(leaving);
+    assert_eq!(user.connections(&mut server().root()), 1);
+    assert_eq!(mux.stats().total.connect_success, 1);
+    assert_eq!(mux.stats().total.waiting, 0);
 }
 
 #[test]

@@ -9,11 +9,12 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
+    task::Poll,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use mysql_mux::{Pipelining, Row};
+use mysql_mux::{Pipelining, Ran, Row};
 use support::{
     relay::Way,
     talker::{Gate, Manner, Talker, says_it},
@@ -46,27 +47,6 @@ fn transaction(
         handle.query_drop("COMMIT").unwrap();
         handle
     })
-}
-
-#[track_caller]
-fn join<T: Send + 'static>(what: &str, threads: Vec<JoinHandle<T>>) -> Vec<T> {
-    within(2 * GENEROUS, what, || {
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a thread failed"))
-            .collect()
-    })
-}
-
-#[track_caller]
-fn join_one<T: Send + 'static>(thread: JoinHandle<T>) -> T {
-    within(GENEROUS, "a thread", || thread.join()).expect("a thread failed")
-}
-
-fn handles(mux: &Mux, opts: &OptsBuilder, count: usize) -> Vec<Handle> {
-    (0..count)
-        .map(|_| mux.connect(opts.clone()).unwrap())
-        .collect()
 }
 
 #[test]
@@ -170,6 +150,104 @@ fn those_who_wait_for_links_held_in_transactions_are_served_in_order_by_the_firs
     holders[0].query_drop("COMMIT").unwrap();
     assert_eq!(waiting(&mux), 0);
     assert_eq!(user.connections(&mut server().root()), 2);
+}
+
+#[test]
+fn reads_and_transactions_that_wait_are_served_in_the_order_in_which_they_came() {
+    let talker = Talker::new(Manner::default());
+    let opts = talker.tcp().pipelining(Pipelining::Off);
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut holder = mux.connect(opts.clone()).unwrap();
+    holder.query_drop("START TRANSACTION").unwrap();
+    let mut threads = Vec::new();
+    for (n, mut handle) in (100_u64..).zip(handles(&mux, &opts, 12)) {
+        threads.push(thread::spawn(move || {
+            let is_alone = n % 3 != 0;
+            if is_alone {
+                handle.query_drop("START TRANSACTION").unwrap();
+            }
+            assert_eq!(one::<u64>(&mut handle, &format!("SELECT {n}")), n);
+            if is_alone {
+                handle.query_drop("COMMIT").unwrap();
+            }
+        }));
+        wait_for_waiters(&mux, n - 99);
+    }
+    holder.query_drop("COMMIT").unwrap();
+    join("those who wait for this and that", threads);
+    let wanted: Vec<String> = (100..112).map(|n| format!("SELECT {n}")).collect();
+    assert_eq!(talker.heard("SELECT 1"), wanted);
+}
+
+#[test]
+fn a_handle_that_ends_in_a_transaction_leaves_its_link_to_those_who_wait() {
+    let user = User::new("waitends");
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut holder = mux.connect(user.tcp()).unwrap();
+    holder.query_drop("START TRANSACTION").unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut threads = Vec::new();
+    for (name, handle) in handles(&mux, &user.tcp(), 6).into_iter().enumerate() {
+        threads.push(transaction(handle, name, &order));
+        wait_for_waiters(&mux, name as u64 + 1);
+    }
+    drop(holder);
+    join("those who waited", threads);
+    assert_eq!(*order.lock().unwrap(), (0..6).collect::<Vec<_>>());
+    assert_eq!(user.connections(&mut server().root()), 1);
+}
+
+#[test]
+fn a_link_that_dies_under_its_holder_makes_room_for_those_who_wait() {
+    let user = User::new("waitdies");
+    let mut root = server().root();
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut holder = mux.connect(user.tcp()).unwrap();
+    holder.query_drop("START TRANSACTION").unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut threads = Vec::new();
+    for (name, handle) in handles(&mux, &user.tcp(), 6).into_iter().enumerate() {
+        threads.push(transaction(handle, name, &order));
+        wait_for_waiters(&mux, name as u64 + 1);
+    }
+    for id in server().connections_of(&mut root, &user.name) {
+        server().kill(&mut root, id);
+    }
+    error_of(holder.query_drop("DO 1"));
+    join("those who waited", threads);
+    assert_eq!(*order.lock().unwrap(), (0..6).collect::<Vec<_>>());
+    assert_eq!(mux.stats().total.connect_success, 2);
+    assert_eq!(one::<u64>(&mut holder, "SELECT 1"), 1);
+}
+
+#[test]
+fn a_statement_whose_time_is_over_while_it_waits_is_not_run_and_leaves_its_turn_to_the_next() {
+    let schema = Schema::new("waittimeout");
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut holder = mux.connect(schema.tcp()).unwrap();
+    holder.query_drop("CREATE TABLE t (id INT)").unwrap();
+    for sql in ["INSERT INTO t VALUES (1)", "START TRANSACTION"] {
+        holder.query_drop("START TRANSACTION").unwrap();
+        let timeout = Some(Duration::from_millis(300));
+        let mut late = mux.connect(schema.tcp()).unwrap();
+        late.set_statement_timeout(timeout);
+        let mut next = mux.connect(schema.tcp()).unwrap();
+        let first = thread::spawn(move || (error_of(late.query_drop(sql)), late));
+        let second = thread::spawn(move || {
+            next.query_drop("START TRANSACTION").unwrap();
+            next.query_drop("COMMIT").unwrap();
+        });
+        let (e, mut late) = join_one(first);
+        assert!(
+            matches!(&e, Error::StatementTimeout(e) if e.ran == Ran::No),
+            "{e}"
+        );
+        wait_for_waiters(&mux, 1);
+        holder.query_drop("COMMIT").unwrap();
+        join_one(second);
+        late.set_statement_timeout(None);
+        assert_eq!(one::<u64>(&mut late, "SELECT COUNT(*) FROM t"), 0);
+    }
 }
 
 #[test]
@@ -368,6 +446,31 @@ fn a_task_that_stops_opening_a_handle_leaves_no_trace() {
     }
 }
 
+#[test]
+fn a_task_that_asked_and_is_not_gone_on_with_holds_up_no_other() {
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut handles = [0; 2].map(|_| block_on(mux.connect_async(server().tcp())).unwrap());
+    for handle in &mut handles {
+        let n: Option<u64> = block_on(handle.query_first("SELECT 1")).unwrap();
+        assert_eq!(n, Some(1));
+    }
+    within(GENEROUS, "a task beside one that rests", move || {
+        let [resting, other] = &mut handles;
+        for n in 0..100 {
+            // As the branch of a `select` that is looked at again only when the other is done.
+            let mut rests = Box::pin(resting.query_first::<u64, _>("SELECT 2"));
+            let soon = poll_once(rests.as_mut());
+            let sql = format!("SELECT {n}");
+            assert_eq!(block_on(other.query_first(sql)).unwrap(), Some(n));
+            let rested = match soon {
+                Poll::Ready(done) => done,
+                Poll::Pending => block_on(rests),
+            };
+            assert_eq!(rested.unwrap(), Some(2));
+        }
+    });
+}
+
 /// So many of the user's connections sleep at the moment.
 fn sleepers(root: &mut Handle, user: &User) -> Vec<i64> {
     let rows: Vec<Row> = root.query("SHOW FULL PROCESSLIST").unwrap();
@@ -456,6 +559,47 @@ fn statements_known_to_be_slow_leave_one_link_to_the_quick() {
 }
 
 #[test]
+fn a_statement_that_took_long_once_among_hundreds_does_not_wait_among_the_slow() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let talker = Talker::new(Manner {
+        answer: Arc::new(move |sql| {
+            match sql {
+                "SELECT 99999" | "SELECT slow, 1" => thread::sleep(Duration::from_millis(20)),
+                "SELECT slow, 2" => held.pass(),
+                _ => {}
+            }
+            says_it(sql)
+        }),
+        ..Manner::default()
+    });
+    let mux = builder().max_links(2).acquire_timeout(FOR_EVER).build();
+    let mut quick = mux.connect(talker.tcp()).unwrap();
+    for n in 0..300_u64 {
+        assert_eq!(one::<u64>(&mut quick, &format!("SELECT {n}")), n);
+    }
+    assert_eq!(one::<u64>(&mut quick, "SELECT 99999"), 99_999);
+    quick.query_drop("SELECT slow, 1").unwrap();
+
+    let mut threads: Vec<_> = Vec::new();
+    for mut handle in handles(&mux, &talker.tcp(), 3) {
+        threads.push(thread::spawn(move || {
+            handle.query_drop("SELECT slow, 2").unwrap();
+        }));
+    }
+    eventually("one is at the server, the others wait", || {
+        gate.came() == 1 && waiting(&mux) == 2
+    });
+    let answered = thread::spawn(move || one::<u64>(&mut quick, "SELECT 7"));
+    eventually("the quick one is answered, the slow ones are not", || {
+        answered.is_finished()
+    });
+    gate.open();
+    assert_eq!(join_one(answered), 7);
+    join("the slow ones", threads);
+}
+
+#[test]
 fn with_one_link_a_statement_known_to_be_slow_runs_all_the_same() {
     let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
     let mut quick = mux.connect(server().tcp()).unwrap();
@@ -505,5 +649,5 @@ fn one_at_a_time_the_order_of_service_is_the_order_of_asking() {
     assert_eq!(answers, (1000..=1030).collect::<Vec<u64>>());
     let wanted: Vec<String> = answers.iter().map(|n| format!("SELECT {n}")).collect();
     assert_eq!(talker.heard("SELECT 10"), wanted);
-    assert_eq!(talker.most_at_once(), 1);
+    assert_eq!(talker.most_at_once(), [1]);
 }

@@ -32,6 +32,9 @@ use mysql_mux::Row;
 /// Longer than anything that works should take, on a busy machine too.
 pub const GENEROUS: Duration = Duration::from_secs(30);
 
+/// The same for what moves hundreds of megabytes, or has many threads do much.
+pub const VERY_GENEROUS: Duration = Duration::from_secs(120);
+
 /// Which family the server under test is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -257,6 +260,32 @@ pub fn within<T: Send + 'static>(
             Ok(_) => unreachable!("it dropped the channel without panic"),
         },
     }
+}
+
+/// What threads end with, in order. A hang becomes a failure with a name, and a failure of one that
+/// of the test.
+#[track_caller]
+pub fn join<T: Send + 'static>(what: &str, threads: Vec<thread::JoinHandle<T>>) -> Vec<T> {
+    within(VERY_GENEROUS, what, || {
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread failed"))
+            .collect()
+    })
+}
+
+/// The same of one thread.
+#[track_caller]
+pub fn join_one<T: Send + 'static>(thread: thread::JoinHandle<T>) -> T {
+    within(VERY_GENEROUS, "a thread", || thread.join()).expect("a thread failed")
+}
+
+/// So many handles with the same options.
+#[track_caller]
+pub fn handles(mux: &Mux, opts: &OptsBuilder, count: usize) -> Vec<Handle> {
+    (0..count)
+        .map(|_| mux.connect(opts.clone()).expect("connect"))
+        .collect()
 }
 
 /// The first column of the first row.

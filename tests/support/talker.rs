@@ -30,6 +30,9 @@ pub enum Taking {
     Closing,
 }
 
+/// What is said to a query.
+pub type Answer = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 /// What a test has it do.
 #[derive(Clone)]
 pub struct Manner {
@@ -38,7 +41,7 @@ pub struct Manner {
     pub read: usize,
     pub rest: Duration,
     /// The answer to a query. May take its time: the connection waits.
-    pub answer: Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>,
+    pub answer: Answer,
 }
 
 impl Default for Manner {
@@ -52,10 +55,11 @@ impl Default for Manner {
     }
 }
 
-/// `SELECT 7` is a row with 7; all else is OK.
+/// `SELECT 7` is a row with 7, a transaction begins and ends; all else is OK.
 pub fn says_it(sql: &str) -> Vec<u8> {
     match sql.strip_prefix("SELECT ") {
         Some(value) => row(value),
+        None if sql == "START TRANSACTION" => packet(1, &[0, 0, 0, 3, 0, 0, 0]),
         None => ok(1),
     }
 }
@@ -80,8 +84,8 @@ pub fn row(value: &str) -> Vec<u8> {
 struct Shared {
     stopped: AtomicBool,
     accepted: AtomicUsize,
-    /// The most commands that lay unanswered on one connection.
-    most: AtomicUsize,
+    /// Of each connection the most commands that lay unanswered.
+    most: Mutex<Vec<usize>>,
     heard: Mutex<Vec<String>>,
 }
 
@@ -103,9 +107,10 @@ impl Talker {
                     return;
                 }
                 let Ok(client) = client else { continue };
-                for_thread.accepted.fetch_add(1, Ordering::SeqCst);
+                let number = for_thread.accepted.fetch_add(1, Ordering::SeqCst);
+                for_thread.most.lock().unwrap().push(0);
                 let (manner, shared) = (manner.clone(), Arc::clone(&for_thread));
-                thread::spawn(move || Talk::new(client, manner, shared).run());
+                thread::spawn(move || Talk::new(client, number, manner, shared).run());
             }
         });
         Talker { addr, shared }
@@ -125,9 +130,9 @@ impl Talker {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// The most commands that lay unanswered on one connection, so far.
-    pub fn most_at_once(&self) -> usize {
-        self.shared.most.load(Ordering::SeqCst)
+    /// Of each connection the most commands that lay unanswered at once, so far.
+    pub fn most_at_once(&self) -> Vec<usize> {
+        self.shared.most.lock().unwrap().clone()
     }
 
     /// The queries that begin so, in the order in which they came.
@@ -150,6 +155,7 @@ impl Drop for Talker {
 
 struct Talk {
     client: TcpStream,
+    number: usize,
     manner: Manner,
     shared: Arc<Shared>,
     /// Bytes that came and are not a whole packet yet, and whole ones not yet taken.
@@ -157,11 +163,12 @@ struct Talk {
 }
 
 impl Talk {
-    fn new(client: TcpStream, manner: Manner, shared: Arc<Shared>) -> Talk {
+    fn new(client: TcpStream, number: usize, manner: Manner, shared: Arc<Shared>) -> Talk {
         let _ = client.set_nodelay(true);
         let _ = client.set_write_timeout(Some(Duration::from_secs(30)));
         Talk {
             client,
+            number,
             manner,
             shared,
             bytes: Vec::new(),
@@ -179,6 +186,7 @@ impl Talk {
             while self.complete() == 0 {
                 self.read(true)?;
             }
+            self.note();
             if self.complete() > 1 {
                 match self.manner.taking {
                     Taking::Closing => return None,
@@ -194,9 +202,7 @@ impl Talk {
                 thread::sleep(Duration::from_millis(1));
             }
             self.read(false)?;
-            self.shared
-                .most
-                .fetch_max(self.complete(), Ordering::SeqCst);
+            self.note();
             let command = self.take()?;
             if self.manner.taking == Taking::TheFirst {
                 self.bytes.clear();
@@ -204,6 +210,11 @@ impl Talk {
             let answer = self.answer(&command)?;
             self.client.write_all(&answer).ok()?;
         }
+    }
+
+    fn note(&self) {
+        let most = &mut self.shared.most.lock().unwrap()[self.number];
+        *most = self.complete().max(*most);
     }
 
     fn answer(&self, command: &[u8]) -> Option<Vec<u8>> {
