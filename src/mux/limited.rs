@@ -25,6 +25,11 @@ pub(super) fn query(
     time: Duration,
     server: &ServerInfo,
 ) -> Option<Vec<u8>> {
+    // Cut short by a limit, these give a row and no error: nobody could tell.
+    let quiet = [&b"sleep"[..], b"benchmark"];
+    if quiet.iter().any(|name| contains(sql, name)) {
+        return None;
+    }
     // Zero means none to both servers.
     let millis = time.as_millis().max(1);
     if server.mariadb && server.parsed >= (10, 1, 2) {
@@ -39,6 +44,11 @@ pub(super) fn query(
         return Some([sql.get(..at)?, hint.as_bytes(), sql.get(at..)?].concat());
     }
     None
+}
+
+fn contains(sql: &[u8], name: &[u8]) -> bool {
+    sql.windows(name.len())
+        .any(|word| word.eq_ignore_ascii_case(name))
 }
 
 /// Tells a statement that the server ended at its limit from one that failed.

@@ -169,8 +169,9 @@ impl Seat {
     }
 
     fn deadline(&self) -> Deadline {
-        let time = self.timeout?;
-        // What is too far away never comes.
+        /// What is further away never comes; no server takes a longer limit.
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        let time = self.timeout.filter(|time| *time < YEAR)?;
         Some((Instant::now().checked_add(time)?, time))
     }
 
@@ -963,6 +964,10 @@ impl Seat {
             drop(offload(self.face, kill, drop).await);
             link.deadline = Some((Instant::now() + ENDING, ENDING));
             settled = link.settle().await;
+            if settled.is_ok() && what == Kill::Query {
+                // Should the kill have come too late, this is what it hits.
+                settled = link.query(b"DO 0", None, None).await.map(drop);
+            }
         }
         link.deadline = None;
         match settled {

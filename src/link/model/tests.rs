@@ -153,6 +153,7 @@ async fn ask(lane: &Arc<Lane>, face: Face, caller: u64, number: u8, leaving: boo
         deadline,
         handle: caller,
         careful: thread_rng().r#gen(),
+        watched: false,
     };
     let place = Place::take(lane);
     match lane.ask(Asked::Query(&[number]), how, place).await {
