@@ -387,7 +387,7 @@ impl Group {
         }
         let mut state = self.state.lock();
         state.busy.retain(|b| b.link != link.id);
-        let lane = self.add_lane(&mut state, link, &wish.account, &wish.begin);
+        let lane = self.add_lane(&mut state, *link, &wish.account, &wish.begin);
         let place = Place::take(&lane);
         if !state.closed {
             self.serve(&mut state);
@@ -398,14 +398,14 @@ impl Group {
     fn add_lane(
         &self,
         state: &mut State,
-        mut link: Box<Link>,
+        mut link: Link,
         account: &Arc<Account>,
         begin: &Arc<SessionOpts>,
     ) -> Arc<Lane> {
         link.face = Face::Blocking;
         link.deadline = None;
         let owner: Weak<dyn Owner> = self.me.clone();
-        let lane = Lane::share(*link, owner, account.is_shared());
+        let lane = Lane::share(link, owner, account.is_shared());
         state.lanes.push(Shared {
             lane: lane.clone(),
             account: account.clone(),
@@ -839,7 +839,7 @@ impl Group {
         state.busy.retain(|b| b.link != link.id);
         match begin {
             Some(begin) if link.can_share() => {
-                self.add_lane(&mut state, link, account, begin);
+                self.add_lane(&mut state, *link, account, begin);
             }
             _ => state.parked.push(Parked {
                 link,
