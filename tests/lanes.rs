@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use mysql_mux::{Compression, aio};
+use mysql_mux::aio;
 use support::{
     task::{all, block_on, poll_once},
     *,
@@ -98,14 +98,20 @@ fn sixty_four_threads_over_one_link_get_each_its_own_answers_over_the_unix_socke
 #[test]
 fn sixty_four_threads_over_one_link_get_each_its_own_answers_compressed() {
     let user = User::new("lanezip");
-    each_gets_its_own_answers(&user, &user.tcp().compress(Some(Compression::default())));
+    each_gets_its_own_answers(
+        &user,
+        &user.tcp().compress(Some(mysql_mux::Compression::default())),
+    );
 }
 
 #[cfg(feature = "compress")]
 #[test]
 fn sixty_four_threads_over_one_link_get_each_its_own_answers_compressed_over_the_unix_socket() {
     let user = User::new("lanezipsocket");
-    each_gets_its_own_answers(&user, &user.socket().compress(Some(Compression::best())));
+    each_gets_its_own_answers(
+        &user,
+        &user.socket().compress(Some(mysql_mux::Compression::best())),
+    );
 }
 
 #[cfg(feature = "rustls-tls")]
@@ -125,7 +131,7 @@ fn sixty_four_threads_over_one_link_get_each_its_own_answers_over_tls() {
 #[test]
 fn sixty_four_threads_over_one_link_get_each_its_own_answers_compressed_over_tls() {
     let user = User::new("lanetlszip");
-    let opts = tls(&user).compress(Some(Compression::default()));
+    let opts = tls(&user).compress(Some(mysql_mux::Compression::default()));
     each_gets_its_own_answers(&user, &opts);
 }
 

@@ -10,7 +10,6 @@ use mysql_mux::{
     error::{ConnectError, ConnectPhase},
 };
 use support::{
-    fake::Step,
     relay::Way,
     talker::{Manner, Taking, Talker},
     *,
@@ -193,10 +192,10 @@ fn tls_that_is_asked_for_is_never_done_without_whatever_is_tried() {
     for pipelining in [Pipelining::Auto, Pipelining::On, Pipelining::Off] {
         // One that would take any login, without TLS too.
         let fake = Fake::new(vec![
-            Step::Send(fake::greeting()),
-            Step::Read,
-            Step::Send(fake::ok(2)),
-            Step::Silence,
+            fake::Step::Send(fake::greeting()),
+            fake::Step::Read,
+            fake::Step::Send(fake::ok(2)),
+            fake::Step::Silence,
         ]);
         let ssl = SslOpts::default().with_root_cert_path(Some(server().file("CA")));
         let opts = fake.tcp().ssl_opts(ssl).pipelining(pipelining);

@@ -69,7 +69,7 @@ fn who_gives_a_link_back_and_asks_again_at_once_comes_behind_those_who_wait() {
 }
 
 #[test]
-fn who_asks_again_at_once_for_a_place_comes_behind_those_who_wait_for_the_link_alone() {
+fn transactions_get_the_link_among_quick_statements_without_end() {
     let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
     let stop = Arc::new(AtomicBool::new(false));
     // Many quick ones keep the link shared all the time.
