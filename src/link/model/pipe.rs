@@ -267,8 +267,7 @@ impl Pipe {
         if closes {
             state.closed = true;
         } else {
-            // OK: no row affected, the statement's number as the last id, autocommit, no warning.
-            state.down.extend([7, 0, 0, 1, 0, 0, number, 2, 0, 0, 0]);
+            state.down.extend(answer(number));
         }
         drop(state);
         self.0.changed.notify_all();
@@ -284,6 +283,30 @@ impl Pipe {
     pub(super) fn ran(&self) -> Vec<u8> {
         self.lock().ran.clone()
     }
+}
+
+/// From this number on a statement has rows, each of the number and its own.
+pub(super) const LARGE: u8 = 128;
+pub(super) const ROWS: u8 = 3;
+
+fn answer(number: u8) -> Vec<u8> {
+    let mut packets = Vec::new();
+    // No row affected, the statement's number as the last id, autocommit, no warning.
+    let mut ok = vec![0, 0, number, 2, 0, 0, 0];
+    if number >= LARGE {
+        ok = vec![0xfe, 0, 1, 2, 0, 0, 0];
+        packets.push(vec![1]);
+        // A column `a`, VARBINARY.
+        let mut column = b"\x03def\0\0\0\x01a\0\x0c\x3f\0".to_vec();
+        column.extend([9, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0]);
+        packets.push(column);
+        packets.extend((0..ROWS).map(|row| vec![2, number, row]));
+    }
+    packets.push(ok);
+    let numbered = (1..).zip(packets);
+    numbered
+        .flat_map(|(seq, packet)| [&[packet.len() as u8, 0, 0, seq], &packet[..]].concat())
+        .collect()
 }
 
 /// Some bytes of what is there; none at the end.
