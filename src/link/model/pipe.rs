@@ -42,6 +42,8 @@ struct State {
     shut: bool,
     /// The server closed it.
     closed: bool,
+    /// The server takes no more, but answers what it has.
+    deaf: bool,
     /// The schedule is done.
     over: bool,
     /// The server closes after so many statements.
@@ -62,7 +64,7 @@ impl State {
     }
 
     fn can_write(&self) -> bool {
-        self.up.len() < self.room || self.ended()
+        self.up.len() < self.room || self.deaf || self.ended()
     }
 }
 
@@ -99,6 +101,7 @@ impl Pipe {
                 room,
                 shut: false,
                 closed: false,
+                deaf: false,
                 over: false,
                 closes_after,
                 ran: Vec::new(),
@@ -169,7 +172,7 @@ impl Pipe {
     pub(in crate::link) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         let _alone = Alone::new(&self.0.writing, "flushers");
         let mut state = self.lock();
-        if state.ended() {
+        if state.deaf || state.ended() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let most = bytes.len().min(state.room - state.up.len());
@@ -255,6 +258,10 @@ impl Pipe {
     /// Runs a statement, and answers. `false`: it closed.
     fn run(&self, number: u8) -> bool {
         let mut state = self.lock();
+        if state.closes_after == Some(0) && thread_rng().gen_ratio(1, 4) {
+            state.closes_after = None;
+            state.deaf = true;
+        }
         let left = &mut state.closes_after;
         let closes = *left == Some(0);
         *left = left.map(|left| left.saturating_sub(1));
@@ -266,6 +273,18 @@ impl Pipe {
         }
         if closes {
             state.closed = true;
+            let last = match thread_rng().gen_range(0..3) {
+                // Why it ends, out of turn.
+                0 => b"\x0d\0\0\0\xff\x1d\x04#08S01Down".to_vec(),
+                // An answer that breaks off.
+                1 if ran => {
+                    let mut part = answer(number);
+                    part.truncate(thread_rng().gen_range(0..part.len()));
+                    part
+                }
+                _ => Vec::new(),
+            };
+            state.down.extend(last);
         } else {
             state.down.extend(answer(number));
         }
