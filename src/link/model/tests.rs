@@ -10,7 +10,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -121,10 +121,25 @@ fn link(stream: Stream) -> Link {
     )
 }
 
-/// A future that may be given up whenever its thread has a turn.
+/// A future that may be given up whenever its thread has a turn. Each poll comes with another
+/// waker, and only the last one wakes.
 struct MayLeave<F> {
     future: Pin<Box<F>>,
     leave: Arc<Leave>,
+    last: Option<Arc<Once>>,
+}
+
+struct Once {
+    waker: Waker,
+    stale: AtomicBool,
+}
+
+impl Wake for Once {
+    fn wake(self: Arc<Self>) {
+        if !self.stale.load(Ordering::Relaxed) {
+            self.waker.wake_by_ref();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -141,6 +156,15 @@ impl<F: Future> Future for MayLeave<F> {
             return Poll::Ready(None);
         }
         *self.leave.waker.lock().unwrap() = Some(cx.waker().clone());
+        let once = Arc::new(Once {
+            waker: cx.waker().clone(),
+            stale: AtomicBool::new(false),
+        });
+        if let Some(last) = self.last.replace(once.clone()) {
+            last.stale.store(true, Ordering::Relaxed);
+        }
+        let waker = Waker::from(once);
+        let cx = &mut Context::from_waker(&waker);
         self.future.as_mut().poll(cx).map(Some)
     }
 }
@@ -250,7 +274,12 @@ fn in_task<T>(future: Pin<Box<impl Future<Output = T>>>, leaving: bool) -> Optio
             }
         });
     }
-    shuttle::future::block_on(MayLeave { future, leave })
+    let last = None;
+    shuttle::future::block_on(MayLeave {
+        future,
+        leave,
+        last,
+    })
 }
 
 fn run(scenario: Scenario) {
@@ -346,7 +375,7 @@ fn check(scenario: Scenario) {
         return shuttle::replay(move || run(scenario), &schedule);
     }
     let iterations = std::env::var("MYSQL_MUX_MODEL_ITERATIONS")
-        .map_or(500, |n| n.parse().expect("MYSQL_MUX_MODEL_ITERATIONS"));
+        .map_or(300, |n| n.parse().expect("MYSQL_MUX_MODEL_ITERATIONS"));
     let mut config = Config::new();
     config.stack_size = 1 << 18;
     let random = RandomScheduler::new(iterations);
