@@ -35,6 +35,9 @@
 //! `client_ed25519`, `client_parsec` (default): MariaDB's authentication plugins. `chrono`, `time`,
 //! `rust_decimal`, `bigdecimal`: values of these crates. `tracing`: events of links, without SQL text.
 
+// Of the model nothing but its tests use anything.
+#![cfg_attr(all(mysql_mux_model, not(test)), allow(dead_code))]
+
 pub mod error;
 mod events;
 #[doc(hidden)]

@@ -83,8 +83,6 @@ pub(crate) struct How<'a> {
     pub handle: u64,
     /// Running it twice would be wrong: the link is looked at before it is used after a rest.
     pub careful: bool,
-    /// The owner wants to know how long it takes, however quick it is.
-    pub watched: bool,
 }
 
 /// What came of it.
@@ -188,7 +186,6 @@ struct Entry {
     end: u64,
     /// Running it twice would be wrong.
     careful: bool,
-    watched: bool,
 }
 
 /// What whoever asked has to do for all.
@@ -476,7 +473,6 @@ impl Lane {
             asked: now,
             end: core.made,
             careful: how.careful,
-            watched: how.watched,
         });
         if first {
             self.load.begin(now);
@@ -766,6 +762,7 @@ impl Lane {
         let now = now();
         let mut replies = 0;
         let mut served = Duration::ZERO;
+        let owner = self.owner.upgrade();
         let ended = loop {
             match lead.rx.next_event() {
                 Ok(Some(Event::Reply(reply))) => {
@@ -783,9 +780,7 @@ impl Lane {
                     lead.last = Some(now);
                     served += service;
                     self.load.took(rtt);
-                    if (entry.watched || service > Duration::from_millis(1))
-                        && let Some(owner) = self.owner.upgrade()
-                    {
+                    if let Some(owner) = &owner {
                         owner.took(entry.digest, service);
                     }
                     let reply = match (lead.spoilt, entry.careful) {
@@ -839,8 +834,10 @@ impl Lane {
             }
             drop(core);
             // Behind the last one the lead is laid down first: only then is the lane at rest.
-            if !lead.due.is_empty() {
-                self.rested();
+            if !lead.due.is_empty()
+                && let Some(owner) = owner
+            {
+                owner.room();
             }
             if flush {
                 self.flush();

@@ -41,18 +41,12 @@ impl Digests {
         let average = match known >> 32 << 32 == tag {
             true => {
                 let old = known & u64::from(u32::MAX);
-                old - old / 4 + micros / 4
+                // One delay among many quick ones may be our own.
+                old - old / 8 + micros / 8
             }
-            // Once may be an accident of ours.
-            false => micros / 8,
+            false => micros,
         };
         self.0[at].store(tag | average, Ordering::Relaxed);
-    }
-
-    /// One of this digest took noticeably long.
-    pub(crate) fn is_known(&self, digest: u64) -> bool {
-        let (at, tag) = split(digest);
-        self.0[at].load(Ordering::Relaxed) >> 32 << 32 == tag
     }
 
     /// Statements of this digest have been slow lately.
@@ -75,7 +69,7 @@ mod tests {
         digests.took(one, Duration::from_millis(50));
         digests.took(other, Duration::from_micros(50));
         assert!(digests.is_slow(one) && !digests.is_slow(other));
-        for _ in 0..20 {
+        for _ in 0..40 {
             digests.took(one, Duration::from_micros(20));
         }
         assert!(!digests.is_slow(one));

@@ -52,6 +52,9 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// How long the server may take to end a statement.
 const ENDING: Duration = Duration::from_secs(5);
 
+/// Statements of many that are ended one by one; then it is the connection.
+const KILLS: u32 = 3;
+
 /// Parameters of more bytes are sent in pieces, on a link alone.
 const MANY_BYTES: usize = 1 << 20;
 
@@ -712,7 +715,6 @@ impl Seat {
                 deadline: deadline.map(|(at, _)| at.checked_add(PATIENCE).unwrap_or(at)),
                 careful: statement.effect == Effect::Write,
                 handle: self.id,
-                watched: self.account.group.digests.is_known(statement.digest),
             };
             let mut answer = lane.ask(asked, how, place).await;
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
@@ -776,7 +778,6 @@ impl Seat {
             deadline: deadline.map(|(at, _)| at),
             careful: false,
             handle: self.id,
-            watched: false,
         };
         match lane.ask(Asked::Prepare(sql), how, place).await? {
             Answer::Reply(Reply::Prepared(made)) => {
@@ -949,22 +950,28 @@ impl Seat {
         let Some(link) = &mut self.held else {
             return Ok(());
         };
-        link.deadline = Some((Instant::now() + PATIENCE, PATIENCE));
-        let mut settled = link.settle().await;
-        if let Err(Error::StatementTimeout(_)) = settled {
+        let mut settled = settle_for(link, PATIENCE).await;
+        // What is behind the first one may be quick, or as slow.
+        let mut kills = 0;
+        while let Err(Error::StatementTimeout(_)) = settled
+            && kills <= KILLS
+        {
+            kills += 1;
             let opts = self.opts.clone();
             let counters = self.account.group.counters.clone();
             let id = link.server.connection_id;
-            let what = match link.in_flight() {
-                1 => Kill::Query,
-                _ => Kill::Connection,
+            let what = match kills <= KILLS {
+                true => Kill::Query,
+                false => Kill::Connection,
             };
+            let before = link.in_flight();
             let kill = move || kill(&opts, what, id, &counters);
-            // Whether it came to anything, the next step finds out.
-            drop(offload(self.face, kill, drop).await);
-            link.deadline = Some((Instant::now() + ENDING, ENDING));
-            settled = link.settle().await;
-            if settled.is_ok() && what == Kill::Query {
+            if !matches!(offload(self.face, kill, drop).await, Ok(true)) {
+                break;
+            }
+            let last = before == 1 || what == Kill::Connection;
+            settled = settle_for(link, if last { ENDING } else { PATIENCE }).await;
+            if settled.is_ok() {
                 // Should the kill have come too late, this is what it hits.
                 settled = link.query(b"DO 0", None, None).await.map(drop);
             }
@@ -1228,6 +1235,11 @@ impl<'a> Op<'a> {
             Op::StartExecute(statement, params) => Op::StartExecute(statement, params),
         }
     }
+}
+
+async fn settle_for(link: &mut Link, time: Duration) -> Result<()> {
+    link.deadline = Some((Instant::now() + time, time));
+    link.settle().await
 }
 
 fn size_of_value(value: &Value) -> usize {

@@ -329,6 +329,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too much for it")]
     fn payloads_of_16_mib_and_around_survive() {
         for len in [
             MAX_PAYLOAD_LEN - 1,

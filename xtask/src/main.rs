@@ -6,6 +6,7 @@ mod certs;
 mod chart;
 mod demo;
 mod mariadb;
+mod miri;
 mod model;
 mod mysql;
 mod servers;
@@ -55,6 +56,12 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// The unit tests under Miri, which needs nightly Rust
+    Miri {
+        /// Arguments for the test program, such as a filter
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// The model check of the shared link: its threads in many orders
     Model {
         /// Schedules for each scenario, of each of two kinds
@@ -92,6 +99,7 @@ fn main() -> Result<()> {
             bench,
             args,
         } => bench::run(record, &bench, &args),
+        Task::Miri { args } => miri::run(&args),
         Task::Model { schedules, args } => model::run(schedules, &args),
         Task::Windows => windows::run(),
     }

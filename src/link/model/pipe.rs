@@ -42,6 +42,8 @@ struct State {
     shut: bool,
     /// The server closed it.
     closed: bool,
+    /// The server takes no more, but answers what it has.
+    deaf: bool,
     /// The schedule is done.
     over: bool,
     /// The server closes after so many statements.
@@ -62,7 +64,7 @@ impl State {
     }
 
     fn can_write(&self) -> bool {
-        self.up.len() < self.room || self.ended()
+        self.up.len() < self.room || self.deaf || self.ended()
     }
 }
 
@@ -99,6 +101,7 @@ impl Pipe {
                 room,
                 shut: false,
                 closed: false,
+                deaf: false,
                 over: false,
                 closes_after,
                 ran: Vec::new(),
@@ -169,7 +172,7 @@ impl Pipe {
     pub(in crate::link) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         let _alone = Alone::new(&self.0.writing, "flushers");
         let mut state = self.lock();
-        if state.ended() {
+        if state.deaf || state.ended() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let most = bytes.len().min(state.room - state.up.len());
@@ -255,6 +258,10 @@ impl Pipe {
     /// Runs a statement, and answers. `false`: it closed.
     fn run(&self, number: u8) -> bool {
         let mut state = self.lock();
+        if state.closes_after == Some(0) && thread_rng().gen_ratio(1, 4) {
+            state.closes_after = None;
+            state.deaf = true;
+        }
         let left = &mut state.closes_after;
         let closes = *left == Some(0);
         *left = left.map(|left| left.saturating_sub(1));
@@ -266,9 +273,20 @@ impl Pipe {
         }
         if closes {
             state.closed = true;
+            let last = match thread_rng().gen_range(0..3) {
+                // Why it ends, out of turn.
+                0 => b"\x0d\0\0\0\xff\x1d\x04#08S01Down".to_vec(),
+                // An answer that breaks off.
+                1 if ran => {
+                    let mut part = answer(number);
+                    part.truncate(thread_rng().gen_range(0..part.len()));
+                    part
+                }
+                _ => Vec::new(),
+            };
+            state.down.extend(last);
         } else {
-            // OK: no row affected, the statement's number as the last id, autocommit, no warning.
-            state.down.extend([7, 0, 0, 1, 0, 0, number, 2, 0, 0, 0]);
+            state.down.extend(answer(number));
         }
         drop(state);
         self.0.changed.notify_all();
@@ -284,6 +302,30 @@ impl Pipe {
     pub(super) fn ran(&self) -> Vec<u8> {
         self.lock().ran.clone()
     }
+}
+
+/// From this number on a statement has rows, each of the number and its own.
+pub(super) const LARGE: u8 = 128;
+pub(super) const ROWS: u8 = 3;
+
+fn answer(number: u8) -> Vec<u8> {
+    let mut packets = Vec::new();
+    // No row affected, the statement's number as the last id, autocommit, no warning.
+    let mut ok = vec![0, 0, number, 2, 0, 0, 0];
+    if number >= LARGE {
+        ok = vec![0xfe, 0, 1, 2, 0, 0, 0];
+        packets.push(vec![1]);
+        // A column `a`, VARBINARY.
+        let mut column = b"\x03def\0\0\0\x01a\0\x0c\x3f\0".to_vec();
+        column.extend([9, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0]);
+        packets.push(column);
+        packets.extend((0..ROWS).map(|row| vec![2, number, row]));
+    }
+    packets.push(ok);
+    let numbered = (1..).zip(packets);
+    numbered
+        .flat_map(|(seq, packet)| [&[packet.len() as u8, 0, 0, seq], &packet[..]].concat())
+        .collect()
 }
 
 /// Some bytes of what is there; none at the end.

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, Weak},
     task::Waker,
     time::Instant,
 };
@@ -55,22 +55,30 @@ impl Registration {
 /// Rings when a thread of the schedule says so, or never: nobody may depend on it.
 pub(crate) struct Timer {
     at: Instant,
-    set: bool,
+    /// Whom to wake, once it is set.
+    waker: Option<Arc<Mutex<Waker>>>,
 }
 
 impl Timer {
     pub(crate) fn new(at: Instant) -> io::Result<Timer> {
-        Ok(Timer { at, set: false })
+        Ok(Timer { at, waker: None })
     }
 
     pub(crate) fn is_over(&mut self, waker: &Waker) -> bool {
         if now() >= self.at {
             return true;
         }
-        if !std::mem::replace(&mut self.set, true) && time_flies() {
-            let (at, waker) = (self.at, waker.clone());
+        if let Some(known) = &self.waker {
+            known.lock().unwrap().clone_from(waker);
+            return false;
+        }
+        let known = Arc::new(Mutex::new(waker.clone()));
+        self.waker = Some(known.clone());
+        if time_flies() {
+            let at = self.at;
             shuttle::thread::spawn(move || {
                 pass(at.saturating_duration_since(now()));
+                let waker = known.lock().unwrap().clone();
                 waker.wake();
             });
         }

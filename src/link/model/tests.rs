@@ -5,12 +5,12 @@
 
 use std::{
     future::Future,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -23,11 +23,15 @@ use shuttle::{
     thread,
 };
 
-use super::{Pipe, sync};
+use super::{
+    Pipe,
+    pipe::{LARGE, ROWS},
+    sync,
+};
 use crate::{
     error::{Error, Ran},
     link::{
-        Answer, Asked, Face, How, Lane, Link, Owner, Place, now,
+        Answer, Asked, Face, How, Lane, Link, News, Owner, Parts, Place,
         transport::{Stream, Wire},
     },
     mux::stats::Counters,
@@ -36,7 +40,7 @@ use crate::{
         frame::{FrameReader, FrameWriter},
         handshake::{Established, ServerInfo},
         pipeline::{Pipeline, Reply},
-        result::{OkInfo, Outcome},
+        result::{OkInfo, Outcome, Rows},
     },
 };
 
@@ -117,10 +121,25 @@ fn link(stream: Stream) -> Link {
     )
 }
 
-/// A future that may be given up whenever its thread has a turn.
+/// A future that may be given up whenever its thread has a turn. Each poll comes with another
+/// waker, and only the last one wakes.
 struct MayLeave<F> {
     future: Pin<Box<F>>,
     leave: Arc<Leave>,
+    last: Option<Arc<Once>>,
+}
+
+struct Once {
+    waker: Waker,
+    stale: AtomicBool,
+}
+
+impl Wake for Once {
+    fn wake(self: Arc<Self>) {
+        if !self.stale.load(Ordering::Relaxed) {
+            self.waker.wake_by_ref();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -137,72 +156,130 @@ impl<F: Future> Future for MayLeave<F> {
             return Poll::Ready(None);
         }
         *self.leave.waker.lock().unwrap() = Some(cx.waker().clone());
+        let once = Arc::new(Once {
+            waker: cx.waker().clone(),
+            stale: AtomicBool::new(false),
+        });
+        if let Some(last) = self.last.replace(once.clone()) {
+            last.stale.store(true, Ordering::Relaxed);
+        }
+        let waker = Waker::from(once);
+        let cx = &mut Context::from_waker(&waker);
         self.future.as_mut().poll(cx).map(Some)
     }
 }
 
-/// Asks, and looks at the answer.
-async fn ask(lane: &Arc<Lane>, face: Face, caller: u64, number: u8, leaving: bool) -> Heard {
-    let deadline = (leaving && thread_rng().r#gen())
-        .then(|| sync::now() + Duration::from_micros(thread_rng().gen_range(1..1000)));
-    let how = How {
-        face,
-        parts: None,
-        digest: 0,
-        max_result: usize::MAX,
-        deadline,
-        handle: caller,
-        careful: thread_rng().r#gen(),
-        watched: false,
-    };
+/// Asks, and looks at the answer, which has rows if they are not all in `parts`.
+async fn ask(lane: &Arc<Lane>, how: How<'_>, number: u8) -> (Heard, Option<Rows>) {
     let place = Place::take(lane);
-    match lane.ask(Asked::Query(&[number]), how, place).await {
-        Ok(Answer::Reply(Reply::Response(response))) => {
+    let heard = match lane.ask(Asked::Query(&[number]), how, place).await {
+        Ok(Answer::Reply(Reply::Response(mut response))) => {
             assert_eq!(response.outcomes.len(), 1);
-            let Some(Outcome::Ok(ok)) = response.outcomes.front() else {
-                panic!("{response:?}")
-            };
-            assert_eq!(ok.last_insert_id, u64::from(number), "another's answer");
+            match response.outcomes.pop_front() {
+                Some(Outcome::Ok(ok)) => {
+                    assert_eq!(ok.last_insert_id, u64::from(number), "another's answer");
+                }
+                Some(Outcome::Set(set)) => return (Heard::Answer, Some(set.rows)),
+                other => panic!("{other:?}"),
+            }
             Heard::Answer
         }
         Ok(Answer::Late) => {
-            assert!(deadline.is_some(), "late without a deadline");
+            assert!(how.deadline.is_some(), "late without a deadline");
             Heard::Left
         }
         Err(Error::ConnectionLost(lost)) => Heard::Lost(lost.ran),
         other => panic!("{other:?}"),
-    }
+    };
+    (heard, None)
 }
 
 /// One caller, with one or two statements one after the other.
 fn call(lane: &Arc<Lane>, face: Face, caller: u8, leaving: bool) -> Vec<(u8, Heard)> {
     let mut heard = Vec::new();
     for turn in 0..thread_rng().gen_range(1..=2) {
-        let number = 2 * caller + turn + 1;
-        let asking = ask(lane, face, caller.into(), number, leaving);
-        let what = match face {
-            Face::Blocking => now(pin!(asking)),
-            Face::Async => {
-                let leave = Arc::new(Leave::default());
-                if leaving && thread_rng().r#gen() {
-                    let leave = leave.clone();
-                    thread::spawn(move || {
-                        thread::yield_now();
-                        leave.now.store(true, Ordering::Relaxed);
-                        let waker = leave.waker.lock().unwrap().take();
-                        if let Some(waker) = waker {
-                            waker.wake();
-                        }
-                    });
-                }
-                let future = Box::pin(asking);
-                // Dropped here where it is left.
-                shuttle::future::block_on(MayLeave { future, leave }).unwrap_or(Heard::Left)
-            }
+        let mut number = 2 * caller + turn + 1;
+        let parts = Parts::default();
+        let large = thread_rng().gen_ratio(1, 3);
+        if large {
+            number += LARGE;
+        }
+        let how = How {
+            face,
+            parts: (large && thread_rng().r#gen()).then_some(&parts),
+            digest: 0,
+            max_result: usize::MAX,
+            deadline: (leaving && thread_rng().r#gen())
+                .then(|| sync::now() + Duration::from_micros(thread_rng().gen_range(1..1000))),
+            handle: caller.into(),
+            careful: thread_rng().r#gen(),
         };
+        let mut taken = Vec::new();
+        let asking = ask(lane, how, number);
+        let (what, rest) = match face {
+            Face::Blocking => in_thread(Box::pin(asking), leaving),
+            Face::Async => {
+                let asking = parts.take_as_task(asking, |news| taken.push(news));
+                in_task(Box::pin(asking), leaving)
+            }
+        }
+        .unwrap_or((Heard::Left, None));
+        if what == Heard::Answer && large {
+            parts.take_from(async {}, |news| taken.push(news));
+            let parts = taken.into_iter().map(|news| match news {
+                News::Rows(_, rows) => rows,
+                News::Again => unreachable!("nobody begins it again"),
+            });
+            let mut rows = Vec::new();
+            for mut part in parts.chain(rest) {
+                while let Some(row) = part.next_with(<[u8]>::to_vec) {
+                    rows.push(row);
+                }
+            }
+            let whole: Vec<_> = (0..ROWS).map(|row| vec![2, number, row]).collect();
+            assert_eq!(rows, whole, "rows of {number}");
+        }
         heard.push((number, what));
     }
     heard
+}
+
+/// Runs it in its thread, which may panic over any part of the result: then it unwinds.
+fn in_thread<T>(mut asking: Pin<Box<impl Future<Output = T>>>, leaving: bool) -> Option<T> {
+    loop {
+        match asking
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(done) => return Some(done),
+            Poll::Pending => thread::yield_now(),
+        }
+        if leaving && thread_rng().gen_ratio(1, 3) {
+            return None;
+        }
+    }
+}
+
+/// Runs it as a task, which may be dropped at any time.
+fn in_task<T>(future: Pin<Box<impl Future<Output = T>>>, leaving: bool) -> Option<T> {
+    let leave = Arc::new(Leave::default());
+    if leaving && thread_rng().r#gen() {
+        let leave = leave.clone();
+        thread::spawn(move || {
+            thread::yield_now();
+            leave.now.store(true, Ordering::Relaxed);
+            let waker = leave.waker.lock().unwrap().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        });
+    }
+    let last = None;
+    shuttle::future::block_on(MayLeave {
+        future,
+        leave,
+        last,
+    })
 }
 
 fn run(scenario: Scenario) {
@@ -298,7 +375,7 @@ fn check(scenario: Scenario) {
         return shuttle::replay(move || run(scenario), &schedule);
     }
     let iterations = std::env::var("MYSQL_MUX_MODEL_ITERATIONS")
-        .map_or(500, |n| n.parse().expect("MYSQL_MUX_MODEL_ITERATIONS"));
+        .map_or(300, |n| n.parse().expect("MYSQL_MUX_MODEL_ITERATIONS"));
     let mut config = Config::new();
     config.stack_size = 1 << 18;
     let random = RandomScheduler::new(iterations);

@@ -58,7 +58,7 @@ impl Stream {
     pub(super) fn model(&self) -> &super::model::Pipe {
         match self {
             Stream::Model(p) => p,
-            Stream::Socket(_) => unreachable!("the model has no socket"),
+            _ => unreachable!("the model has no other"),
         }
     }
 
