@@ -24,7 +24,7 @@ use super::{
     limited,
 };
 use crate::{
-    error::{DriverError, Error, Ran, Result, StatementTimeout},
+    error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
     link::{
         Answer, Ask, Asked, Face, How, Kill, Lane, Link, Parts, Place, Prepared, Streamed, kill,
         offload,
@@ -748,6 +748,12 @@ impl Seat {
                 // Displaced between the two, or never sent: another try is none the wiser.
                 Ok(_) if tries < 3 => {}
                 Ok(_) => return Ok(None),
+                // It may be so again on the next lane: a session of one's own is the way out.
+                Err(Error::ConnectionLost(e))
+                    if e.ran == Ran::No && matches!(e.cause, LostCause::SessionChanged) =>
+                {
+                    return Ok(None);
+                }
                 // Not sent whole, or sent and without effect whenever it runs.
                 Err(Error::ConnectionLost(e))
                     if tries < 3
