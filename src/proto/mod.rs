@@ -7,6 +7,7 @@
 pub(crate) mod auth;
 pub(crate) mod capabilities;
 pub(crate) mod change_user;
+mod columns;
 pub(crate) mod command;
 pub(crate) mod frame;
 pub(crate) mod handshake;

@@ -16,6 +16,7 @@ use mysql_common::{
 };
 
 use super::{
+    columns,
     command::{Command, Expect},
     frame::{FrameReader, FrameWriter, Packet, SeqCheck},
     ok,
@@ -118,6 +119,7 @@ pub(crate) struct Receiver {
     size: usize,
     /// Our own reason why the response at hand is a failure.
     failure: Option<Error>,
+    known: columns::Known,
     /// The response at hand is taken in parts.
     in_parts: bool,
     /// Rows before an error, where the response was taken in parts.
@@ -129,13 +131,10 @@ enum State {
     Start,
     /// The server waits for a file.
     Infile,
-    Columns {
-        left: usize,
-        columns: Vec<Column>,
-    },
+    Columns(columns::Reading),
     /// The EOF between columns and rows, without `CLIENT_DEPRECATE_EOF`.
     ColumnsEof {
-        columns: Vec<Column>,
+        columns: Arc<[Column]>,
     },
     Rows {
         columns: Arc<[Column]>,
@@ -179,6 +178,7 @@ impl Pipeline {
                 size: 0,
                 failure: None,
                 in_parts: false,
+                known: columns::Known::default(),
                 left: None,
             }),
             max_result: usize::MAX,
@@ -491,22 +491,16 @@ impl Receiver {
         match mem::replace(&mut self.state, State::Start) {
             State::Start => self.on_first(expect, payload),
             State::Infile => Ok(None),
-            State::Columns { left, mut columns } => {
+            State::Columns(mut reading) => {
                 self.grow(payload.len())?;
-                columns.push(parse_column(&payload)?);
-                if left > 1 {
-                    self.state = State::Columns {
-                        left: left - 1,
+                self.state = match reading.take(&mut self.known, &payload)? {
+                    None => State::Columns(reading),
+                    Some(columns) if self.deprecate_eof() => State::Rows {
                         columns,
-                    };
-                } else if self.deprecate_eof() {
-                    self.state = State::Rows {
-                        columns: columns.into(),
                         rows: Rows::default(),
-                    };
-                } else {
-                    self.state = State::ColumnsEof { columns };
-                }
+                    },
+                    Some(columns) => State::ColumnsEof { columns },
+                };
                 Ok(None)
             }
             State::ColumnsEof { columns } => {
@@ -517,7 +511,7 @@ impl Receiver {
                     return Err(ProtocolError::new("no EOF after the columns").into());
                 }
                 self.state = State::Rows {
-                    columns: columns.into(),
+                    columns,
                     rows: Rows::default(),
                 };
                 Ok(None)
@@ -554,7 +548,7 @@ impl Receiver {
             } => {
                 if left > 0 {
                     self.grow(payload.len())?;
-                    params.push(parse_column(&payload)?);
+                    params.push(columns::parse(&payload)?);
                     self.state = State::PrepareParams {
                         id,
                         left: left - 1,
@@ -577,7 +571,7 @@ impl Receiver {
             } => {
                 if left > 0 {
                     self.grow(payload.len())?;
-                    columns.push(parse_column(&payload)?);
+                    columns.push(columns::parse(&payload)?);
                 } else if first != Some(0xfe) || payload.len() >= 9 {
                     return Err(ProtocolError::new("no EOF after the columns").into());
                 }
@@ -635,10 +629,7 @@ impl Receiver {
                 if count == 0 || count > MAX_COLUMNS {
                     return Err(ProtocolError::new(format!("a result of {count} columns")).into());
                 }
-                self.state = State::Columns {
-                    left: count as usize,
-                    columns: Vec::new(),
-                };
+                self.state = State::Columns(columns::Reading::new(count as usize));
                 Ok(None)
             }
             (_, other) => {
@@ -737,12 +728,6 @@ impl Receiver {
         self.begin(next);
         Event::Reply(reply)
     }
-}
-
-fn parse_column(payload: &Bytes) -> Result<Column, ProtocolError> {
-    ParseBuf(payload)
-        .parse::<Column>(())
-        .map_err(|e| ProtocolError::new(format!("a column definition: {e}")))
 }
 
 #[cfg(test)]
