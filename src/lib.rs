@@ -2,7 +2,8 @@
 //!
 //! A [`Handle`] is used like a connection of the `mysql` crate, and costs next to nothing: no
 //! connect, no login, no thread at the server. Behind it a [`Mux`] keeps *links*, physical
-//! connections, and gives one to whichever handle runs a statement.
+//! connections. Statements that neither need nor change a session share a link at the same time,
+//! sent without waiting for each other's replies; the others have one to themselves.
 //!
 //! ```no_run
 //! use mysql_mux::{prelude::*, params};
@@ -25,9 +26,21 @@
 //! In a [`Transaction`], and for as long as a session has what only the server holds, a handle has
 //! its link to itself.
 //!
+//! # Threads and tasks
+//! [`aio::Handle`] has the same methods, `async`, for any executor and over the same links
+//! ([`Mux::connect_async`]). A future may be dropped at any time.
+//!
+//! # Much at once
+//! [`Handle::pipeline`] and `exec_batch` send many statements without waiting in between;
+//! [`Handle::query_stream`] gives a result of any size row by row.
+//!
+//! # Time
+//! [`OptsBuilder::statement_timeout`] and [`Handle::within`] limit what a statement may take. The
+//! handle stays usable, and no other statement is hurt.
+//!
 //! # Errors
 //! An [`Error`] says what was attempted, on which server, whether the statement may have run, and
-//! what can be done. A statement is never run twice.
+//! what can be done. A statement that writes is never run twice.
 //!
 //! # Features
 //! `rustls-tls` (default): TLS. `compress`: zlib. `derive` (default): `#[derive(FromRow,

@@ -418,7 +418,8 @@ impl OptsBuilder {
     }
 
     /// How long a statement may take, from the call on; then it is ended and the caller gets
-    /// [`Error::StatementTimeout`](crate::Error::StatementTimeout). Default: for ever.
+    /// [`Error::StatementTimeout`](crate::Error::StatementTimeout). Of a stream it is the time to its
+    /// first rows. Default: for ever.
     pub fn statement_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.other.statement_timeout = timeout;
         self
