@@ -51,6 +51,20 @@ impl Account {
         }
     }
 
+    /// One handle more, where there are some.
+    pub(super) fn join(&self) -> bool {
+        let more = |n: usize| (n > 0).then(|| n + 1);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.handles.fetch_update(set, fetch, more).is_ok()
+    }
+
+    /// One handle less, where others are left.
+    pub(super) fn part(&self) -> bool {
+        let less = |n: usize| (n > 1).then(|| n - 1);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.handles.fetch_update(set, fetch, less).is_ok()
+    }
+
     /// Handles with these options belong here.
     pub(super) fn fits(&self, opts: &Opts) -> bool {
         self.isolation == opts.get_isolation()

@@ -210,6 +210,9 @@ impl Group {
 
     /// A handle ended.
     pub(super) fn exit(&self, account: &Arc<Account>) {
+        if account.part() {
+            return;
+        }
         let mut state = self.state.lock();
         if account.handles.fetch_sub(1, Ordering::Relaxed) > 1 {
             return;

@@ -9,6 +9,7 @@ mod housekeeper;
 mod left;
 mod limited;
 mod limits;
+mod recent;
 mod seat;
 pub(crate) mod stats;
 mod waiter;
@@ -158,6 +159,16 @@ impl Mux {
         if self.0.closed.load(Ordering::SeqCst) {
             return Err(DriverError::MuxShutDown.into());
         }
+        let me = Arc::as_ptr(&self.0) as usize;
+        if let Some(account) = recent::enter(me, opts) {
+            if account.ready.load(Ordering::Acquire) > 0 {
+                let counters = &account.group.counters;
+                counters.handles_opened.fetch_add(1, Ordering::Relaxed);
+                counters.connects_saved.fetch_add(1, Ordering::Relaxed);
+                return Ok(account);
+            }
+            account.group.exit(&account);
+        }
         let key = GroupKey {
             hash: opts.target_hash(),
             target: opts.target().clone(),
@@ -184,6 +195,7 @@ impl Mux {
                         .fetch_add(1, Ordering::Relaxed);
                 }
                 self.keep_house();
+                recent::keep(me, opts, &account);
                 Ok(account)
             }
             Err(e) => Err(e),

@@ -6,10 +6,7 @@
 //! in the seat, and is finished by the next one.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,7 +18,7 @@ use super::{
     group::{Close, Got, Need, Wish},
     housekeeper::Leftover,
     left::Left,
-    limited,
+    limited, recent,
 };
 use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
@@ -37,9 +34,6 @@ use crate::{
     },
     sql::{self, Effect},
 };
-
-/// Handles are numbered from 1: 0 is nobody.
-static NEXT_HANDLE: AtomicU64 = AtomicU64::new(1);
 
 const NOBODY: u64 = 0;
 
@@ -141,7 +135,7 @@ impl Seat {
         if opts.get_isolation() == Isolation::Session {
             return Err(DriverError::SessionIsolationUnavailable.into());
         }
-        let id = NEXT_HANDLE.fetch_add(1, Ordering::Relaxed);
+        let id = recent::number();
         let account = mux.enter(&opts, id, face).await?;
         Ok(Seat {
             mux: mux.clone(),

@@ -127,10 +127,10 @@ impl OptsBuilder {
     pub fn from_opts<T: Into<Opts>>(opts: T) -> Self {
         let opts: Opts = opts.into();
         let mut passwords = [None, None, None];
-        for (place, secret) in passwords.iter_mut().zip(&opts.identity.passwords) {
+        for (place, secret) in passwords.iter_mut().zip(&opts.0.identity.passwords) {
             *place = Some(secret.clone());
         }
-        let (host, port, transport) = match &opts.target.endpoint {
+        let (host, port, transport) = match &opts.0.target.endpoint {
             Endpoint::Tcp { host, port } => (host.clone(), *port, Transport::Tcp),
             Endpoint::Socket { path } => {
                 ("localhost".into(), 3306, Transport::Socket(path.clone()))
@@ -143,17 +143,17 @@ impl OptsBuilder {
             host,
             port,
             transport,
-            ssl: opts.target.ssl.clone(),
-            fixed: opts.target.fixed.clone(),
-            net: opts.target.socket.clone(),
-            user: opts.identity.user.clone(),
+            ssl: opts.0.target.ssl.clone(),
+            fixed: opts.0.target.fixed.clone(),
+            net: opts.0.target.socket.clone(),
+            user: opts.0.identity.user.clone(),
             passwords,
-            cleartext_plugin: opts.identity.cleartext_plugin,
-            server_public_key: opts.identity.server_public_key.clone(),
+            cleartext_plugin: opts.0.identity.cleartext_plugin,
+            server_public_key: opts.0.identity.server_public_key.clone(),
             server_key_path: None,
-            get_server_public_key: opts.identity.get_server_public_key,
-            session: (*opts.session).clone(),
-            other: (*opts.other).clone(),
+            get_server_public_key: opts.0.identity.get_server_public_key,
+            session: (*opts.0.session).clone(),
+            other: opts.0.other.clone(),
         }
     }
 

@@ -64,12 +64,16 @@ pub enum Isolation {
 /// # Ok::<(), mysql_mux::UrlError>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Opts {
+pub struct Opts(Arc<Parts>);
+
+/// One count for all of them: options are cloned for each handle.
+#[derive(Debug)]
+struct Parts {
     target: Arc<Target>,
     target_hash: u64,
     identity: Arc<Identity>,
     session: Arc<SessionOpts>,
-    other: Arc<Other>,
+    other: Other,
 }
 
 /// What does not decide which links fit.
@@ -87,10 +91,10 @@ struct Other {
 
 impl PartialEq for Opts {
     fn eq(&self, other: &Self) -> bool {
-        self.target == other.target
-            && self.identity == other.identity
-            && self.session == other.session
-            && self.other == other.other
+        self.0.target == other.0.target
+            && self.0.identity == other.0.identity
+            && self.0.session == other.0.session
+            && self.0.other == other.0.other
     }
 }
 
@@ -111,50 +115,58 @@ impl Opts {
     fn new(target: Target, identity: Identity, session: SessionOpts, other: Other) -> Opts {
         let mut hasher = DefaultHasher::new();
         target.hash(&mut hasher);
-        Opts {
+        Opts(Arc::new(Parts {
             target_hash: hasher.finish(),
             target: Arc::new(target),
             identity: Arc::new(identity),
             session: Arc::new(session),
-            other: Arc::new(other),
-        }
+            other,
+        }))
+    }
+
+    /// The same options, and not only equal ones.
+    pub(crate) fn is(&self, other: &Opts) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn target(&self) -> &Arc<Target> {
-        &self.target
+        &self.0.target
     }
 
     pub(crate) fn target_hash(&self) -> u64 {
-        self.target_hash
+        self.0.target_hash
     }
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {
-        &self.identity
+        &self.0.identity
     }
 
     pub(crate) fn session(&self) -> &Arc<SessionOpts> {
-        &self.session
+        &self.0.session
     }
 
     /// The options can be used.
     pub(crate) fn check(&self) -> Result<(), UrlError> {
-        self.other.fault.clone().map_or(Ok(()), Err)
+        self.0.other.fault.clone().map_or(Ok(()), Err)
     }
 
     pub(crate) fn with_local_infile_handler(&self, handler: Option<LocalInfileHandler>) -> Opts {
         let other = Other {
             local_infile_handler: handler,
-            ..(*self.other).clone()
+            ..self.0.other.clone()
         };
-        Opts {
-            other: Arc::new(other),
-            ..self.clone()
-        }
+        Opts(Arc::new(Parts {
+            target: self.0.target.clone(),
+            target_hash: self.0.target_hash,
+            identity: self.0.identity.clone(),
+            session: self.0.session.clone(),
+            other,
+        }))
     }
 
     /// Host name or address; of a socket or pipe `localhost`.
     pub fn get_ip_or_hostname(&self) -> &str {
-        match &self.target.endpoint {
+        match &self.0.target.endpoint {
             Endpoint::Tcp { host, .. } => host,
             _ => "localhost",
         }
@@ -162,7 +174,7 @@ impl Opts {
 
     /// TCP port; of a socket or pipe 0. Default: 3306.
     pub fn get_tcp_port(&self) -> u16 {
-        match &self.target.endpoint {
+        match &self.0.target.endpoint {
             Endpoint::Tcp { port, .. } => *port,
             _ => 0,
         }
@@ -170,7 +182,7 @@ impl Opts {
 
     /// The Unix socket's path, where one is used.
     pub fn get_socket(&self) -> Option<&Path> {
-        match &self.target.endpoint {
+        match &self.0.target.endpoint {
             Endpoint::Socket { path } => Some(path),
             _ => None,
         }
@@ -178,7 +190,7 @@ impl Opts {
 
     /// The Windows named pipe's name, where one is used.
     pub fn get_pipe_name(&self) -> Option<&str> {
-        match &self.target.endpoint {
+        match &self.0.target.endpoint {
             Endpoint::Pipe { name, .. } => Some(name),
             _ => None,
         }
@@ -186,12 +198,13 @@ impl Opts {
 
     /// The user.
     pub fn get_user(&self) -> Option<&str> {
-        self.identity.user.as_deref()
+        self.0.identity.user.as_deref()
     }
 
     /// The password.
     pub fn get_pass(&self) -> Option<&str> {
-        self.identity
+        self.0
+            .identity
             .passwords
             .first()
             .and_then(|p| std::str::from_utf8(p.expose()).ok())
@@ -199,97 +212,97 @@ impl Opts {
 
     /// The schema that a session begins in.
     pub fn get_db_name(&self) -> Option<&str> {
-        self.session.db_name.as_deref()
+        self.0.session.db_name.as_deref()
     }
 
     /// Statements that run before a session's first one.
     pub fn get_init(&self) -> Vec<String> {
-        self.session.init.clone()
+        self.0.session.init.clone()
     }
 
     /// TLS options.
     pub fn get_ssl_opts(&self) -> Option<&SslOpts> {
-        self.target.ssl.as_ref()
+        self.0.target.ssl.as_ref()
     }
 
     /// The isolation mode. Default: [`Isolation::Reset`].
     pub fn get_isolation(&self) -> Isolation {
-        self.other.isolation
+        self.0.other.isolation
     }
 
     /// Bytes that one statement's results may take. Default: 1 GiB.
     pub fn get_max_result_size(&self) -> usize {
-        self.other.max_result_size
+        self.0.other.max_result_size
     }
 
     /// Statements that a link keeps prepared. Default: 32.
     pub fn get_stmt_cache_size(&self) -> usize {
-        self.other.stmt_cache_size
+        self.0.other.stmt_cache_size
     }
 
     /// How long a statement may take. Default: for ever.
     pub fn get_statement_timeout(&self) -> Option<Duration> {
-        self.other.statement_timeout
+        self.0.other.statement_timeout
     }
 
     /// Whether a server is sent commands before it has answered the ones before.
     pub fn get_pipelining(&self) -> Pipelining {
-        self.target.fixed.pipelining
+        self.0.target.fixed.pipelining
     }
 
     /// The handler of local files.
     pub fn get_local_infile_handler(&self) -> Option<&LocalInfileHandler> {
-        self.other.local_infile_handler.as_ref()
+        self.0.other.local_infile_handler.as_ref()
     }
 
     /// Whether a socket is preferred to TCP on the loopback. Default: `true`.
     pub fn get_prefer_socket(&self) -> bool {
-        self.other.prefer_socket
+        self.0.other.prefer_socket
     }
 
     /// The largest packet to send, bytes; `None`: as large as the server takes.
     pub fn get_max_allowed_packet(&self) -> Option<usize> {
-        self.target.fixed.max_allowed_packet
+        self.0.target.fixed.max_allowed_packet
     }
 
     /// Compression, where it is asked for.
     pub fn get_compress(&self) -> Option<Compression> {
-        self.target.fixed.compress.map(Compression::new)
+        self.0.target.fixed.compress.map(Compression::new)
     }
 
     /// Connect attributes.
     pub fn get_connect_attrs(&self) -> Option<&BTreeMap<String, String>> {
-        self.target.fixed.connect_attrs.as_ref()
+        self.0.target.fixed.connect_attrs.as_ref()
     }
 
     /// Whether `mysql_clear_password` is allowed. Default: `false`.
     pub fn get_enable_cleartext_plugin(&self) -> bool {
-        self.identity.cleartext_plugin
+        self.0.identity.cleartext_plugin
     }
 
     /// `TCP_NODELAY`. Default: `true`.
     pub fn get_tcp_nodelay(&self) -> bool {
-        self.target.socket.nodelay
+        self.0.target.socket.nodelay
     }
 
     /// Milliseconds of silence before TCP probes the peer. Default: never.
     pub fn get_tcp_keepalive_time_ms(&self) -> Option<u32> {
-        self.target.socket.keepalive.map(|d| d.as_millis() as u32)
+        self.0.target.socket.keepalive.map(|d| d.as_millis() as u32)
     }
 
     /// How long a connect may take, TLS and authentication included. Default: 10 s.
     pub fn get_tcp_connect_timeout(&self) -> Duration {
-        self.target.socket.connect_timeout
+        self.0.target.socket.connect_timeout
     }
 
     /// How long the server may be silent within an answer. Default: for ever.
     pub fn get_read_timeout(&self) -> Option<Duration> {
-        self.target.socket.read_timeout
+        self.0.target.socket.read_timeout
     }
 
     /// How long a write may take. Default: for ever.
     pub fn get_write_timeout(&self) -> Option<Duration> {
-        self.target.socket.write_timeout
+        self.0.target.socket.write_timeout
     }
 }
 

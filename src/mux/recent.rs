@@ -1,0 +1,101 @@
+//! What a thread opened last: the next handle with the same options goes straight to its account,
+//! by no lock and no map.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::account::Account;
+use crate::opts::Opts;
+
+/// Numbers that a thread takes at a time.
+const NUMBERS: u64 = 1 << 10;
+
+/// Handles are numbered from 1: 0 is nobody.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+struct Recent {
+    /// Where the mux is; an account with handles keeps it there.
+    mux: usize,
+    opts: Opts,
+    account: Weak<Account>,
+}
+
+thread_local! {
+    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
+    static LEFT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// The account of these options, with this handle counted, where a handle of it is open.
+///
+/// The weak count keeps the account's memory, not its links.
+pub(super) fn enter(mux: usize, opts: &Opts) -> Option<Arc<Account>> {
+    let account = RECENT
+        .try_with(|recent| {
+            let recent = recent.try_borrow().ok()?;
+            let recent = recent.as_ref()?;
+            match recent.mux == mux && recent.opts.is(opts) {
+                true => recent.account.upgrade(),
+                false => None,
+            }
+        })
+        .ok()??;
+    // Of an account without handles the group may know nothing any more.
+    account.join().then_some(account)
+}
+
+/// Remembers the account of these options.
+pub(super) fn keep(mux: usize, opts: &Opts, account: &Arc<Account>) {
+    // A thread that ends remembers nothing.
+    let _ = RECENT.try_with(|recent| {
+        if let Ok(mut recent) = recent.try_borrow_mut() {
+            *recent = Some(Recent {
+                mux,
+                opts: opts.clone(),
+                account: Arc::downgrade(account),
+            });
+        }
+    });
+}
+
+/// A number that no other handle has.
+pub(super) fn number() -> u64 {
+    let fresh = || NEXT.fetch_add(NUMBERS, Ordering::Relaxed);
+    LEFT.try_with(|left| {
+        let (next, end) = left.get();
+        let (next, end) = match next < end {
+            true => (next, end),
+            false => {
+                let begin = fresh();
+                (begin, begin + NUMBERS)
+            }
+        };
+        left.set((next + 1, end));
+        next
+    })
+    .unwrap_or_else(|_| fresh())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_handles_have_a_number() {
+        let of_thread = || (0..3000).map(|_| number()).collect::<Vec<_>>();
+        let others: Vec<_> = (0..4).map(|_| std::thread::spawn(of_thread)).collect();
+        let mut all = of_thread();
+        for other in others {
+            all.extend(other.join().unwrap());
+        }
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        assert!(all[0] > 0);
+    }
+}
