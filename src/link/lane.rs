@@ -21,15 +21,13 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use mysql_common::{constants::StatusFlags, packets::Column, value::Value};
-use once_cell::sync::Lazy;
 
 use super::{
     Common, Face, KEEP_BUFFER, Link, Parts, Prepared, Stream,
+    load::Load,
     reactor::{Readied, Timer},
     slot::{Heard, Slot, Told},
-    sync::{
-        AtomicBool, AtomicU64, AtomicUsize, DEFER_BYTES, Mutex, MutexGuard, Ordering, measured, now,
-    },
+    sync::{AtomicBool, AtomicU64, DEFER_BYTES, Mutex, MutexGuard, Ordering, now},
     transport::{Idle, Limit, Wire},
 };
 use crate::{
@@ -195,103 +193,6 @@ struct Duty {
     soon: bool,
     lead: Option<Box<Lead>>,
     arm: bool,
-}
-
-/// How busy a lane is; read without its lock.
-#[derive(Debug)]
-pub(crate) struct Load {
-    /// Places taken: statements in flight or about to be.
-    pub taken: AtomicUsize,
-    /// When the oldest statement's turn began, in nanoseconds of [`EPOCH`].
-    head: AtomicU64,
-    /// Moving average of a statement's time at the server, in nanoseconds.
-    service: AtomicU64,
-    /// The shortest time from question to reply, in nanoseconds.
-    rtt: AtomicU64,
-}
-
-static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
-
-fn nanos(at: Instant) -> u64 {
-    u64::try_from(at.saturating_duration_since(*EPOCH).as_nanos()).unwrap_or(u64::MAX)
-}
-
-impl Load {
-    fn new() -> Self {
-        Load {
-            taken: AtomicUsize::new(0),
-            head: AtomicU64::new(0),
-            service: AtomicU64::new(0),
-            rtt: AtomicU64::new(u64::MAX),
-        }
-    }
-
-    /// How many statements may be in flight so that one more waits a few milliseconds at most.
-    pub(crate) fn window(&self, one_at_a_time: bool) -> usize {
-        /// The wait that is aimed at.
-        const WAIT: u64 = 10_000_000;
-        const LEAST: u64 = 16;
-        const MOST: u64 = 4096;
-        if one_at_a_time {
-            return 1;
-        }
-        let service = self.service.load(Ordering::Relaxed).max(1);
-        (WAIT / service).clamp(LEAST, MOST) as usize
-    }
-
-    /// The oldest statement has run for much longer than statements do.
-    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
-        /// Nothing that is shorter than this is long.
-        const LONG: u64 = 5_000_000;
-        if self.taken.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
-        let running = nanos(now).saturating_sub(self.head.load(Ordering::Relaxed));
-        let rtt = self.rtt.load(Ordering::Relaxed);
-        let usual = self.service.load(Ordering::Relaxed) * 8;
-        let rtt = if rtt == u64::MAX { 0 } else { rtt * 2 };
-        running > LONG.max(usual).saturating_add(rtt)
-    }
-
-    /// A caller begins to be the oldest.
-    fn begin(&self, now: Instant) {
-        self.head.store(nanos(now), Ordering::Relaxed);
-    }
-
-    /// Replies came in one piece that had their turns for that long each. Time in which this
-    /// process did not get to read counts too, so that the average follows the low values.
-    fn served(&self, service: Duration) {
-        let service = service.as_nanos() as u64;
-        let old = self.service.load(Ordering::Relaxed);
-        let new = match service < old {
-            true => old - (old - service) / 4,
-            false => old + (service - old) / 64,
-        };
-        self.service.store(new, Ordering::Relaxed);
-    }
-
-    fn took(&self, rtt: Duration) {
-        self.rtt.fetch_min(rtt.as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    /// So many statements at the server keep it busy until more can reach it.
-    fn enough(&self) -> u64 {
-        const LEAST: u64 = 16;
-        let service = self.service.load(Ordering::Relaxed);
-        measured(match self.rtt.load(Ordering::Relaxed) {
-            u64::MAX => u64::MAX,
-            rtt => (2 * rtt)
-                .checked_div(service)
-                .map_or(u64::MAX, |n| n.max(LEAST)),
-        })
-    }
-
-    fn rtt(&self) -> Duration {
-        match self.rtt.load(Ordering::Relaxed) {
-            u64::MAX => Duration::ZERO,
-            nanos => Duration::from_nanos(nanos),
-        }
-    }
 }
 
 impl Lane {

@@ -9,6 +9,7 @@ mod connect;
 mod face;
 mod kill;
 mod lane;
+mod load;
 #[cfg(mysql_mux_model)]
 mod model;
 mod parts;

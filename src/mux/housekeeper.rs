@@ -9,12 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Shared,
-    account::Account,
-    group::{Close, Group},
-    left::Left,
-};
+use super::{Shared, account::Account, group::Group, left::Left, wish::Close};
 use crate::{
     error::DriverError,
     link::{Face, Kill, kill, now},

@@ -9,10 +9,12 @@ mod housekeeper;
 mod left;
 mod limited;
 mod limits;
+mod op;
 mod recent;
 mod seat;
 pub(crate) mod stats;
 mod waiter;
+mod wish;
 
 use std::{
     fmt,

@@ -15,10 +15,12 @@ use mysql_common::value::Value;
 use super::{
     Mux,
     account::Account,
-    group::{Close, Got, Need, Wish},
     housekeeper::Leftover,
     left::Left,
-    limited, recent,
+    limited,
+    op::{Done, Op},
+    recent,
+    wish::{Close, Got, Need, Wish},
 };
 use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
@@ -86,42 +88,6 @@ pub(crate) struct Seat {
     left: Option<Arc<Left>>,
     /// An error that there was nobody to tell.
     owed: Option<Box<Error>>,
-}
-
-/// What a link alone can run.
-#[derive(Debug)]
-enum Op<'a> {
-    Query(&'a [u8], Option<&'a Parts>),
-    /// One that may run even where its session fails to begin.
-    Read(&'a [u8], Option<&'a Parts>),
-    Prepare(&'a [u8]),
-    Execute(&'a Arc<Prepared>, &'a [Value], Option<&'a Parts>),
-    Close(&'a Arc<Prepared>),
-    InitDb(&'a str),
-    Ping,
-    Statistics,
-    Hold,
-    StartQuery(&'a [u8]),
-    StartExecute(&'a Arc<Prepared>, &'a [Value]),
-}
-
-/// What came of it.
-#[derive(Debug)]
-enum Done {
-    Nothing,
-    Response(Response),
-    Prepared(Arc<Prepared>),
-    Ok(OkInfo),
-    Line(String),
-}
-
-impl Done {
-    fn response(self) -> Response {
-        match self {
-            Done::Response(response) => response,
-            _ => Response::default(),
-        }
-    }
 }
 
 /// When a statement is given up, and after which time that is.
@@ -1194,46 +1160,6 @@ impl Drop for Running<'_> {
         }
         self.seat.holds -= u32::from(self.holds);
         self.seat.abandon();
-    }
-}
-
-impl<'a> Op<'a> {
-    fn why(&self) -> &'static str {
-        match self {
-            Op::Query(..) | Op::Read(..) => "a query",
-            Op::Prepare(_) => "preparing a statement",
-            Op::Execute(..) => "a prepared statement",
-            Op::Close(_) => "closing a statement",
-            Op::InitDb(_) => "selecting a schema",
-            Op::Ping => "a ping",
-            Op::Statistics => "COM_STATISTICS",
-            Op::Hold => "a transaction",
-            Op::StartQuery(_) | Op::StartExecute(..) => "a result that is read piece by piece",
-        }
-    }
-
-    fn parts(&self) -> Option<&'a Parts> {
-        match *self {
-            Op::Query(_, parts) | Op::Read(_, parts) | Op::Execute(_, _, parts) => parts,
-            _ => None,
-        }
-    }
-
-    /// The same once more.
-    fn again(&self) -> Self {
-        match *self {
-            Op::Query(sql, parts) => Op::Query(sql, parts),
-            Op::Read(sql, parts) => Op::Read(sql, parts),
-            Op::Prepare(sql) => Op::Prepare(sql),
-            Op::Execute(statement, params, parts) => Op::Execute(statement, params, parts),
-            Op::Close(statement) => Op::Close(statement),
-            Op::InitDb(schema) => Op::InitDb(schema),
-            Op::Ping => Op::Ping,
-            Op::Statistics => Op::Statistics,
-            Op::Hold => Op::Hold,
-            Op::StartQuery(sql) => Op::StartQuery(sql),
-            Op::StartExecute(statement, params) => Op::StartExecute(statement, params),
-        }
     }
 }
 

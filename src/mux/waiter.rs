@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::{
     account::Account,
-    group::{Grant, Need, Wish},
+    wish::{Grant, Need, Wish},
 };
 use crate::link::{Face, reactor::Timer};
 

@@ -1,0 +1,70 @@
+//! What callers want of a group, and what they get.
+
+use std::sync::Arc;
+
+use super::account::Account;
+use crate::{
+    error::Error,
+    link::{Lane, Link, Place},
+    opts::session::SessionOpts,
+};
+
+/// What a caller needs for one statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A place on a lane will do.
+    Place,
+    /// As [`Need::Place`], but it is known to run long: it would hold up those behind it.
+    Slow,
+    /// A link alone.
+    Alone,
+    /// A link that has proven the credentials; one that is being opened is waited for.
+    Proof,
+}
+
+/// What a caller wishes.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    pub account: Arc<Account>,
+    pub handle: u64,
+    pub need: Need,
+    /// The handle had a link alone before: its session may still be there.
+    pub owns: bool,
+    pub begin: Arc<SessionOpts>,
+    pub schema: Option<Arc<str>>,
+    pub why: &'static str,
+}
+
+impl Wish {
+    pub(super) fn is_like(&self, other: &Wish) -> bool {
+        Arc::ptr_eq(&self.account, &other.account) && self.need == other.need
+    }
+}
+
+/// What a caller may do now.
+#[derive(Debug)]
+pub(crate) enum Grant {
+    Place(Place, Arc<Lane>),
+    /// Use this link of one's own account.
+    Link(Box<Link>),
+    /// Make this link one's own account's.
+    Steal(Box<Link>),
+    /// Open a link; it is counted already.
+    Open,
+    Failed(Error),
+}
+
+/// What a caller got.
+#[derive(Debug)]
+pub(crate) enum Got {
+    Place(Place, Arc<Lane>),
+    Link(Box<Link>),
+}
+
+/// Why a link is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Close {
+    Explicit,
+    Implicit,
+    Lost,
+}
