@@ -14,6 +14,10 @@ use std::{
 use mysql_mux::error::{ConnectionLost, DriverError, LostCause, Ran};
 use support::{relay::Way, *};
 
+/// A limit that something is to run into, and that connects and answers on the way there keep on a
+/// busy machine too.
+const PATIENT: Duration = Duration::from_secs(1);
+
 #[track_caller]
 fn lost(error: &Error) -> &ConnectionLost {
     match error {
@@ -261,7 +265,7 @@ fn a_response_with_a_broken_byte_is_no_hang_and_no_panic() {
     let relay = Relay::new();
     let opts = relay
         .tcp(server().tcp())
-        .read_timeout(Some(Duration::from_millis(500)));
+        .read_timeout(Some(PATIENT));
     let sql = "SELECT 'abc', 12345";
     for offset in 0..60 {
         let opts = opts.clone();
@@ -282,7 +286,7 @@ fn a_server_that_falls_silent_is_an_error_after_the_read_timeout() {
     let relay = Relay::new();
     let opts = relay
         .tcp(server().tcp())
-        .read_timeout(Some(Duration::from_millis(300)));
+        .read_timeout(Some(PATIENT));
     let mut handle = mux().connect(opts).unwrap();
     handle.query_drop("DO 1").unwrap();
     relay.stall(Way::Down);
@@ -300,7 +304,7 @@ fn a_server_that_falls_silent_is_an_error_after_the_read_timeout() {
 fn a_statement_that_takes_longer_than_the_read_timeout_is_given_up() {
     let opts = server()
         .tcp()
-        .read_timeout(Some(Duration::from_millis(300)));
+        .read_timeout(Some(PATIENT));
     let mut handle = mux().connect(opts).unwrap();
     let e = error_of(handle.query_drop("SELECT SLEEP(20)"));
     assert!(matches!(lost(&e).cause, LostCause::Timeout(_)), "{e}");
@@ -352,7 +356,7 @@ fn a_server_that_is_away_for_a_moment_is_waited_for() {
 fn a_server_that_stays_away_is_an_error_within_the_acquire_timeout() {
     let relay = Relay::new();
     let mux = builder()
-        .acquire_timeout(Duration::from_millis(500))
+        .acquire_timeout(PATIENT)
         .build();
     let mut handle = mux.connect(relay.tcp(server().tcp())).unwrap();
     handle.query_drop("DO 1").unwrap();
@@ -375,7 +379,7 @@ fn a_server_that_stays_away_is_an_error_within_the_acquire_timeout() {
 fn when_no_link_comes_free_the_error_names_who_holds_them_and_why() {
     let mux = builder()
         .max_links(2)
-        .acquire_timeout(Duration::from_millis(300))
+        .acquire_timeout(PATIENT)
         .build();
     let mut holders: Vec<Handle> = (0..2)
         .map(|_| mux.connect(server().tcp()).unwrap())
@@ -392,7 +396,7 @@ fn when_no_link_comes_free_the_error_names_who_holds_them_and_why() {
         Error::AcquireTimeout(timeout) => {
             assert_eq!(timeout.max_links, 2);
             assert_eq!(timeout.holders.len(), 2, "{e}");
-            assert!(timeout.waited >= Duration::from_millis(300));
+            assert!(timeout.waited >= PATIENT);
             for handle in &holders {
                 let id = handle.connection_id().to_string();
                 assert!(timeout.holders.iter().any(|line| line.contains(&id)), "{e}");
@@ -547,7 +551,7 @@ fn a_link_with_an_open_transaction_is_not_taken_over() {
     let (a, b) = (User::new("busy"), User::new("waitthief"));
     let mux = builder()
         .max_links(1)
-        .acquire_timeout(Duration::from_millis(300))
+        .acquire_timeout(PATIENT)
         .build();
     let mut handle = mux.connect(a.tcp()).unwrap();
     handle.query_drop("START TRANSACTION").unwrap();
