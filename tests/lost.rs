@@ -263,9 +263,7 @@ fn a_login_that_is_cut_anywhere_is_a_connect_error() {
 #[test]
 fn a_response_with_a_broken_byte_is_no_hang_and_no_panic() {
     let relay = Relay::new();
-    let opts = relay
-        .tcp(server().tcp())
-        .read_timeout(Some(PATIENT));
+    let opts = relay.tcp(server().tcp()).read_timeout(Some(PATIENT));
     let sql = "SELECT 'abc', 12345";
     for offset in 0..60 {
         let opts = opts.clone();
@@ -284,9 +282,7 @@ fn a_response_with_a_broken_byte_is_no_hang_and_no_panic() {
 #[test]
 fn a_server_that_falls_silent_is_an_error_after_the_read_timeout() {
     let relay = Relay::new();
-    let opts = relay
-        .tcp(server().tcp())
-        .read_timeout(Some(PATIENT));
+    let opts = relay.tcp(server().tcp()).read_timeout(Some(PATIENT));
     let mut handle = mux().connect(opts).unwrap();
     handle.query_drop("DO 1").unwrap();
     relay.stall(Way::Down);
@@ -302,9 +298,7 @@ fn a_server_that_falls_silent_is_an_error_after_the_read_timeout() {
 
 #[test]
 fn a_statement_that_takes_longer_than_the_read_timeout_is_given_up() {
-    let opts = server()
-        .tcp()
-        .read_timeout(Some(PATIENT));
+    let opts = server().tcp().read_timeout(Some(PATIENT));
     let mut handle = mux().connect(opts).unwrap();
     let e = error_of(handle.query_drop("SELECT SLEEP(20)"));
     assert!(matches!(lost(&e).cause, LostCause::Timeout(_)), "{e}");
@@ -355,9 +349,7 @@ fn a_server_that_is_away_for_a_moment_is_waited_for() {
 #[test]
 fn a_server_that_stays_away_is_an_error_within_the_acquire_timeout() {
     let relay = Relay::new();
-    let mux = builder()
-        .acquire_timeout(PATIENT)
-        .build();
+    let mux = builder().acquire_timeout(PATIENT).build();
     let mut handle = mux.connect(relay.tcp(server().tcp())).unwrap();
     handle.query_drop("DO 1").unwrap();
     relay.refuse();
@@ -377,10 +369,7 @@ fn a_server_that_stays_away_is_an_error_within_the_acquire_timeout() {
 
 #[test]
 fn when_no_link_comes_free_the_error_names_who_holds_them_and_why() {
-    let mux = builder()
-        .max_links(2)
-        .acquire_timeout(PATIENT)
-        .build();
+    let mux = builder().max_links(2).acquire_timeout(PATIENT).build();
     let mut holders: Vec<Handle> = (0..2)
         .map(|_| mux.connect(server().tcp()).unwrap())
         .collect();
@@ -549,10 +538,7 @@ fn a_thief_with_a_wrong_password_gets_nothing_and_the_owner_goes_on() {
 #[test]
 fn a_link_with_an_open_transaction_is_not_taken_over() {
     let (a, b) = (User::new("busy"), User::new("waitthief"));
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(PATIENT)
-        .build();
+    let mux = builder().max_links(1).acquire_timeout(PATIENT).build();
     let mut handle = mux.connect(a.tcp()).unwrap();
     handle.query_drop("START TRANSACTION").unwrap();
     let e = error_of(mux.connect(b.tcp()));
