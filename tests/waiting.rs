@@ -471,6 +471,44 @@ fn a_task_that_asked_and_is_not_gone_on_with_holds_up_no_other() {
     });
 }
 
+#[test]
+fn a_task_that_asked_and_is_not_gone_on_with_for_long_holds_up_no_other() {
+    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
+    let mut handles = [0; 2].map(|_| block_on(mux.connect_async(server().tcp())).unwrap());
+    let mut thread = mux.connect(server().tcp()).unwrap();
+    within(GENEROUS, "others beside one that rests", move || {
+        let [resting, other] = &mut handles;
+        for rest in [0, 0, 20, 50] {
+            for in_transaction in [false, true] {
+                for is_task in [false, true] {
+                    // By one that sets nothing: the link is shared again.
+                    let n: Option<u64> = block_on(resting.query_first("SELECT 1")).unwrap();
+                    assert_eq!(n, Some(1));
+                    let mut rests = Box::pin(resting.query_first::<u64, _>("SELECT 2"));
+                    let soon = poll_once(rests.as_mut());
+                    // By then it looks as if the server took long for it.
+                    thread::sleep(Duration::from_millis(rest));
+                    let statements: &[&str] = match in_transaction {
+                        true => &["START TRANSACTION", "SELECT 3", "COMMIT"],
+                        false => &["SELECT 3"],
+                    };
+                    for sql in statements {
+                        match is_task {
+                            true => block_on(other.query_drop(sql)).unwrap(),
+                            false => thread.query_drop(sql).unwrap(),
+                        }
+                    }
+                    let rested = match soon {
+                        Poll::Ready(done) => done,
+                        Poll::Pending => block_on(rests),
+                    };
+                    assert_eq!(rested.unwrap(), Some(2));
+                }
+            }
+        }
+    });
+}
+
 /// So many of the user's connections sleep at the moment.
 fn sleepers(root: &mut Handle, user: &User) -> Vec<i64> {
     let rows: Vec<Row> = root.query("SHOW FULL PROCESSLIST").unwrap();
