@@ -356,6 +356,16 @@ impl Group {
                         self.hold(&link, &wish);
                         return Ok(self.share_or_keep(link, &wish));
                     }
+                    // The caller's own time was short, which says nothing of the server: others try
+                    // for as long as they have.
+                    Err(e)
+                        if matches!(e.cause, ConnectCause::Timeout(_))
+                            && until.is_some_and(|until| Instant::now() >= until) =>
+                    {
+                        events::connect_failed(&e, false);
+                        self.open_failed(&account, None);
+                        return Err(self.timed_out(began, Some(Arc::new(e))));
+                    }
                     Err(e) => {
                         let again = self.may_retry(&e) && Instant::now() + pause < deadline;
                         events::connect_failed(&e, again);
