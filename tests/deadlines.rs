@@ -23,6 +23,10 @@ use support::{relay::Way, *};
 /// Long enough to come to the server, on a busy machine too, and short enough to wait for.
 const SHORT: Duration = Duration::from_millis(300);
 
+/// The same where other statements have this time too, and must be done in it: a commit, for one, on
+/// a disk that others write to.
+const ENOUGH: Duration = Duration::from_millis(1500);
+
 #[track_caller]
 fn late<T>(result: Result<T, Error>) -> Arc<StatementTimeout> {
     late_one("a statement", result)
@@ -480,7 +484,7 @@ fn a_write_that_is_ended_leaves_nothing_or_all() {
             ),
             1 => (
                 SHORT,
-                format!("INSERT INTO t SELECT n, SLEEP(0.1) FROM ({rows}) x"),
+                format!("INSERT INTO t SELECT n, SLEEP(0.5) FROM ({rows}) x"),
             ),
             _ => (
                 GENEROUS,
@@ -543,7 +547,7 @@ fn a_transaction_in_which_time_runs_out_is_still_open_or_its_end_is_told() {
 fn a_transaction_of_the_api_goes_on_after_its_time_ran_out() {
     let mux = builder().max_links(2).build();
     let (schema, mut other) = table("latetxapi", &mux);
-    let opts = schema.tcp().statement_timeout(Some(SHORT));
+    let opts = schema.tcp().statement_timeout(Some(ENOUGH));
     let mut handle = mux.connect(opts.clone()).unwrap();
     let mut tx = handle.start_transaction(TxOpts::default()).unwrap();
     tx.query_drop("INSERT INTO t VALUES (1, 1)").unwrap();
@@ -700,10 +704,10 @@ fn the_time_in_the_options_is_every_statements() {
     let sign = if url.contains('?') { '&' } else { '?' };
     let mux = mux();
     let mut handle = mux
-        .connect(format!("{url}{sign}statement_timeout_ms=300").as_str())
+        .connect(format!("{url}{sign}statement_timeout_ms=1500").as_str())
         .unwrap();
     let e = late(handle.query_drop("SELECT SLEEP(300)"));
-    assert_eq!(e.timeout, Duration::from_millis(300));
+    assert_eq!(e.timeout, ENOUGH);
     late(handle.query_drop("SELECT @x, SLEEP(300)"));
     late(handle.exec_drop("SELECT SLEEP(?)", (300,)));
     answers_are_right(&mut handle);
@@ -712,7 +716,7 @@ fn the_time_in_the_options_is_every_statements() {
         assert!(matches!(e, Error::UrlError(_)), "{bad}: {e}");
     }
     let mut none = mux.connect(url.as_str()).unwrap();
-    assert_eq!(one::<u8>(&mut none, "SELECT SLEEP(0.5)"), 0);
+    assert_eq!(one::<u8>(&mut none, "SELECT SLEEP(2)"), 0);
 }
 
 #[test]
@@ -837,7 +841,7 @@ fn of_many_statements_those_that_are_late_are_told_and_no_answer_is_anothers() {
             let sleep = elsewhere
                 .prep(format!("SELECT {at}, SLEEP(300), ?"))
                 .unwrap();
-            handle.set_statement_timeout(Some(SHORT));
+            handle.set_statement_timeout(Some(ENOUGH));
             let first = next_number() * 100;
             let results = handle
                 .pipeline(|pipe| {
@@ -965,10 +969,7 @@ fn a_link_that_can_not_be_opened_in_time_is_no_reason_to_wait_longer() {
         let e = error_of(handle.within(SHORT).query_drop("SELECT @x"));
         (e, handle)
     });
-    assert!(
-        matches!(e, Error::StatementTimeout(_) | Error::ConnectError(_)),
-        "{e}"
-    );
+    assert!(matches!(e, Error::StatementTimeout(_)), "{e}");
     assert!(!e.may_have_run(), "{e}");
     relay.heal();
     answers_are_right(&mut handle);

@@ -513,6 +513,11 @@ impl Lane {
         .await
     }
 
+    /// Sends what a task was going to, should it not be gone on with.
+    pub(crate) fn send_deferred(self: &Arc<Self>) {
+        drop(Deferred(self));
+    }
+
     /// Sends what is asked, until nothing is left or the transport takes no more.
     fn flush(self: &Arc<Self>) {
         let mut core = self.core.lock();

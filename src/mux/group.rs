@@ -227,19 +227,22 @@ impl Group {
                         waiter: &waiter,
                         over: false,
                     };
-                    let mut patience = Some(Instant::now() + self.patience())
-                        .filter(|at| wish.need == Need::Place && *at < until);
+                    let mut patience = self.patience();
+                    let mut may_open = wish.need == Need::Place;
                     let granted = loop {
-                        let by = patience.unwrap_or(until);
+                        let by = until.min(Instant::now() + patience);
                         let granted = waiter.wait(face, by).await.map_err(no_reactor)?;
-                        match (granted, patience.take()) {
-                            (None, Some(_)) => {
-                                if let Some(grant) = self.open_instead(&waiter) {
-                                    break Some(grant);
-                                }
-                            }
-                            (granted, _) => break granted.or_else(|| waiting.end()),
+                        if granted.is_some() || by >= until {
+                            break granted.or_else(|| waiting.end());
                         }
+                        // Again and again: a task may ask, and rest, on a place that it had before.
+                        self.send_deferred();
+                        if std::mem::take(&mut may_open)
+                            && let Some(grant) = self.open_instead(&waiter)
+                        {
+                            break Some(grant);
+                        }
+                        patience *= 2;
                     };
                     match granted {
                         Some(grant) => {
@@ -296,6 +299,16 @@ impl Group {
                     Ok(link) => {
                         self.hold(&link, &wish);
                         return Ok(self.share_or_keep(link, &wish));
+                    }
+                    // The caller's own time was short, which says nothing of the server: others try
+                    // for as long as they have.
+                    Err(e)
+                        if matches!(e.cause, ConnectCause::Timeout(_))
+                            && until.is_some_and(|until| Instant::now() >= until) =>
+                    {
+                        events::connect_failed(&e, false);
+                        self.open_failed(&account, None);
+                        return Err(self.timed_out(began, Some(Arc::new(e))));
                     }
                     Err(e) => {
                         let again = self.may_retry(&e) && Instant::now() + pause < deadline;
@@ -541,6 +554,16 @@ impl Group {
     fn patience(&self) -> Duration {
         const LEAST: Duration = Duration::from_millis(2);
         self.connect_time().max(LEAST)
+    }
+
+    /// A task that asked, and is not gone on with, sends nothing. Those who are placed behind it send
+    /// it too; who waits for a place, or for its lane to be at rest, must see to that.
+    fn send_deferred(&self) {
+        let state = self.state.lock();
+        let lanes: Vec<_> = state.lanes.iter().map(|s| s.lane.clone()).collect();
+        // A lane that comes to rest tells this group.
+        drop(state);
+        lanes.iter().for_each(Lane::send_deferred);
     }
 
     /// Opens a link for somebody who has waited long enough, if one may be opened.
