@@ -3,7 +3,9 @@
 //! No runtime is needed: one thread of the library watches the connections for all async handles. A
 //! future that is dropped leaves everything in order: what was not sent is not sent, and what was
 //! sent is answered and thrown away. What such a statement did to a session that nothing else kept
-//! (`SET`, `BEGIN`) may be undone; within a transaction the transaction goes on.
+//! (`SET`, `BEGIN`) may be undone; within a transaction the transaction goes on. A future that is kept
+//! and not polled keeps what it has: a place among others, or, for what is not a plain statement, a
+//! link.
 //!
 //! ```no_run
 //! use mysql_mux::Mux;
