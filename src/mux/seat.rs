@@ -48,6 +48,10 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// How long the server may take to end a statement.
 const ENDING: Duration = Duration::from_secs(5);
 
+/// A read that had run for longer when its link was lost is not run again: somebody may have ended
+/// it.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Statements of many that are ended one by one; then it is the connection.
 const KILLS: u32 = 3;
 
@@ -676,6 +680,7 @@ impl Seat {
                 careful: statement.effect == Effect::Write,
                 handle: self.id,
             };
+            let began = Instant::now();
             let mut answer = lane.ask(asked, how, place).await;
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let Ok(Answer::NotHeld(place)) = answer else {
@@ -717,7 +722,8 @@ impl Seat {
                 // Not sent whole, or sent and without effect whenever it runs.
                 Err(Error::ConnectionLost(e))
                     if tries < 3
-                        && (e.ran == Ran::No || statement.effect == Effect::Read)
+                        && (e.ran == Ran::No
+                            || (statement.effect == Effect::Read && began.elapsed() < AGAIN))
                         && !self.is_shared() =>
                 {
                     lost = Some(Error::ConnectionLost(e));
