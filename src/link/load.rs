@@ -49,6 +49,12 @@ impl Load {
         (WAIT / service).clamp(LEAST, MOST) as usize
     }
 
+    /// How long one more would wait behind so many.
+    pub(crate) fn wait(&self, statements: usize) -> Duration {
+        let service = self.service.load(Ordering::Relaxed);
+        Duration::from_nanos(service.saturating_mul(statements as u64))
+    }
+
     /// The oldest statement has run for much longer than statements do.
     pub(crate) fn is_stuck(&self, now: Instant) -> bool {
         /// Nothing that is shorter than this is long.

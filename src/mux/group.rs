@@ -30,8 +30,12 @@ use crate::{
     proto::handshake::ServerInfo,
 };
 
-/// Statements on the least busy lane from which on another link is worth its cost.
+/// Statements on the least busy lane from which on another link may be worth its cost, if one more
+/// waits for longer than [`WAIT`].
 const BUSY: usize = 16;
+
+/// One link serves the quickest statements best: more of them only share the cores.
+const WAIT: Duration = Duration::from_millis(1);
 
 /// Lanes are made to and fro so often before another link is opened.
 const TURNS: u32 = 4;
@@ -526,7 +530,7 @@ impl Group {
         }
         let (shared, taken) = best?;
         let place = Grant::Place(Place::take(&shared.lane), shared.lane.clone());
-        if taken < BUSY {
+        if taken < BUSY || shared.lane.load.wait(taken) < WAIT {
             state.busy_since = None;
         } else if state.open < self.limits.max_links && wish.account.may_open() {
             // What has lasted as long as a connect takes may well last longer.
