@@ -196,7 +196,7 @@ impl Group {
                 let free = !account.is_shared() && link.begin_free(begin.db_name.as_deref(), begin);
                 self.release(link, account, free.then_some(begin));
             }
-            Got::Place(..) => {}
+            Got::Place(..) | Got::Nothing => {}
         }
         Ok(false)
     }
@@ -331,6 +331,7 @@ impl Group {
                     }
                 },
                 Grant::Failed(e) => return Err(e),
+                Grant::Proven => return Ok(Got::Nothing),
             }
         }
     }
@@ -600,6 +601,10 @@ impl Group {
 
     fn find(&self, state: &mut State, wish: &Wish, pausing: bool) -> Option<Grant> {
         let account = &wish.account;
+        // Not the link itself: it is for statements.
+        if wish.need == Need::Proof && account.ready.load(Ordering::Relaxed) > 0 {
+            return Some(Grant::Proven);
+        }
         if wish.owns
             && let Some(at) = state
                 .parked
@@ -1136,7 +1141,7 @@ impl Drop for Waiting<'_> {
             Grant::Steal(link) => group.drop_link(link, account, Close::Implicit, false),
             Grant::Open => group.open_failed(account, None),
             // A place goes back by itself.
-            Grant::Place(..) | Grant::Failed(_) => {}
+            Grant::Place(..) | Grant::Failed(_) | Grant::Proven => {}
         }
     }
 }

@@ -626,6 +626,7 @@ impl Seat {
                 self.held = Some(link);
                 Ok(None)
             }
+            Got::Nothing => Ok(None),
         }
     }
 
@@ -883,7 +884,7 @@ impl Seat {
                 self.held = Some(link);
                 self.kept = false;
             }
-            Got::Place(..) => {}
+            Got::Place(..) | Got::Nothing => {}
         }
         if let Some(link) = &mut self.held {
             link.face = self.face;

@@ -51,12 +51,16 @@ pub(crate) enum Grant {
     Steal(Box<Link>),
     /// Open a link; it is counted already.
     Open,
+    /// The credentials are proven: nothing is needed.
+    Proven,
     Failed(Error),
 }
 
 /// What a caller got.
 #[derive(Debug)]
 pub(crate) enum Got {
+    /// Nothing, where only a proof was needed.
+    Nothing,
     Place(Place, Arc<Lane>),
     Link(Box<Link>),
 }
