@@ -11,7 +11,7 @@ use mysql_common::{
 };
 
 use super::{
-    Handle, Statement,
+    Handle, Statement, Transaction, Within,
     gather::{gather, is_bulky},
     params, pipe,
     result::{Binary, QueryResult, Text},
@@ -440,46 +440,59 @@ impl Queryable for Handle {
     }
 }
 
-impl<T: Queryable> Queryable for &mut T {
-    fn query_iter<Q: AsRef<str>>(&mut self, query: Q) -> Result<QueryResult<Text>> {
-        (**self).query_iter(query)
-    }
+/// Passes everything on to another that runs statements.
+macro_rules! forward {
+    ($self:ident => $to:expr; $($head:tt)*) => {
+        $($head)* {
+            fn query_iter<Q: AsRef<str>>(&mut $self, query: Q) -> Result<QueryResult<Text>> {
+                $to.query_iter(query)
+            }
 
-    fn prep<Q: AsRef<str>>(&mut self, query: Q) -> Result<Statement> {
-        (**self).prep(query)
-    }
+            fn prep<Q: AsRef<str>>(&mut $self, query: Q) -> Result<Statement> {
+                $to.prep(query)
+            }
 
-    fn close(&mut self, stmt: Statement) -> Result<()> {
-        (**self).close(stmt)
-    }
+            fn close(&mut $self, stmt: Statement) -> Result<()> {
+                $to.close(stmt)
+            }
 
-    fn exec_iter<S: AsStatement, P: Into<Params>>(
-        &mut self,
-        stmt: S,
-        params: P,
-    ) -> Result<QueryResult<Binary>> {
-        (**self).exec_iter(stmt, params)
-    }
+            fn exec_iter<S: AsStatement, P: Into<Params>>(
+                &mut $self,
+                stmt: S,
+                params: P,
+            ) -> Result<QueryResult<Binary>> {
+                $to.exec_iter(stmt, params)
+            }
 
-    fn query_rows<U, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> U) -> Result<Vec<U>> {
-        (**self).query_rows(query, convert)
-    }
+            fn query_rows<U, Q: AsRef<str>>(
+                &mut $self,
+                query: Q,
+                convert: fn(Row) -> U,
+            ) -> Result<Vec<U>> {
+                $to.query_rows(query, convert)
+            }
 
-    fn exec_rows<U, S: AsStatement, P: Into<Params>>(
-        &mut self,
-        stmt: S,
-        params: P,
-        convert: fn(Row) -> U,
-    ) -> Result<Vec<U>> {
-        (**self).exec_rows(stmt, params, convert)
-    }
+            fn exec_rows<U, S: AsStatement, P: Into<Params>>(
+                &mut $self,
+                stmt: S,
+                params: P,
+                convert: fn(Row) -> U,
+            ) -> Result<Vec<U>> {
+                $to.exec_rows(stmt, params, convert)
+            }
 
-    fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>
-    where
-        S: AsStatement,
-        P: Into<Params>,
-        I: IntoIterator<Item = P>,
-    {
-        (**self).exec_batch(stmt, params)
-    }
+            fn exec_batch<S, P, I>(&mut $self, stmt: S, params: I) -> Result<()>
+            where
+                S: AsStatement,
+                P: Into<Params>,
+                I: IntoIterator<Item = P>,
+            {
+                $to.exec_batch(stmt, params)
+            }
+        }
+    };
 }
+
+forward!(self => **self; impl<T: Queryable> Queryable for &mut T);
+forward!(self => self.handle; impl Queryable for Within<'_>);
+forward!(self => self.handle; impl Queryable for Transaction<'_>);

@@ -2,12 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use mysql_common::{params::Params, row::Row};
-
-use super::{
-    AsStatement, Handle, Queryable, Statement,
-    result::{Binary, QueryResult, Text},
-};
+use super::{Handle, Queryable};
 use crate::{error::Result, link::now, opts::LocalInfileHandler};
 
 /// What a transaction sees of others.
@@ -104,7 +99,7 @@ impl TxOpts {
 /// An open transaction; it has its link to itself. Dropped without [`Self::commit`] it is rolled back.
 #[derive(Debug)]
 pub struct Transaction<'a> {
-    handle: &'a mut Handle,
+    pub(super) handle: &'a mut Handle,
     over: bool,
 }
 
@@ -178,50 +173,6 @@ impl Drop for Transaction<'_> {
             drop(self.handle.query_drop("ROLLBACK"));
         }
         self.handle.seat.release();
-    }
-}
-
-impl Queryable for Transaction<'_> {
-    fn query_iter<Q: AsRef<str>>(&mut self, query: Q) -> Result<QueryResult<Text>> {
-        self.handle.query_iter(query)
-    }
-
-    fn prep<Q: AsRef<str>>(&mut self, query: Q) -> Result<Statement> {
-        self.handle.prep(query)
-    }
-
-    fn close(&mut self, stmt: Statement) -> Result<()> {
-        self.handle.close(stmt)
-    }
-
-    fn exec_iter<S: AsStatement, P: Into<Params>>(
-        &mut self,
-        stmt: S,
-        params: P,
-    ) -> Result<QueryResult<Binary>> {
-        self.handle.exec_iter(stmt, params)
-    }
-
-    fn query_rows<T, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> T) -> Result<Vec<T>> {
-        self.handle.query_rows(query, convert)
-    }
-
-    fn exec_rows<T, S: AsStatement, P: Into<Params>>(
-        &mut self,
-        stmt: S,
-        params: P,
-        convert: fn(Row) -> T,
-    ) -> Result<Vec<T>> {
-        self.handle.exec_rows(stmt, params, convert)
-    }
-
-    fn exec_batch<S, P, I>(&mut self, stmt: S, params: I) -> Result<()>
-    where
-        S: AsStatement,
-        P: Into<Params>,
-        I: IntoIterator<Item = P>,
-    {
-        self.handle.exec_batch(stmt, params)
     }
 }
 
