@@ -22,7 +22,7 @@
 //! # }
 //! ```
 
-use std::{borrow::Cow, cell::Cell, fmt, marker::PhantomData, time::Duration};
+use std::{borrow::Cow, cell::Cell, marker::PhantomData, time::Duration};
 
 use mysql_common::{
     params::Params,
@@ -86,23 +86,7 @@ pub struct Handle {
     not_sync: PhantomData<Cell<()>>,
 }
 
-const _: () = assert!(
-    size_of::<Handle>() <= 256,
-    "an idle handle costs at most 256 bytes"
-);
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("aio::Handle")
-            .field("server", &self.seat.opts().target().endpoint.to_string())
-            .field("user", &self.seat.opts().get_user())
-            .field("isolation", &self.seat.opts().get_isolation())
-            .field("pin", &self.seat.pin())
-            .finish_non_exhaustive()
-    }
-}
-
-info::info!(Handle);
+info::info!(Handle, "aio::Handle");
 
 impl Handle {
     pub(crate) async fn open(mux: &Mux, opts: Opts) -> Result<Handle> {

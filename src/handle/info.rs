@@ -2,7 +2,23 @@
 
 /// Implements it for a handle with a `seat`.
 macro_rules! info {
-    ($handle:ty) => {
+    ($handle:ty, $name:literal) => {
+        const _: () = assert!(
+            size_of::<$handle>() <= 256,
+            "an idle handle costs at most 256 bytes"
+        );
+
+        impl std::fmt::Debug for $handle {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct($name)
+                    .field("server", &self.seat.opts().target().endpoint.to_string())
+                    .field("user", &self.seat.opts().get_user())
+                    .field("isolation", &self.seat.opts().get_isolation())
+                    .field("pin", &self.seat.pin())
+                    .finish_non_exhaustive()
+            }
+        }
+
         impl $handle {
             /// What answers a server that asks for a local file; replaces the options' handler.
             pub fn set_local_infile_handler(

@@ -14,7 +14,7 @@ mod stream;
 mod transaction;
 mod within;
 
-use std::{cell::Cell, fmt, marker::PhantomData, time::Duration};
+use std::{cell::Cell, marker::PhantomData, time::Duration};
 
 pub use pipe::{Pipe, Piped};
 pub use query::{BatchQuery, BinQuery, QueryWithParams, TextQuery, WithParams};
@@ -52,22 +52,6 @@ pub struct Handle {
     seat: Seat,
     /// A session is used by one thread at a time.
     not_sync: PhantomData<Cell<()>>,
-}
-
-const _: () = assert!(
-    size_of::<Handle>() <= 256,
-    "an idle handle costs at most 256 bytes"
-);
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("server", &self.seat.opts().target().endpoint.to_string())
-            .field("user", &self.seat.opts().get_user())
-            .field("isolation", &self.seat.opts().get_isolation())
-            .field("pin", &self.seat.pin())
-            .finish_non_exhaustive()
-    }
 }
 
 impl Handle {
@@ -236,4 +220,4 @@ impl Handle {
     }
 }
 
-info::info!(Handle);
+info::info!(Handle, "Handle");
