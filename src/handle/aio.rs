@@ -40,13 +40,10 @@ use super::{
 };
 use crate::{
     error::Result,
-    link::{Ask, Face, Parts},
+    link::{Face, Parts},
     mux::{Mux, Seat},
     opts::{ChangeUserOpts, Opts},
 };
-
-/// Statements of a batch that are gathered before they are sent.
-const BATCH: usize = 512;
 
 /// What can be run as a prepared statement: a [`Statement`], or text that is prepared first.
 pub trait AsStatement {
@@ -372,22 +369,10 @@ impl Handle {
         I: IntoIterator<Item = P>,
     {
         let stmt = self.prepared(&stmt).await?;
-        let mut params = params.into_iter();
-        loop {
-            let asks: Vec<Ask> = (&mut params)
-                .take(BATCH)
-                .map(|params| {
-                    Ok(Ask::Execute(
-                        stmt.prepared.clone(),
-                        stmt.bind(params.into())?,
-                    ))
-                })
-                .collect::<Result<_>>()?;
-            if asks.is_empty() {
-                return Ok(());
-            }
-            pipe::first_error(self.seat.run_all(asks).await?)?;
+        for asks in pipe::batches(&stmt, params) {
+            pipe::first_error(self.seat.run_all(asks?).await?)?;
         }
+        Ok(())
     }
 
     /// As [`crate::Handle::pipeline`].

@@ -1,5 +1,7 @@
 //! Many statements at once: what [`Handle::pipeline`](super::Handle::pipeline) is given, and gives.
 
+use std::iter;
+
 use mysql_common::{
     params::Params,
     row::convert::{FromRow, from_row},
@@ -7,6 +9,9 @@ use mysql_common::{
 
 use super::{Binary, QueryResult, Statement, Text};
 use crate::{error::Result, link::Ask, proto::result::Response};
+
+/// Statements of a batch that are gathered before they are sent.
+const BATCH: usize = 512;
 
 /// Statements to be sent together.
 #[derive(Debug, Default)]
@@ -105,6 +110,22 @@ pub(super) fn results(responses: Vec<Result<Response>>, kinds: &[Kind]) -> Vec<R
             Kind::Binary => response.and_then(QueryResult::new).map(Piped::Binary),
         })
         .collect()
+}
+
+/// A statement once for each parameters, as many at a time as are sent together.
+pub(super) fn batches<P: Into<Params>>(
+    stmt: &Statement,
+    params: impl IntoIterator<Item = P>,
+) -> impl Iterator<Item = Result<Vec<Ask>>> {
+    let ask = |params: P| {
+        let values = stmt.bind(params.into())?;
+        Ok(Ask::Execute(stmt.prepared.clone(), values))
+    };
+    let mut asks = params.into_iter().map(ask).peekable();
+    iter::from_fn(move || {
+        asks.peek()?;
+        Some(asks.by_ref().take(BATCH).collect())
+    })
 }
 
 /// The first error of many, and of each of their results.

@@ -18,11 +18,8 @@ use super::{
 };
 use crate::{
     error::Result,
-    link::{Ask, Parts, now},
+    link::{Parts, now},
 };
-
-/// Statements of a batch that are gathered before they are sent.
-const BATCH: usize = 512;
 
 type Opt<T> = std::result::Result<T, FromRowError>;
 
@@ -421,22 +418,10 @@ impl Queryable for Handle {
         I: IntoIterator<Item = P>,
     {
         let stmt = stmt.as_statement(self)?.into_owned();
-        let mut params = params.into_iter();
-        loop {
-            let asks: Vec<Ask> = (&mut params)
-                .take(BATCH)
-                .map(|params| {
-                    Ok(Ask::Execute(
-                        stmt.prepared.clone(),
-                        stmt.bind(params.into())?,
-                    ))
-                })
-                .collect::<Result<_>>()?;
-            if asks.is_empty() {
-                return Ok(());
-            }
-            pipe::first_error(now(self.seat.run_all(asks))?)?;
+        for asks in pipe::batches(&stmt, params) {
+            pipe::first_error(now(self.seat.run_all(asks?))?)?;
         }
+        Ok(())
     }
 }
 
