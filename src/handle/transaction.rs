@@ -105,10 +105,10 @@ pub struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     pub(super) fn begin(handle: &'a mut Handle, opts: TxOpts) -> Result<Transaction<'a>> {
+        let (set, start) = opts.sql();
         now(handle.seat.hold())?;
         // Dropping it releases the link, whatever happens from here on.
         let mut transaction = Transaction { handle, over: true };
-        let (set, start) = opts.sql();
         if let Some(set) = set {
             transaction.handle.query_drop(set)?;
         }
