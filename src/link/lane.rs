@@ -110,7 +110,6 @@ pub(crate) struct Lane {
     wire: Arc<Wire>,
     core: Mutex<Core>,
     owner: Weak<dyn Owner>,
-    me: Weak<Lane>,
     read_limit: Limit,
 }
 
@@ -204,7 +203,7 @@ impl Lane {
             common, pipeline, ..
         } = link;
         let Pipeline { tx, rx, .. } = pipeline;
-        Arc::new_cyclic(|me| Lane {
+        Arc::new(Lane {
             id: common.id,
             server: common.server.clone(),
             name: common.name.clone(),
@@ -236,7 +235,6 @@ impl Lane {
                 cause: None,
             }),
             owner,
-            me: me.clone(),
         })
     }
 
@@ -313,7 +311,7 @@ impl Lane {
     /// Appends the command, and says what else the caller has to do. `None`: the statement is not
     /// held here, and nothing was appended.
     fn submit(
-        &self,
+        self: &Arc<Self>,
         asked: Asked<'_>,
         payload: &mut [u8],
         slot: &Arc<Slot>,
@@ -456,10 +454,7 @@ impl Lane {
     /// Goes away before the reply is there.
     fn leave(self: &Arc<Self>, slot: &Slot) {
         if slot.give_up() {
-            let lead = self.core.lock().lead.take();
-            if let Some(lead) = lead {
-                self.pass(lead, None);
-            }
+            self.pass_on();
         }
     }
 
@@ -533,7 +528,7 @@ impl Lane {
                     now.asked.is_empty() && now.lead.as_ref().is_some_and(|l| l.due.is_empty());
                 drop(core);
                 if at_rest {
-                    self.rested();
+                    self.room();
                 }
                 return;
             };
@@ -593,7 +588,7 @@ impl Lane {
             Ok(()) => {
                 core.unsent = raw;
                 drop(core);
-                let me: Weak<dyn Readied> = self.me.clone() as Weak<dyn Readied>;
+                let me = Arc::downgrade(self);
                 let armed = self.wire.registration().and_then(|r| r.on_writable(me));
                 match armed {
                     Ok(()) => return,
@@ -752,8 +747,7 @@ impl Lane {
         ended
     }
 
-    /// The server's word of the session, where it has one.
-    /// Whether it says that the session is another now.
+    /// Notes what the server says of the session, and gives whether it is another now.
     fn look_at(&self, reply: &Reply) -> bool {
         let Reply::Response(response) = reply else {
             return false;
@@ -797,19 +791,27 @@ impl Lane {
             self.arm_read();
         }
         if at_rest {
-            self.rested();
+            self.room();
         }
     }
 
-    /// The owner may have waited for the lane to be at rest.
-    fn rested(&self) {
+    /// Passes the lead where nobody has it.
+    fn pass_on(self: &Arc<Self>) {
+        let lead = self.core.lock().lead.take();
+        if let Some(lead) = lead {
+            self.pass(lead, None);
+        }
+    }
+
+    /// The owner may have waited for a place, or for the lane to be at rest.
+    fn room(&self) {
         if let Some(owner) = self.owner.upgrade() {
             owner.room();
         }
     }
 
     fn arm_read(self: &Arc<Self>) {
-        let me: Weak<dyn Readied> = self.me.clone() as Weak<dyn Readied>;
+        let me = Arc::downgrade(self);
         if let Err(e) = self.wire.registration().and_then(|r| r.on_readable(me)) {
             self.fail(self.core.lock(), None, LostCause::Io(Arc::new(e)));
         }
@@ -821,7 +823,12 @@ impl Lane {
     }
 
     /// The end: everyone who waits is told what may have run.
-    fn fail(&self, mut core: MutexGuard<'_, Core>, lead: Option<Box<Lead>>, cause: LostCause) {
+    fn fail(
+        self: &Arc<Self>,
+        mut core: MutexGuard<'_, Core>,
+        lead: Option<Box<Lead>>,
+        cause: LostCause,
+    ) {
         self.tainted.store(true, Ordering::Relaxed);
         // Whoever reads at the moment finds out and tells those that it knows of.
         self.wire.stream().shutdown();
@@ -842,10 +849,10 @@ impl Lane {
             drop(entry.slot.complete(Err(self.lost(ran, cause.clone()))));
         }
         self.load.taken.fetch_sub(count, Ordering::AcqRel);
-        if let (Some(owner), Some(me)) = (self.owner.upgrade(), self.me.upgrade()) {
+        if let Some(owner) = self.owner.upgrade() {
             if let Some(Half { mut common, .. }) = first {
                 common.count_bytes();
-                owner.lost(&me, common.session.pin().is_some());
+                owner.lost(self, common.session.pin().is_some());
             }
             owner.room();
         }
@@ -924,9 +931,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         if let Some(lane) = self.0.take() {
             lane.load.taken.fetch_sub(1, Ordering::AcqRel);
-            if let Some(owner) = lane.owner.upgrade() {
-                owner.room();
-            }
+            lane.room();
         }
     }
 }
@@ -1008,10 +1013,7 @@ struct Away<'a>(&'a Arc<Lane>, &'a Slot);
 impl Drop for Away<'_> {
     fn drop(&mut self) {
         self.1.give_up();
-        let lead = self.0.core.lock().lead.take();
-        if let Some(lead) = lead {
-            self.0.pass(lead, None);
-        }
+        self.0.pass_on();
     }
 }
 
