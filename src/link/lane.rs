@@ -387,18 +387,13 @@ impl Lane {
         let (flush, state) = match (core.flush, how.face) {
             (Flush::Idle, _) if busy && !full => (false, Flush::Held),
             (Flush::Held, _) if full => (true, Flush::Active),
+            (state @ (Flush::Held | Flush::Active), _) => (false, state),
             (Flush::Idle, Face::Async) => (true, Flush::Deferred(now)),
-            (Flush::Idle, Face::Blocking) => (true, Flush::Active),
             // Whoever is polled first flushes: the others may not be polled for long.
-            (Flush::Deferred(since), Face::Async) if !full && now - since <= DEFER => {
-                (true, Flush::Deferred(since))
+            (state @ Flush::Deferred(since), Face::Async) if !full && now - since <= DEFER => {
+                (true, state)
             }
-            (Flush::Deferred(since), face)
-                if face == Face::Blocking || full || now - since > DEFER =>
-            {
-                (true, Flush::Active)
-            }
-            (state, _) => (false, state),
+            (Flush::Idle | Flush::Deferred(_), _) => (true, Flush::Active),
         };
         core.flush = state;
         let lead = match how.face {
