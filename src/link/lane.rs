@@ -244,8 +244,7 @@ impl Lane {
         let mut core = self.core.lock();
         let at_rest = self.load.taken.load(Ordering::Acquire) == 0
             && core.flush == Flush::Idle
-            && core.asked.is_empty()
-            && core.lead.as_ref().is_some_and(|lead| lead.due.is_empty());
+            && core.all_answered();
         if !at_rest {
             return None;
         }
@@ -320,6 +319,7 @@ impl Lane {
         let now = now();
         let mut guard = self.core.lock();
         let core = &mut *guard;
+        let first = core.all_answered();
         let Some(Half { common, tx }) = &mut core.link else {
             let cause = core.cause.clone().unwrap_or(LostCause::Closed);
             drop(guard);
@@ -329,8 +329,6 @@ impl Lane {
             drop(guard);
             return Err(self.lost(Ran::No, LostCause::SessionChanged));
         }
-        let first =
-            core.asked.is_empty() && core.lead.as_ref().is_some_and(|lead| lead.due.is_empty());
         if first
             && how.careful
             && let Some(lead) = &mut core.lead
@@ -479,12 +477,8 @@ impl Lane {
             .await;
             drop(flushing);
         }
-        let mut timer = match how.deadline {
-            None => None,
-            Some(at) => Some(
-                Timer::new(at).map_err(|e| self.lost(Ran::Maybe, LostCause::Io(Arc::new(e))))?,
-            ),
-        };
+        let timer = how.deadline.map(Timer::new).transpose();
+        let mut timer = timer.map_err(|e| self.lost(Ran::Maybe, LostCause::Io(Arc::new(e))))?;
         poll_fn(|cx| match waiting.slot.poll(cx) {
             Poll::Ready(Heard::Reply(reply)) => Poll::Ready(reply.map(Answer::Reply)),
             Poll::Ready(Heard::Part(columns, rows)) => {
@@ -492,12 +486,9 @@ impl Lane {
                 how.parts.inspect(|parts| parts.lay(columns, rows));
                 Poll::Pending
             }
-            Poll::Pending => match &mut timer {
-                Some(timer) => match timer.is_over(cx.waker()) {
-                    true => Poll::Ready(Ok(Answer::Late)),
-                    false => Poll::Pending,
-                },
-                None => Poll::Pending,
+            Poll::Pending => match timer.as_mut().is_some_and(|t| t.is_over(cx.waker())) {
+                true => Poll::Ready(Ok(Answer::Late)),
+                false => Poll::Pending,
             },
         })
         .await
@@ -519,8 +510,7 @@ impl Lane {
             let now = &mut *core;
             let Some(Half { common, tx }) = now.link.as_mut().filter(|h| !h.tx.is_empty()) else {
                 now.flush = Flush::Idle;
-                let at_rest =
-                    now.asked.is_empty() && now.lead.as_ref().is_some_and(|l| l.due.is_empty());
+                let at_rest = now.all_answered();
                 drop(core);
                 if at_rest {
                     self.room();
@@ -688,8 +678,8 @@ impl Lane {
                         lead.spoilt = self.look_at(reply);
                     }
                     if let Some(Ok(Reply::Prepared(Ok(made)))) = entry.slot.complete(reply) {
-                        // Nobody knows its id. The close goes with whatever is asked next.
-                        self.forget(made.id);
+                        // Nobody knows its id.
+                        self.core.lock().close(&[made.id]);
                     }
                 }
                 Ok(Some(Event::Infile(_))) => {
@@ -885,24 +875,32 @@ impl Lane {
             None => Arc::new(Prepared::new(sql, made, self.schema.clone())),
         };
         let mut core = self.core.lock();
-        let core = &mut *core;
-        if let Some(Half { common, tx }) = &mut core.link {
+        if let Some(Half { common, .. }) = &mut core.link {
             common.statements.set_capacity(capacity);
-            // They have no reply, and go out with whatever is asked next.
-            for over in common.statements.add(id, statement.clone()) {
-                core.made += close(tx, over);
-            }
+            let over = common.statements.add(id, statement.clone());
+            core.close(&over);
         }
         statement
     }
+}
 
-    /// Has the server forget a statement that nobody will run.
-    fn forget(&self, id: u32) {
-        let mut core = self.core.lock();
-        let core = &mut *core;
-        if let Some(Half { tx, .. }) = &mut core.link {
-            core.made += close(tx, id);
+impl Core {
+    /// Nobody reads, and nothing that was asked is without its reply.
+    fn all_answered(&self) -> bool {
+        self.asked.is_empty() && self.lead.as_ref().is_some_and(|lead| lead.due.is_empty())
+    }
+
+    /// Has the server forget statements. That has no reply, and goes with whatever is asked next.
+    fn close(&mut self, ids: &[u32]) {
+        let Some(Half { tx, .. }) = &mut self.link else {
+            return;
+        };
+        let had = tx.out().len();
+        for &id in ids {
+            // Nine bytes always fit.
+            drop(tx.push(Command::CloseStmt(id), usize::MAX));
         }
+        self.made += (tx.out().len() - had) as u64;
     }
 }
 
@@ -1037,14 +1035,6 @@ fn is_remarkable(outcome: &Outcome) -> bool {
     !ok.changes.is_empty()
         || !ok.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
         || ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
-}
-
-/// Appends the close of a statement; gives its bytes.
-fn close(tx: &mut Sender, id: u32) -> u64 {
-    let had = tx.out().len();
-    // Nine bytes always fit.
-    drop(tx.push(Command::CloseStmt(id), usize::MAX));
-    (tx.out().len() - had) as u64
 }
 
 fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {
