@@ -134,48 +134,46 @@ async fn answers_are_right(handle: &mut aio::Handle) {
 
 /// Gives up what `run` does at each point where it waits, one after the other, and looks whether the
 /// handle and its neighbours still get the answers to their own questions.
-async fn give_up_everywhere(
+#[track_caller]
+fn give_up_everywhere(
     mux: &Mux,
-    opts: impl Fn() -> OptsBuilder,
+    opts: OptsBuilder,
     run: impl AsyncFn(&mut aio::Handle, u64) -> Result<(), Error>,
 ) {
     let others = mux.stats().total.handles;
-    let mut handle = mux.connect_async(opts()).await.unwrap();
-    let mut neighbours = vec![
-        mux.connect_async(opts()).await.unwrap(),
-        mux.connect_async(opts()).await.unwrap(),
-    ];
-    for polls in 0.. {
-        assert!(polls < 1000, "it never ends");
-        let done = give_up_after(polls, run(&mut handle, next_number())).await;
-        answers_are_right(&mut handle).await;
-        for neighbour in &mut neighbours {
-            answers_are_right(neighbour).await;
-        }
-        match done {
-            None => {}
-            Some(Ok(())) => {
+    let connect = async || mux.connect_async(opts.clone()).await.unwrap();
+    block_on(async {
+        let mut handle = connect().await;
+        let mut neighbours = [connect().await, connect().await];
+        for polls in 0.. {
+            assert!(polls < 1000, "it never ends");
+            let done = give_up_after(polls, run(&mut handle, next_number())).await;
+            answers_are_right(&mut handle).await;
+            for neighbour in &mut neighbours {
+                answers_are_right(neighbour).await;
+            }
+            if let Some(done) = done {
+                done.unwrap();
                 assert!(polls > 0, "it was run");
                 break;
             }
-            Some(Err(e)) => panic!("{e}"),
         }
-    }
-    // And where it is new each time, so that what it has on its link is as well.
-    for polls in 0.. {
-        let mut handle = mux.connect_async(opts()).await.unwrap();
-        let done = give_up_after(polls, run(&mut handle, next_number())).await;
-        drop(handle);
-        for neighbour in &mut neighbours {
-            answers_are_right(neighbour).await;
+        // And where it is new each time, so that what it has on its link is as well.
+        for polls in 0.. {
+            let mut handle = connect().await;
+            let done = give_up_after(polls, run(&mut handle, next_number())).await;
+            drop(handle);
+            for neighbour in &mut neighbours {
+                answers_are_right(neighbour).await;
+            }
+            if done.is_some() {
+                break;
+            }
         }
-        if done.is_some() {
-            break;
-        }
-    }
-    let total = mux.stats().total;
-    assert_eq!(total.handles, others + 3);
-    assert_eq!(total.acquire_timeouts, 0);
+        let total = mux.stats().total;
+        assert_eq!(total.handles, others + 3);
+        assert_eq!(total.acquire_timeouts, 0);
+    });
 }
 
 /// A table for statements that write.
@@ -616,34 +614,27 @@ fn ten_thousand_handles_at_once_over_four_links() {
 #[test]
 fn a_query_that_is_given_up_anywhere_hurts_nobody() {
     let mux = builder().max_links(2).build();
-    block_on(async {
-        let opts = || server().tcp();
-        // On a lane; one that takes a while; on a link alone; with a session that must be begun.
-        give_up_everywhere(&mux, opts, async |handle, n| {
-            let got: u64 = one_async(handle, &format!("SELECT {n}")).await;
-            assert_eq!(got, n);
-            Ok(())
-        })
-        .await;
-        give_up_everywhere(&mux, opts, async |handle, n| {
-            let got: u64 = one_async(handle, &format!("SELECT {n} + SLEEP(0.02)")).await;
-            assert_eq!(got, n);
-            Ok(())
-        })
-        .await;
-        give_up_everywhere(&mux, opts, async |handle, n| {
-            let sql = format!("SELECT COALESCE(@never_set, {n}) + SLEEP(0.02)");
-            assert_eq!(one_async::<u64>(handle, &sql).await, n);
-            Ok(())
-        })
-        .await;
-        let with_init = || server().tcp().init(vec!["SET @begun = 1"]);
-        give_up_everywhere(&mux, with_init, async |handle, n| {
-            let sql = format!("SELECT @begun * {n}");
-            assert_eq!(one_async::<u64>(handle, &sql).await, n);
-            Ok(())
-        })
-        .await;
+    // On a lane; one that takes a while; on a link alone; with a session that must be begun.
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let got: u64 = one_async(handle, &format!("SELECT {n}")).await;
+        assert_eq!(got, n);
+        Ok(())
+    });
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let got: u64 = one_async(handle, &format!("SELECT {n} + SLEEP(0.02)")).await;
+        assert_eq!(got, n);
+        Ok(())
+    });
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let sql = format!("SELECT COALESCE(@never_set, {n}) + SLEEP(0.02)");
+        assert_eq!(one_async::<u64>(handle, &sql).await, n);
+        Ok(())
+    });
+    let with_init = server().tcp().init(vec!["SET @begun = 1"]);
+    give_up_everywhere(&mux, with_init, async |handle, n| {
+        let sql = format!("SELECT @begun * {n}");
+        assert_eq!(one_async::<u64>(handle, &sql).await, n);
+        Ok(())
     });
     assert_eq!(mux.stats().total.lost_connections, 0);
 }
@@ -651,60 +642,46 @@ fn a_query_that_is_given_up_anywhere_hurts_nobody() {
 #[test]
 fn a_large_answer_that_is_given_up_anywhere_hurts_nobody() {
     let mux = builder().max_links(2).build();
-    block_on(async {
-        give_up_everywhere(
-            &mux,
-            || server().tcp(),
-            async |handle, n| {
-                let sql = format!("SELECT {n}, REPEAT('x', 1000000) UNION ALL SELECT 1, 'y'");
-                let rows: Vec<(u64, String)> = handle.query(sql).await?;
-                assert_eq!((rows[0].0, rows[0].1.len(), rows.len()), (n, 1_000_000, 2));
-                Ok(())
-            },
-        )
-        .await;
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let sql = format!("SELECT {n}, REPEAT('x', 1000000) UNION ALL SELECT 1, 'y'");
+        let rows: Vec<(u64, String)> = handle.query(sql).await?;
+        assert_eq!((rows[0].0, rows[0].1.len(), rows.len()), (n, 1_000_000, 2));
+        Ok(())
     });
 }
 
 #[test]
 fn a_prepared_statement_that_is_given_up_anywhere_hurts_nobody() {
     let mux = builder().max_links(2).build();
-    block_on(async {
-        let opts = || server().tcp();
-        // Text that no link holds yet, so that it is prepared each time.
-        give_up_everywhere(&mux, opts, async |handle, n| {
-            let sql = format!("SELECT ? + {n}");
-            let got: Option<u64> = handle.exec_first(sql, (1,)).await?;
-            assert_eq!(got, Some(n + 1));
-            Ok(())
-        })
-        .await;
-        give_up_everywhere(&mux, opts, async |handle, n| {
-            let sql = format!("SELECT COALESCE(@never_set, ? + {n})");
-            let got: Option<u64> = handle.exec_first(sql, (1,)).await?;
-            assert_eq!(got, Some(n + 1));
-            Ok(())
-        })
-        .await;
-        give_up_everywhere(&mux, opts, async |handle, n| {
-            let statement = handle.prep(format!("SELECT ? * 2 + {n}")).await?;
-            let got: Option<u64> = handle.exec_first(&statement, (n,)).await?;
-            assert_eq!(got, Some(n * 3));
-            handle.close(statement).await
-        })
-        .await;
-        // A cache that holds one only closes another with each.
-        let small = || server().tcp().stmt_cache_size(1_usize);
-        give_up_everywhere(&mux, small, async |handle, n| {
-            for add in 0..3 {
-                let got: Option<u64> = handle
-                    .exec_first(format!("SELECT ? + {add} + {n}"), (0,))
-                    .await?;
-                assert_eq!(got, Some(n + add));
-            }
-            Ok(())
-        })
-        .await;
+    // Text that no link holds yet, so that it is prepared each time.
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let sql = format!("SELECT ? + {n}");
+        let got: Option<u64> = handle.exec_first(sql, (1,)).await?;
+        assert_eq!(got, Some(n + 1));
+        Ok(())
+    });
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let sql = format!("SELECT COALESCE(@never_set, ? + {n})");
+        let got: Option<u64> = handle.exec_first(sql, (1,)).await?;
+        assert_eq!(got, Some(n + 1));
+        Ok(())
+    });
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let statement = handle.prep(format!("SELECT ? * 2 + {n}")).await?;
+        let got: Option<u64> = handle.exec_first(&statement, (n,)).await?;
+        assert_eq!(got, Some(n * 3));
+        handle.close(statement).await
+    });
+    // A cache that holds one only closes another with each.
+    let small = server().tcp().stmt_cache_size(1_usize);
+    give_up_everywhere(&mux, small, async |handle, n| {
+        for add in 0..3 {
+            let got: Option<u64> = handle
+                .exec_first(format!("SELECT ? + {add} + {n}"), (0,))
+                .await?;
+            assert_eq!(got, Some(n + add));
+        }
+        Ok(())
     });
     assert_eq!(mux.stats().total.lost_connections, 0);
 }
@@ -713,19 +690,12 @@ fn a_prepared_statement_that_is_given_up_anywhere_hurts_nobody() {
 fn large_parameters_that_are_given_up_anywhere_hurt_nobody() {
     let mux = builder().max_links(2).build();
     let bytes = noise(3_000_000);
-    block_on(async {
-        give_up_everywhere(
-            &mux,
-            || server().tcp(),
-            async |handle, n| {
-                let got: Option<(u64, u64)> = handle
-                    .exec_first("SELECT ? + 0, LENGTH(?)", (n, &bytes))
-                    .await?;
-                assert_eq!(got, Some((n, 3_000_000)));
-                Ok(())
-            },
-        )
-        .await;
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let got: Option<(u64, u64)> = handle
+            .exec_first("SELECT ? + 0, LENGTH(?)", (n, &bytes))
+            .await?;
+        assert_eq!(got, Some((n, 3_000_000)));
+        Ok(())
     });
 }
 
@@ -733,32 +703,25 @@ fn large_parameters_that_are_given_up_anywhere_hurt_nobody() {
 fn many_statements_that_are_given_up_anywhere_hurt_nobody() {
     let mux = builder().max_links(2).build();
     let (schema, mut blocking) = table("giveupmany", &mux);
-    block_on(async {
-        give_up_everywhere(
-            &mux,
-            || schema.tcp(),
-            async |handle, n| {
-                let statement = handle.prep("SELECT ? + 1").await?;
-                let results = handle
-                    .pipeline(|pipe| {
-                        for i in 0..1000 {
-                            pipe.query(format!("SELECT {n} + {i}"));
-                            pipe.exec(&statement, (n + i,))?;
-                        }
-                        Ok(())
-                    })
-                    .await?;
-                for (i, result) in results.into_iter().enumerate() {
-                    let i = i as u64;
-                    assert_eq!(result?.rows::<u64>()?, [n + i / 2 + i % 2]);
+    give_up_everywhere(&mux, schema.tcp(), async |handle, n| {
+        let statement = handle.prep("SELECT ? + 1").await?;
+        let results = handle
+            .pipeline(|pipe| {
+                for i in 0..1000 {
+                    pipe.query(format!("SELECT {n} + {i}"));
+                    pipe.exec(&statement, (n + i,))?;
                 }
-                let mut tx = handle.start_transaction(TxOpts::default()).await?;
-                tx.exec_batch("INSERT INTO t (b) VALUES (?)", (0..700).map(|b| (b,)))
-                    .await?;
-                tx.rollback().await
-            },
-        )
-        .await;
+                Ok(())
+            })
+            .await?;
+        for (i, result) in results.into_iter().enumerate() {
+            let i = i as u64;
+            assert_eq!(result?.rows::<u64>()?, [n + i / 2 + i % 2]);
+        }
+        let mut tx = handle.start_transaction(TxOpts::default()).await?;
+        tx.exec_batch("INSERT INTO t (b) VALUES (?)", (0..700).map(|b| (b,)))
+            .await?;
+        tx.rollback().await
     });
     assert_eq!(one::<u64>(&mut blocking, "SELECT COUNT(*) FROM t"), 0);
 }
@@ -766,28 +729,21 @@ fn many_statements_that_are_given_up_anywhere_hurt_nobody() {
 #[test]
 fn a_stream_that_is_given_up_anywhere_hurts_nobody() {
     let mux = builder().max_links(2).build();
-    block_on(async {
-        let sql = numbers(20_000, 100);
-        give_up_everywhere(
-            &mux,
-            || server().tcp(),
-            async |handle, n| {
-                let mut stream = handle.query_stream::<(u64, String), _>(&sql).await?;
-                let mut count = 0;
-                while let Some(row) = stream.next().await {
-                    row?;
-                    count += 1;
-                }
-                assert_eq!(count, 20_000);
-                drop(stream);
-                let stream = handle
-                    .exec_stream::<u64, _, _>(format!("SELECT ? + {n}"), (1,))
-                    .await?;
-                assert_eq!(stream.try_collect::<u64, Error, Vec<_>>().await?, [n + 1]);
-                Ok(())
-            },
-        )
-        .await;
+    let sql = numbers(20_000, 100);
+    give_up_everywhere(&mux, server().tcp(), async |handle, n| {
+        let mut stream = handle.query_stream::<(u64, String), _>(&sql).await?;
+        let mut count = 0;
+        while let Some(row) = stream.next().await {
+            row?;
+            count += 1;
+        }
+        assert_eq!(count, 20_000);
+        drop(stream);
+        let stream = handle
+            .exec_stream::<u64, _, _>(format!("SELECT ? + {n}"), (1,))
+            .await?;
+        assert_eq!(stream.try_collect::<u64, Error, Vec<_>>().await?, [n + 1]);
+        Ok(())
     });
 }
 
@@ -796,36 +752,24 @@ fn what_else_a_handle_does_may_be_given_up_anywhere() {
     let mux = builder().max_links(2).build();
     let (schema, _) = table("giveupelse", &mux);
     let user = User::new("giveupelse");
-    block_on(async {
-        give_up_everywhere(
-            &mux,
-            || server().tcp(),
-            async |handle, _| {
-                handle.ping().await?;
-                handle.statistics().await?;
-                handle.query_drop("SET @mine = 1").await?;
-                handle.reset().await?;
-                handle.select_db(&schema.name).await?;
-                let name: String = one_async(handle, "SELECT DATABASE()").await;
-                assert_eq!(name, schema.name);
-                handle.select_db(&server().database).await
-            },
-        )
-        .await;
-        give_up_everywhere(
-            &mux,
-            || user.tcp(),
-            async |handle, _| {
-                let to_user = ChangeUserOpts::default()
-                    .with_user(Some(user.name.clone()))
-                    .with_pass(Some(user.password.clone()));
-                handle.change_user(to_user).await?;
-                let name: String = one_async(handle, "SELECT CURRENT_USER()").await;
-                assert_eq!(name, format!("{}@%", user.name));
-                Ok(())
-            },
-        )
-        .await;
+    give_up_everywhere(&mux, server().tcp(), async |handle, _| {
+        handle.ping().await?;
+        handle.statistics().await?;
+        handle.query_drop("SET @mine = 1").await?;
+        handle.reset().await?;
+        handle.select_db(&schema.name).await?;
+        let name: String = one_async(handle, "SELECT DATABASE()").await;
+        assert_eq!(name, schema.name);
+        handle.select_db(&server().database).await
+    });
+    give_up_everywhere(&mux, user.tcp(), async |handle, _| {
+        let to_user = ChangeUserOpts::default()
+            .with_user(Some(user.name.clone()))
+            .with_pass(Some(user.password.clone()));
+        handle.change_user(to_user).await?;
+        let name: String = one_async(handle, "SELECT CURRENT_USER()").await;
+        assert_eq!(name, format!("{}@%", user.name));
+        Ok(())
     });
 }
 
