@@ -14,6 +14,17 @@ use std::{
 
 use super::OptsBuilder;
 
+const PASSWORD: &str = "very-secret-word";
+
+/// Options that go to a server which takes anybody.
+pub fn somebody_at(addr: SocketAddr) -> OptsBuilder {
+    OptsBuilder::new()
+        .ip_or_hostname(Some("127.0.0.1"))
+        .tcp_port(addr.port())
+        .user(Some("somebody"))
+        .pass(Some(PASSWORD))
+}
+
 /// One line of the script.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -78,11 +89,7 @@ impl Fake {
 
     /// Options that go to it.
     pub fn tcp(&self) -> OptsBuilder {
-        OptsBuilder::new()
-            .ip_or_hostname(Some("127.0.0.1"))
-            .tcp_port(self.addr.port())
-            .user(Some("somebody"))
-            .pass(Some("very-secret-word"))
+        somebody_at(self.addr)
     }
 
     /// Connections that were accepted so far.
@@ -93,6 +100,14 @@ impl Fake {
     /// The packets that `Read` steps took, payloads only.
     pub fn heard(&self) -> Vec<Vec<u8>> {
         self.heard.lock().unwrap().clone()
+    }
+
+    /// The password came as it is.
+    pub fn heard_password(&self) -> bool {
+        let heard = self.heard().concat();
+        heard
+            .windows(PASSWORD.len())
+            .any(|w| w == PASSWORD.as_bytes())
     }
 }
 

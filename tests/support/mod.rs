@@ -291,15 +291,17 @@ pub fn handles(mux: &Mux, opts: &OptsBuilder, count: usize) -> Vec<Handle> {
 /// The first column of the first row.
 #[track_caller]
 pub fn one<T: FromValue>(handle: &mut impl Queryable, sql: &str) -> T {
+    first_column(sql, handle.query_first(sql))
+}
+
+#[track_caller]
+fn first_column<T: FromValue>(sql: &str, row: mysql_mux::Result<Option<Row>>) -> T {
     let shown: String = sql.chars().take(200).collect();
-    let row: Option<Row> = match handle.query_first(sql) {
-        Ok(row) => row,
+    match row.map(|row| row.map(|mut row| row.take(0))) {
+        Ok(Some(Some(value))) => value,
+        Ok(Some(None)) => panic!("{shown}: no column"),
+        Ok(None) => panic!("{shown}: no row"),
         Err(e) => panic!("{shown}: {e}"),
-    };
-    match row.map(|mut row| row.take(0)) {
-        Some(Some(value)) => value,
-        Some(None) => panic!("{shown}: no column"),
-        None => panic!("{shown}: no row"),
     }
 }
 
@@ -452,14 +454,5 @@ pub fn numbers(count: usize, width: usize) -> String {
 
 /// As [`one`], for an async handle.
 pub async fn one_async<T: FromValue>(handle: &mut aio::Handle, sql: &str) -> T {
-    let shown: String = sql.chars().take(200).collect();
-    let row: Option<Row> = match handle.query_first(sql).await {
-        Ok(row) => row,
-        Err(e) => panic!("{shown}: {e}"),
-    };
-    match row.map(|mut row| row.take(0)) {
-        Some(Some(value)) => value,
-        Some(None) => panic!("{shown}: no column"),
-        None => panic!("{shown}: no row"),
-    }
+    first_column(sql, handle.query_first(sql).await)
 }

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     OptsBuilder,
-    fake::{column, eof, greeting, ok, packet},
+    fake::{column, eof, greeting, ok, packet, somebody_at},
 };
 
 /// How it takes commands that come together.
@@ -118,11 +118,7 @@ impl Talker {
 
     /// Options that go to it.
     pub fn tcp(&self) -> OptsBuilder {
-        OptsBuilder::new()
-            .ip_or_hostname(Some("127.0.0.1"))
-            .tcp_port(self.addr.port())
-            .user(Some("somebody"))
-            .pass(Some("very-secret-word"))
+        somebody_at(self.addr)
     }
 
     /// Connections that were accepted so far.
