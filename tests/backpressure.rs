@@ -21,6 +21,14 @@ use support::{
 
 const MB: usize = 1_000_000;
 
+/// A mux of one link, which is waited for as long as it takes.
+fn one_link() -> Mux {
+    builder()
+        .max_links(1)
+        .acquire_timeout(VERY_GENEROUS)
+        .build()
+}
+
 /// Text that says whose it is wherever one looks.
 fn text(me: u64, len: usize) -> String {
     let mut text = format!("{me}.").repeat(len / 2);
@@ -55,10 +63,7 @@ fn small(mux: &Mux, opts: &OptsBuilder, threads: u64, rounds: u64) -> Vec<JoinHa
 #[test]
 fn statements_of_sixty_megabytes_and_small_ones_share_a_link() {
     let user = User::new("backbig");
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     let mut threads = small(&mux, &user.tcp(), 6, 200);
     for number in 1..=2 {
         let mut handle = mux.connect(user.tcp()).unwrap();
@@ -78,10 +83,7 @@ fn statements_of_sixty_megabytes_and_small_ones_share_a_link() {
 #[test]
 fn a_statement_that_is_too_large_fails_alone() {
     let user = User::new("backtoobig");
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     let mut threads = small(&mux, &user.tcp(), 6, 200);
     let mut handle = mux.connect(user.tcp()).unwrap();
     threads.push(thread::spawn(move || {
@@ -99,10 +101,7 @@ fn a_statement_that_is_too_large_fails_alone() {
 #[test]
 fn small_results_come_behind_hundreds_of_megabytes() {
     let user = User::new("backresult");
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     let mut threads = small(&mux, &user.tcp(), 6, 200);
     for letter in [b'x', b'y'] {
         let mut handle = mux.connect(user.tcp()).unwrap();
@@ -123,10 +122,7 @@ fn small_results_come_behind_hundreds_of_megabytes() {
 #[test]
 fn threads_that_send_and_get_more_than_all_buffers_hold_do_not_lock_up() {
     let user = User::new("backecho");
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     // One is to be pipelined behind the other, and the server to write while it is written to.
     let threads = (0..32)
         .map(|number| {
@@ -149,10 +145,7 @@ type Asked<'a> = Pin<Box<dyn Future<Output = mysql_mux::Result<Option<String>>> 
 #[track_caller]
 fn tasks_that_nobody_goes_on_with(opts: OptsBuilder, tasks: u64, len: usize) {
     within(VERY_GENEROUS, "tasks that echo", move || {
-        let mux = builder()
-            .max_links(1)
-            .acquire_timeout(VERY_GENEROUS)
-            .build();
+        let mux = one_link();
         let mut handles: Vec<aio::Handle> = (0..tasks)
             .map(|_| block_on(mux.connect_async(opts.clone())).unwrap())
             .collect();
@@ -233,10 +226,7 @@ fn thousands_of_statements_of_one_handle_do_not_lock_up() {
 #[test]
 fn everything_comes_over_a_slow_network() {
     let relay = Relay::new();
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     let opts = relay.tcp(server().tcp());
     let mut threads = small(&mux, &opts, 8, 10);
     for way in [Way::Up, Way::Down] {
@@ -257,10 +247,7 @@ fn everything_comes_over_a_slow_network() {
 #[test]
 fn a_network_that_stands_still_for_a_while_loses_nothing() {
     let relay = Relay::new();
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     let opts = relay.tcp(server().tcp());
     let mut first = mux.connect(opts.clone()).unwrap();
     assert_eq!(one::<u64>(&mut first, "SELECT 1"), 1);
@@ -294,10 +281,7 @@ fn a_server_that_reads_slowly_gets_everything() {
         }),
         ..Manner::default()
     });
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     let threads = (0..16)
         .map(|number| {
             let mut handle = mux.connect(talker.tcp()).unwrap();
@@ -332,10 +316,7 @@ fn gated(gate: &Gate) -> Talker {
 fn what_does_not_fit_on_a_link_waits_and_is_answered_too() {
     let gate = Gate::default();
     let talker = gated(&gate);
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     let mut first = mux.connect(talker.tcp()).unwrap();
     assert_eq!(one::<u64>(&mut first, "SELECT 1"), 1);
     let mut threads = vec![thread::spawn(move || one::<u64>(&mut first, "SELECT 0"))];
@@ -365,10 +346,7 @@ fn one_at_a_time_nobody_overtakes_those_who_wait() {
     let gate = Gate::default();
     let talker = gated(&gate);
     let opts = talker.tcp().pipelining(Pipelining::Off);
-    let mux = builder()
-        .max_links(1)
-        .acquire_timeout(VERY_GENEROUS)
-        .build();
+    let mux = one_link();
     let mut first = mux.connect(opts.clone()).unwrap();
     assert_eq!(one::<u64>(&mut first, "SELECT 1"), 1);
     let mut threads = vec![thread::spawn(move || one::<u64>(&mut first, "SELECT 0"))];

@@ -90,7 +90,7 @@ fn all_rows_come_on_shared_links_and_on_links_alone() {
 #[test]
 fn threads_that_share_a_link_get_each_their_own() {
     let mux = mux();
-    let threads: Vec<_> = (0..8)
+    let threads = (0..8)
         .map(|i| {
             let mut handle = mux.connect(server().tcp()).unwrap();
             thread::spawn(move || {
@@ -104,11 +104,7 @@ fn threads_that_share_a_link_get_each_their_own() {
             })
         })
         .collect();
-    within(GENEROUS, "threads with large results", || {
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
-    });
+    join("threads with large results", threads);
 }
 
 #[test]
@@ -175,7 +171,7 @@ fn the_limit_holds_for_what_was_converted_already() {
 #[test]
 fn tasks_get_all_rows_too() {
     let mux = mux();
-    let threads: Vec<_> = (0..4)
+    let threads = (0..4)
         .map(|_| {
             let mux = mux.clone();
             thread::spawn(move || {
@@ -195,11 +191,7 @@ fn tasks_get_all_rows_too() {
             })
         })
         .collect();
-    within(GENEROUS, "tasks with large results", || {
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
-    });
+    join("tasks with large results", threads);
 }
 
 #[test]
