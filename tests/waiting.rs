@@ -49,6 +49,25 @@ fn transaction(
     })
 }
 
+/// Transactions that wait one behind the other, the first as 0.
+fn queue(
+    mux: &Mux,
+    opts: &OptsBuilder,
+    count: usize,
+    order: &Arc<Mutex<Vec<usize>>>,
+) -> Vec<JoinHandle<Handle>> {
+    let waiting = |(name, handle)| {
+        let thread = transaction(handle, name, order);
+        wait_for_waiters(mux, name as u64 + 1);
+        thread
+    };
+    handles(mux, opts, count)
+        .into_iter()
+        .enumerate()
+        .map(waiting)
+        .collect()
+}
+
 #[test]
 fn who_gives_a_link_back_and_asks_again_at_once_comes_behind_those_who_wait() {
     let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
@@ -137,11 +156,7 @@ fn those_who_wait_for_links_held_in_transactions_are_served_in_order_by_the_firs
     }
     assert_eq!(user.connections(&mut server().root()), 2);
     let order = Arc::new(Mutex::new(Vec::new()));
-    let mut threads = Vec::new();
-    for (name, handle) in handles(&mux, &user.tcp(), 20).into_iter().enumerate() {
-        threads.push(transaction(handle, name, &order));
-        wait_for_waiters(&mux, name as u64 + 1);
-    }
+    let threads = queue(&mux, &user.tcp(), 20, &order);
     // The other transaction stays open all the time.
     holders[1].query_drop("COMMIT").unwrap();
     join("those who waited", threads);
@@ -186,11 +201,7 @@ fn a_handle_that_ends_in_a_transaction_leaves_its_link_to_those_who_wait() {
     let mut holder = mux.connect(user.tcp()).unwrap();
     holder.query_drop("START TRANSACTION").unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
-    let mut threads = Vec::new();
-    for (name, handle) in handles(&mux, &user.tcp(), 6).into_iter().enumerate() {
-        threads.push(transaction(handle, name, &order));
-        wait_for_waiters(&mux, name as u64 + 1);
-    }
+    let threads = queue(&mux, &user.tcp(), 6, &order);
     drop(holder);
     join("those who waited", threads);
     assert_eq!(*order.lock().unwrap(), (0..6).collect::<Vec<_>>());
@@ -205,11 +216,7 @@ fn a_link_that_dies_under_its_holder_makes_room_for_those_who_wait() {
     let mut holder = mux.connect(user.tcp()).unwrap();
     holder.query_drop("START TRANSACTION").unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
-    let mut threads = Vec::new();
-    for (name, handle) in handles(&mux, &user.tcp(), 6).into_iter().enumerate() {
-        threads.push(transaction(handle, name, &order));
-        wait_for_waiters(&mux, name as u64 + 1);
-    }
+    let threads = queue(&mux, &user.tcp(), 6, &order);
     for id in server().connections_of(&mut root, &user.name) {
         server().kill(&mut root, id);
     }
@@ -292,67 +299,52 @@ fn those_who_queued_up_once_do_not_queue_up_for_ever() {
     );
 }
 
-/// Opens handles in threads, which wait for one connect, and gives what came of it.
-fn connects(mux: &Mux, opts: &OptsBuilder, relay: &Relay, count: usize) -> Vec<JoinHandle<Error>> {
-    let threads = (0..count)
-        .map(|_| {
-            let (mux, opts) = (mux.clone(), opts.clone());
-            thread::spawn(move || error_of(mux.connect(opts)))
-        })
-        .collect();
-    wait_for_waiters(mux, count as u64 - 1);
-    eventually("one connects", || relay.accepted() == 1);
-    threads
+/// Has six threads wait for one connect that does not get on, and gives what comes of it.
+#[track_caller]
+fn while_six_connect(opts: OptsBuilder, then: impl Fn(&Mux, &Relay, Vec<JoinHandle<Error>>)) {
+    for max_links in [1, 10] {
+        let relay = Relay::new();
+        relay.stall(Way::Down);
+        let mux = builder()
+            .max_links(max_links)
+            .acquire_timeout(FOR_EVER)
+            .build();
+        let opts = relay.tcp(opts.clone()).tcp_connect_timeout(Some(FOR_EVER));
+        let threads = (0..6)
+            .map(|_| {
+                let (mux, opts) = (mux.clone(), opts.clone());
+                thread::spawn(move || error_of(mux.connect(opts)))
+            })
+            .collect();
+        wait_for_waiters(&mux, 5);
+        eventually("one connects", || relay.accepted() == 1);
+        then(&mux, &relay, threads);
+    }
 }
 
 #[test]
 fn all_who_wait_for_a_connect_are_told_at_once_that_the_password_is_wrong() {
     let user = User::new("waitwrong");
-    for_each_limit(|max_links| {
-        let relay = Relay::new();
-        relay.stall(Way::Down);
-        let mux = builder()
-            .max_links(max_links)
-            .acquire_timeout(FOR_EVER)
-            .build();
-        let opts = relay
-            .tcp(server().tcp_as(&user.name, "wrong"))
-            .tcp_connect_timeout(Some(FOR_EVER));
-        let threads = connects(&mux, &opts, &relay, 6);
+    let wrong = server().tcp_as(&user.name, "wrong");
+    while_six_connect(wrong, |mux, relay, threads| {
         relay.heal();
         for e in join("six connects with a wrong password", threads) {
             assert_eq!(e.code(), Some(1045), "{e}");
         }
         assert_eq!(relay.accepted(), 1);
-        assert_eq!(waiting(&mux), 0);
+        assert_eq!(waiting(mux), 0);
     });
-}
-
-fn for_each_limit(f: impl Fn(usize)) {
-    for max_links in [1, 10] {
-        f(max_links);
-    }
 }
 
 #[test]
 fn all_who_wait_for_a_connect_are_told_at_once_that_the_server_is_gone() {
-    for_each_limit(|max_links| {
-        let relay = Relay::new();
-        relay.stall(Way::Down);
-        let mux = builder()
-            .max_links(max_links)
-            .acquire_timeout(FOR_EVER)
-            .build();
-        let opts = relay
-            .tcp(server().tcp())
-            .tcp_connect_timeout(Some(FOR_EVER));
-        let threads = connects(&mux, &opts, &relay, 6);
+    while_six_connect(server().tcp(), |mux, relay, threads| {
         relay.refuse();
         relay.close_all();
         for e in join("six connects to nobody", threads) {
             assert!(matches!(e, Error::ConnectError(_)), "{e}");
         }
-        assert_eq!(waiting(&mux), 0);
+        assert_eq!(waiting(mux), 0);
         assert_eq!(mux.stats().total.handles, 0);
     });
 }
@@ -383,31 +375,16 @@ fn who_waits_for_another_users_link_is_told_that_the_password_is_wrong() {
 
 #[test]
 fn a_task_that_stops_waiting_leaves_its_turn_to_the_next() {
-    let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
-    let mut holder = mux.connect(server().tcp()).unwrap();
-    let mut task = block_on(mux.connect_async(server().tcp())).unwrap();
-    let mut next = mux.connect(server().tcp()).unwrap();
-    for statement in ["START TRANSACTION", "SELECT 1"] {
-        for _ in 0..5 {
-            holder.query_drop("START TRANSACTION").unwrap();
-            let order = Arc::new(Mutex::new(Vec::new()));
-            let mut query = Box::pin(task.query_drop(statement));
-            assert!(poll_once(query.as_mut()).is_pending());
-            assert_eq!(waiting(&mux), 1);
-            let thread = transaction(next, 1, &order);
-            wait_for_waiters(&mux, 2);
-            // Before its turn has come.
-            drop(query);
-            assert_eq!(waiting(&mux), 1);
-            holder.query_drop("COMMIT").unwrap();
-            next = join_one(thread);
-            assert_eq!(*order.lock().unwrap(), [1]);
-        }
-    }
+    a_task_stops_waiting(false);
 }
 
 #[test]
 fn a_task_that_stops_waiting_when_its_turn_has_come_gives_it_to_the_next() {
+    a_task_stops_waiting(true);
+}
+
+#[track_caller]
+fn a_task_stops_waiting(its_turn_has_come: bool) {
     let mux = builder().max_links(1).acquire_timeout(FOR_EVER).build();
     let mut holder = mux.connect(server().tcp()).unwrap();
     let mut task = block_on(mux.connect_async(server().tcp())).unwrap();
@@ -418,13 +395,20 @@ fn a_task_that_stops_waiting_when_its_turn_has_come_gives_it_to_the_next() {
             let order = Arc::new(Mutex::new(Vec::new()));
             let mut query = Box::pin(task.query_drop(statement));
             assert!(poll_once(query.as_mut()).is_pending());
+            assert_eq!(waiting(&mux), 1);
             let thread = transaction(next, 1, &order);
             wait_for_waiters(&mux, 2);
-            // Now it has the link, and does not know.
-            holder.query_drop("COMMIT").unwrap();
-            wait_for_waiters(&mux, 1);
-            assert!(order.lock().unwrap().is_empty());
-            drop(query);
+            if its_turn_has_come {
+                // Now it has the link, and does not know.
+                holder.query_drop("COMMIT").unwrap();
+                wait_for_waiters(&mux, 1);
+                assert!(order.lock().unwrap().is_empty());
+                drop(query);
+            } else {
+                drop(query);
+                assert_eq!(waiting(&mux), 1);
+                holder.query_drop("COMMIT").unwrap();
+            }
             next = join_one(thread);
             assert_eq!(*order.lock().unwrap(), [1]);
         }
