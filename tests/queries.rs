@@ -2,7 +2,7 @@
 
 mod support;
 
-use mysql_mux::{Row, Value, from_row};
+use mysql_mux::{QueryResult, Row, Text, Value, from_row};
 use support::*;
 
 fn connect() -> Handle {
@@ -171,6 +171,11 @@ fn many_rows_come_whole_and_in_order() {
     assert!(rows.iter().enumerate().all(|(i, &n)| i as u32 == n));
 }
 
+fn next_set<T: FromRow>(result: &mut QueryResult<Text>) -> Vec<T> {
+    let set = result.iter().expect("another set");
+    set.map(|row| from_row(row.unwrap())).collect()
+}
+
 #[test]
 fn several_statements_give_several_sets() {
     let mut handle = mux()
@@ -179,24 +184,12 @@ fn several_statements_give_several_sets() {
     let mut result = handle
         .query_iter("SELECT 1; SELECT 'a' UNION ALL SELECT 'b'; DO 3; SELECT 4, 5")
         .unwrap();
-    let first: Vec<i32> = result
-        .iter()
-        .unwrap()
-        .map(|row| from_row(row.unwrap()))
-        .collect();
+    let first: Vec<i32> = next_set(&mut result);
     assert_eq!(first, [1]);
-    let second: Vec<String> = result
-        .iter()
-        .unwrap()
-        .map(|row| from_row(row.unwrap()))
-        .collect();
+    let second: Vec<String> = next_set(&mut result);
     assert_eq!(second, ["a", "b"]);
     assert_eq!(result.iter().unwrap().count(), 0, "DO has no rows");
-    let fourth: Vec<(i32, i32)> = result
-        .iter()
-        .unwrap()
-        .map(|row| from_row(row.unwrap()))
-        .collect();
+    let fourth: Vec<(i32, i32)> = next_set(&mut result);
     assert_eq!(fourth, [(4, 5)]);
     assert!(result.iter().is_none());
     drop(result);
@@ -213,11 +206,7 @@ fn an_error_in_the_second_set_comes_after_the_first() {
     let mut result = handle
         .query_iter("SELECT 1; SELECT * FROM no_such_table; SELECT 3")
         .unwrap();
-    let first: Vec<i32> = result
-        .iter()
-        .unwrap()
-        .map(|row| from_row(row.unwrap()))
-        .collect();
+    let first: Vec<i32> = next_set(&mut result);
     assert_eq!(first, [1]);
     let e = result
         .iter()
@@ -241,17 +230,9 @@ fn a_procedure_gives_its_sets_and_its_status() {
         )
         .unwrap();
     let mut result = handle.query_iter("CALL p(20, @out)").unwrap();
-    let first: Vec<i32> = result
-        .iter()
-        .unwrap()
-        .map(|row| from_row(row.unwrap()))
-        .collect();
+    let first: Vec<i32> = next_set(&mut result);
     assert_eq!(first, [20]);
-    let second: Vec<(i32, i32)> = result
-        .iter()
-        .unwrap()
-        .map(|row| from_row(row.unwrap()))
-        .collect();
+    let second: Vec<(i32, i32)> = next_set(&mut result);
     assert_eq!(second, [(21, 22)]);
     drop(result);
     assert_eq!(one::<i32>(&mut handle, "SELECT @out"), 40);

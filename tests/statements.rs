@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use mysql_mux::{Row, Value, error::DriverError, params};
+use mysql_mux::{Params, Row, Value, error::DriverError, params};
 use support::*;
 
 fn connect() -> Handle {
@@ -85,49 +85,21 @@ fn every_type_goes_and_comes_as_binary() {
 fn many_nulls_among_many_columns_keep_their_places() {
     let mut handle = connect();
     for count in [1, 6, 7, 8, 9, 14, 15, 16, 100] {
-        let list = (0..count)
-            .map(|i| {
-                if i % 3 == 0 {
-                    "NULL".to_owned()
-                } else {
-                    i.to_string()
-                }
-            })
-            .collect::<Vec<_>>()
-            .join(",");
-        let row: Row = handle
-            .exec_first(format!("SELECT {list}"), ())
-            .unwrap()
-            .unwrap();
-        for i in 0..count {
-            let wanted = (i % 3 != 0).then_some(i);
-            assert_eq!(
-                row.get::<Option<i32>, _>(i as usize).unwrap(),
-                wanted,
-                "column {i}"
-            );
-        }
-        let params: Vec<Value> = (0..count)
-            .map(|i| {
-                if i % 3 == 0 {
-                    Value::NULL
-                } else {
-                    Value::Int(i.into())
-                }
-            })
-            .collect();
-        let marks = vec!["?"; count as usize].join(",");
-        let row: Row = handle
-            .exec_first(format!("SELECT {marks}"), params)
-            .unwrap()
-            .unwrap();
-        for i in 0..count {
-            let wanted = (i % 3 != 0).then_some(i);
-            assert_eq!(
-                row.get::<Option<i32>, _>(i as usize).unwrap(),
-                wanted,
-                "parameter {i}"
-            );
+        let values: Vec<_> = (0..count).map(|i| (i % 3 != 0).then_some(i)).collect();
+        let literal = |value: &Option<i32>| value.map_or("NULL".to_owned(), |i| i.to_string());
+        let literals: Vec<String> = values.iter().map(literal).collect();
+        let marks = vec!["?"; count as usize];
+        let params = values.iter().map(|&value| value.into()).collect();
+        for (list, params) in [
+            (literals.join(","), Params::Empty),
+            (marks.join(","), Params::Positional(params)),
+        ] {
+            let sql = format!("SELECT {list}");
+            let row: Row = handle.exec_first(&sql, params).unwrap().unwrap();
+            for (i, wanted) in values.iter().enumerate() {
+                let got: Option<i32> = row.get(i).unwrap();
+                assert_eq!(got, *wanted, "column {i} of {sql}");
+            }
         }
     }
 }
