@@ -64,6 +64,19 @@ fn count(rows: impl Iterator<Item = Tuple>) -> usize {
     rows.fold(0, |count, _| count + 1)
 }
 
+/// Both ways to have all rows at once.
+macro_rules! all_at_once {
+    () => {
+        fn tuples(&mut self) -> usize {
+            self.all::<Tuple>()
+        }
+
+        fn structs(&mut self) -> usize {
+            self.all::<Item>()
+        }
+    };
+}
+
 struct Mux {
     handle: mysql_mux::Handle,
     binary: bool,
@@ -98,24 +111,13 @@ impl Mux {
 }
 
 impl Fetch for Mux {
-    fn tuples(&mut self) -> usize {
-        self.all::<Tuple>()
-    }
-
-    fn structs(&mut self) -> usize {
-        self.all::<Item>()
-    }
+    all_at_once!();
 
     fn stream(&mut self) -> usize {
+        let row = |row: mysql_mux::Result<Tuple>| row.expect("a row");
         match self.binary {
-            true => {
-                let rows = self.handle.exec_stream::<Tuple, _, _>(ALL, ());
-                count(rows.expect("a stream").map(|row| row.expect("a row")))
-            }
-            false => {
-                let rows = self.handle.query_stream::<Tuple, _>(ALL);
-                count(rows.expect("a stream").map(|row| row.expect("a row")))
-            }
+            true => count(self.handle.exec_stream(ALL, ()).expect("rows").map(row)),
+            false => count(self.handle.query_stream(ALL).expect("rows").map(row)),
         }
     }
 }
@@ -132,13 +134,7 @@ impl Mysql {
 }
 
 impl Fetch for Mysql {
-    fn tuples(&mut self) -> usize {
-        self.all::<Tuple>()
-    }
-
-    fn structs(&mut self) -> usize {
-        self.all::<Item>()
-    }
+    all_at_once!();
 
     fn stream(&mut self) -> usize {
         use mysql::prelude::Queryable as _;
@@ -164,32 +160,19 @@ impl Async {
 }
 
 impl Fetch for Async {
-    fn tuples(&mut self) -> usize {
-        self.all::<Tuple>()
-    }
-
-    fn structs(&mut self) -> usize {
-        self.all::<Item>()
-    }
+    all_at_once!();
 
     fn stream(&mut self) -> usize {
         let conn = &mut self.conn;
         let mut count = 0;
-        let mut row = |_: Tuple| count += 1;
+        let row = |row| {
+            mysql_async::from_row::<Tuple>(row);
+            count += 1;
+        };
         let done = self.runtime.block_on(async {
             match self.binary {
-                true => {
-                    conn.exec_iter(ALL, ())
-                        .await?
-                        .for_each_and_drop(|it| row(mysql_async::from_row(it)))
-                        .await
-                }
-                false => {
-                    conn.query_iter(ALL)
-                        .await?
-                        .for_each_and_drop(|it| row(mysql_async::from_row(it)))
-                        .await
-                }
+                true => conn.exec_iter(ALL, ()).await?.for_each_and_drop(row).await,
+                false => conn.query_iter(ALL).await?.for_each_and_drop(row).await,
             }
         });
         done.expect("rows");
@@ -217,13 +200,7 @@ impl Sqlx {
 }
 
 impl Fetch for Sqlx {
-    fn tuples(&mut self) -> usize {
-        self.all::<Tuple>()
-    }
-
-    fn structs(&mut self) -> usize {
-        self.all::<Item>()
-    }
+    all_at_once!();
 
     fn stream(&mut self) -> usize {
         use sqlx::FromRow as _;
