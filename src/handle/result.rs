@@ -97,11 +97,8 @@ impl<T: Protocol> QueryResult<T> {
             protocol: PhantomData,
         };
         result.step();
-        match &mut result.set {
-            Set::Failed(e) => match e.take() {
-                Some(e) => Err(e),
-                None => Ok(result),
-            },
+        match result.set {
+            Set::Failed(Some(e)) => Err(e),
             _ => Ok(result),
         }
     }
@@ -116,6 +113,14 @@ impl<T: Protocol> QueryResult<T> {
             Some(Outcome::Ok(ok)) => Set::Empty { ok },
             Some(Outcome::Err(failure)) => Set::Failed(Some(failure.into())),
             None => Set::None,
+        };
+    }
+
+    /// The current set is over.
+    fn end_set(&mut self) {
+        self.set = match self.outcomes.is_empty() {
+            true => Set::None,
+            false => Set::Ahead,
         };
     }
 
@@ -175,17 +180,13 @@ impl<T: Protocol> QueryResult<T> {
 
     /// The current set; afterwards the next one is current. `None`: there is none left.
     pub fn iter(&mut self) -> Option<ResultSet<'_, T>> {
-        match self.set {
-            Set::Ahead => {
-                self.step();
-                if matches!(self.set, Set::None) {
-                    return None;
-                }
-            }
-            Set::None => return None,
-            _ => {}
+        if let Set::Ahead = self.set {
+            self.step();
         }
-        Some(ResultSet(self))
+        match self.set {
+            Set::None => None,
+            _ => Some(ResultSet(self)),
+        }
     }
 
     /// The same as [`Self::iter`], under the name that the `mysql` crate deprecates.
@@ -236,11 +237,7 @@ impl<T: Protocol> Iterator for QueryResult<T> {
         }
         let row = self.next_row();
         if row.is_none() {
-            self.set = if self.outcomes.is_empty() {
-                Set::None
-            } else {
-                Set::Ahead
-            };
+            self.end_set();
         }
         row
     }
@@ -279,11 +276,7 @@ impl<T: Protocol> Iterator for ResultSet<'_, T> {
 
 impl<T: Protocol> Drop for ResultSet<'_, T> {
     fn drop(&mut self) {
-        self.0.set = if self.0.outcomes.is_empty() {
-            Set::None
-        } else {
-            Set::Ahead
-        };
+        self.0.end_set();
     }
 }
 
