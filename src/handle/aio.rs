@@ -195,8 +195,7 @@ impl Handle {
     /// # Errors
     /// As [`Self::query_iter`].
     pub async fn query_first<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Option<T>> {
-        let mut rows = self.query_iter(query).await?;
-        rows.next().map(|row| row.map(from_row)).transpose()
+        self.query_iter(query).await?.first(from_row)
     }
 
     /// All rows, each through `f`.
@@ -302,8 +301,7 @@ impl Handle {
         stmt: S,
         params: P,
     ) -> Result<Option<T>> {
-        let mut rows = self.exec_iter(stmt, params).await?;
-        rows.next().map(|row| row.map(from_row)).transpose()
+        self.exec_iter(stmt, params).await?.first(from_row)
     }
 
     /// All rows, each through `f`.

@@ -11,7 +11,7 @@ use mysql_common::{
 use super::{
     AsStatement, Queryable,
     gather::is_bulky,
-    result::{Binary, Protocol, QueryResult, Text},
+    result::{Binary, QueryResult, Text},
 };
 use crate::error::Result;
 
@@ -36,7 +36,7 @@ macro_rules! results {
         /// # Errors
         /// As `run`.
         fn first<T: FromRow, C: Queryable>(self, conn: C) -> Result<Option<T>> {
-            first(self.run(conn)?, from_row)
+            self.run(conn)?.first(from_row)
         }
 
         /// As `first`, with a row that can't be converted as an error.
@@ -44,7 +44,7 @@ macro_rules! results {
         /// # Errors
         /// As `run`.
         fn first_opt<T: FromRow, C: Queryable>(self, conn: C) -> Result<Option<Opt<T>>> {
-            first(self.run(conn)?, from_row_opt)
+            self.run(conn)?.first(from_row_opt)
         }
 
         /// All rows.
@@ -93,13 +93,6 @@ macro_rules! results {
             Ok(self.rows(conn, from_row)?.into_iter().map(map).collect())
         }
     };
-}
-
-fn first<P: Protocol, T>(
-    mut rows: QueryResult<P>,
-    convert: impl FnOnce(Row) -> T,
-) -> Result<Option<T>> {
-    rows.next().map(|row| row.map(convert)).transpose()
 }
 
 /// Text as a query.

@@ -146,10 +146,7 @@ pub trait Queryable {
     /// # Errors
     /// As [`Self::query_iter`].
     fn query_first<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Option<T>> {
-        self.query_iter(query)?
-            .next()
-            .map(|row| row.map(from_row))
-            .transpose()
+        self.query_iter(query)?.first(from_row)
     }
 
     /// As [`Self::query_first`].
@@ -157,10 +154,7 @@ pub trait Queryable {
     /// # Errors
     /// As [`Self::query_iter`].
     fn query_first_opt<T: FromRow, Q: AsRef<str>>(&mut self, query: Q) -> Result<Option<Opt<T>>> {
-        self.query_iter(query)?
-            .next()
-            .map(|row| row.map(from_row_opt))
-            .transpose()
+        self.query_iter(query)?.first(from_row_opt)
     }
 
     /// All rows, each through `f`.
@@ -266,10 +260,7 @@ pub trait Queryable {
         stmt: S,
         params: P,
     ) -> Result<Option<T>> {
-        self.exec_iter(stmt, params)?
-            .next()
-            .map(|row| row.map(from_row))
-            .transpose()
+        self.exec_iter(stmt, params)?.first(from_row)
     }
 
     /// As [`Self::exec_first`].
@@ -282,10 +273,7 @@ pub trait Queryable {
         P: Into<Params>,
         T: FromRow,
     {
-        self.exec_iter(stmt, params)?
-            .next()
-            .map(|row| row.map(from_row_opt))
-            .transpose()
+        self.exec_iter(stmt, params)?.first(from_row_opt)
     }
 
     /// All rows, each through `f`.

@@ -150,6 +150,11 @@ impl<T: Protocol> QueryResult<T> {
         }
     }
 
+    /// The next row.
+    pub(super) fn first<U>(mut self, convert: impl FnOnce(Row) -> U) -> Result<Option<U>> {
+        self.next().map(|row| row.map(convert)).transpose()
+    }
+
     /// All rows of the current set, each through `map`, in memory that is taken once.
     pub(super) fn gather<U>(self, map: impl FnMut(Row) -> U) -> Result<Vec<U>> {
         self.gather_behind(Vec::new(), map)
