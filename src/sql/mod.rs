@@ -24,13 +24,29 @@
 //! - Stored and loadable functions with the name of a built-in one, on servers older than MySQL
 //!   5.7.22 and MariaDB 10.5 (see `functions`).
 
+mod definitions;
 mod digest;
 mod effect;
+mod expressions;
+mod facts;
+#[cfg(test)]
+mod facts_tests;
 mod functions;
+mod outline;
+mod pieces;
+mod reader;
+mod routine;
+mod settings;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod token;
 mod words;
+
+#[allow(unused_imports)] // The session layer, which comes next, is what uses them.
+pub(crate) use facts::{Act, Facts, Name, facts};
+#[allow(unused_imports)] // The same.
+pub(crate) use outline::outline;
 
 use digest::Digest;
 use effect::Reading;

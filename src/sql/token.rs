@@ -38,17 +38,30 @@ pub(super) struct Token {
     pub hash: u64,
 }
 
+/// What `"…"` is, as far as that matters to where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quotes {
+    /// A string or a name: what would end elsewhere as the other is `dangerous`.
+    Either,
+    Strings,
+    /// Under `ANSI_QUOTES`.
+    Names,
+}
+
 /// Reads a statement token by token.
 pub(super) struct Tokens<'a> {
     sql: &'a [u8],
     at: usize,
     escapes: bool,
+    quotes: Quotes,
     /// The kind of the last token, and where it ended.
     last: (Kind, usize),
     /// There was something that only the server can read.
     pub dangerous: bool,
     /// There was an optimizer hint right before the last token, or before the end.
     pub hinted: bool,
+    /// A quote wasn't closed: the last token is all the rest.
+    pub unclosed: bool,
 }
 
 const BLANK: u8 = 1;
@@ -118,14 +131,30 @@ fn find_either(bytes: &[u8], from: usize, one: u8, other: u8) -> Option<usize> {
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(sql: &'a [u8], no_backslash_escapes: bool) -> Self {
+        Tokens::with_quotes(sql, no_backslash_escapes, Quotes::Either)
+    }
+
+    pub(super) fn with_quotes(sql: &'a [u8], no_backslash_escapes: bool, quotes: Quotes) -> Self {
         Tokens {
             sql,
             at: 0,
             escapes: !no_backslash_escapes,
+            quotes,
             last: (Kind::Semicolon, 0),
             dangerous: false,
             hinted: false,
+            unclosed: false,
         }
+    }
+
+    /// Where the next token, or what is before it, begins.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes on there.
+    pub(super) fn go_to(&mut self, at: usize) {
+        self.at = at.min(self.sql.len());
     }
 
     pub(super) fn next(&mut self) -> Option<Token> {
@@ -171,7 +200,7 @@ impl<'a> Tokens<'a> {
                 Kind::Literal
             }
             b'"' => {
-                self.quoted(byte, self.escapes);
+                self.quoted(byte, self.escapes && self.quotes != Quotes::Names);
                 Kind::Text
             }
             b'`' => return self.backticks(),
@@ -321,10 +350,12 @@ impl<'a> Tokens<'a> {
                 self.at += 1;
             } else if escapes {
                 // In a name a backslash is a backslash.
-                self.dangerous |= quote == b'"' && self.peek(0) == Some(b'"');
+                let is_either = quote == b'"' && self.quotes == Quotes::Either;
+                self.dangerous |= is_either && self.peek(0) == Some(b'"');
                 self.at = (self.at + 1).min(self.sql.len());
             }
         }
+        self.unclosed = true;
         self.unterminated();
     }
 
@@ -334,15 +365,19 @@ impl<'a> Tokens<'a> {
     }
 
     fn blanks(&mut self) {
-        while let Some(byte) = self.peek(0) {
-            match byte {
-                _ if is(Some(byte), BLANK) => self.at += 1,
-                b'#' => self.line_comment(),
-                b'-' if self.is_dash_comment() => self.line_comment(),
-                b'/' if self.peek(1) == Some(b'*') => self.comment(),
-                _ => return,
-            }
+        while self.blank() {}
+    }
+
+    /// Skips a blank or a comment, if there is one.
+    pub(super) fn blank(&mut self) -> bool {
+        match self.peek(0) {
+            Some(byte) if is(Some(byte), BLANK) => self.at += 1,
+            Some(b'#') => self.line_comment(),
+            Some(b'-') if self.is_dash_comment() => self.line_comment(),
+            Some(b'/') if self.peek(1) == Some(b'*') => self.comment(),
+            _ => return false,
         }
+        true
     }
 
     /// `--` begins a comment before a blank, a control character and the end.

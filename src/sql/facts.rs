@@ -1,0 +1,203 @@
+//! What a statement that isn't neutral needs of its session, and does to it.
+//!
+//! It is for statements that [`read`](super::read) calls `Other`, and may take its time. What it
+//! doesn't understand is `unknown`: verbs are known by name, and so is all that is called in what a
+//! statement runs. The bodies of routines, triggers, events and views are only stored.
+//!
+//! A text is read by all SQL modes that may matter (`NO_BACKSLASH_ESCAPES`, `ANSI_QUOTES`), and has
+//! the facts of all readings but those that the server would refuse as a whole.
+//!
+//! # What it doesn't tell
+//! - Whether a statement succeeds: a `DROP` may fail, a `GET_LOCK()` may time out.
+//! - What a prepared statement does: [`Act::Prepare`] has its text, if that is known.
+//! - What the module's first lines say of neutral statements: triggers, views and defaults.
+
+use super::{
+    pieces::{self, Modes, Pieces, What},
+    reader::Reader,
+};
+
+/// What a statement needs of its session and does to it, as far as its text tells.
+#[allow(dead_code)] // The session layer, which comes next, is what uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Facts {
+    /// It may do anything that no tracker tells.
+    pub unknown: bool,
+    /// Nothing but reads, without locks: it may be run again.
+    pub reads_only: bool,
+    /// It reads `LAST_INSERT_ID()`.
+    pub needs_insert_id: bool,
+    /// It reads what the statement before it left: warnings, counts of rows.
+    pub needs_diagnostics: bool,
+    /// It reads what tells its connection from others.
+    pub needs_connection_id: bool,
+    /// It may change `LAST_INSERT_ID()`.
+    pub sets_insert_id: bool,
+    pub sets_user_variables: bool,
+    /// It mentions user variables.
+    pub reads_user_variables: bool,
+    pub sets_role: bool,
+    /// It uses a sequence of MariaDB, whose last value is the session's.
+    pub uses_sequence: bool,
+    /// `SQL_CALC_FOUND_ROWS`
+    pub counts_found_rows: bool,
+    /// It sets variables of the server.
+    pub sets_global: bool,
+    /// It may end this session or others.
+    pub ends_session: bool,
+    /// It ends a transaction, explicitly or not.
+    pub commits: bool,
+    /// In the order of the text.
+    pub acts: Vec<Act>,
+}
+
+/// What a statement does to something that its session has a name for, or to a lock.
+///
+/// Names of user locks, prepared statements and handlers are in lower case if they are ASCII.
+#[allow(dead_code)] // The session layer, which comes next, is what uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// A table, or MariaDB's sequence.
+    CreateTemporary(Name),
+    DropTables {
+        names: Vec<Name>,
+        /// Only temporary ones.
+        temporary: bool,
+    },
+    /// Tables got other names, temporary ones among them, perhaps.
+    RenameTemporary,
+    /// `None`: its name isn't known.
+    TakeLock(Option<Vec<u8>>),
+    ReleaseLock(Option<Vec<u8>>),
+    ReleaseAllLocks,
+    Prepare {
+        name: Vec<u8>,
+        /// `None`: it isn't a plain string.
+        text: Option<Vec<u8>>,
+    },
+    /// It does what its text does, of which these facts say nothing.
+    Execute(Vec<u8>),
+    /// The same; without a text the facts are `unknown`.
+    ExecuteImmediate(Option<Vec<u8>>),
+    Deallocate(Vec<u8>),
+    OpenHandler(Vec<u8>),
+    CloseHandler(Vec<u8>),
+    LockTables,
+    UnlockTables,
+    /// `FLUSH TABLES … WITH READ LOCK`, `… FOR EXPORT`: `UNLOCK TABLES` ends it.
+    GlobalReadLock,
+    LockInstance,
+    UnlockInstance,
+    BackupStage {
+        ends: bool,
+    },
+    BackupLock,
+    BackupUnlock,
+    XaBegin,
+    XaPrepare,
+    /// `XA COMMIT`, `XA ROLLBACK`
+    XaEnd,
+    ResourceGroup,
+    /// Variables of the session are set, or may be: a tracker tells which.
+    SetVariables,
+}
+
+/// A table's name as written, without its quotes.
+#[allow(dead_code)] // The session layer, which comes next, is what uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub schema: Option<Vec<u8>>,
+    pub name: Vec<u8>,
+}
+
+impl Facts {
+    /// Of a text that isn't understood.
+    pub(super) fn unknown() -> Facts {
+        let facts = Facts {
+            unknown: true,
+            ..Facts::default()
+        };
+        facts.consistent()
+    }
+
+    /// What follows from what is known.
+    pub(super) fn consistent(mut self) -> Facts {
+        self.sets_insert_id |= self.unknown;
+        self.sets_user_variables |= self.unknown;
+        let changes = self.sets_insert_id || self.sets_user_variables || self.sets_role;
+        let ends = self.sets_global || self.ends_session || self.commits;
+        self.reads_only &= !self.unknown && !changes && !ends && self.acts.is_empty();
+        self
+    }
+
+    /// Of both, one after the other.
+    pub(super) fn and(mut self, mut other: Facts) -> Facts {
+        self.acts.append(&mut other.acts);
+        Facts {
+            unknown: self.unknown | other.unknown,
+            reads_only: self.reads_only & other.reads_only,
+            needs_insert_id: self.needs_insert_id | other.needs_insert_id,
+            needs_diagnostics: self.needs_diagnostics | other.needs_diagnostics,
+            needs_connection_id: self.needs_connection_id | other.needs_connection_id,
+            sets_insert_id: self.sets_insert_id | other.sets_insert_id,
+            sets_user_variables: self.sets_user_variables | other.sets_user_variables,
+            reads_user_variables: self.reads_user_variables | other.reads_user_variables,
+            sets_role: self.sets_role | other.sets_role,
+            uses_sequence: self.uses_sequence | other.uses_sequence,
+            counts_found_rows: self.counts_found_rows | other.counts_found_rows,
+            sets_global: self.sets_global | other.sets_global,
+            ends_session: self.ends_session | other.ends_session,
+            commits: self.commits | other.commits,
+            acts: self.acts,
+        }
+    }
+
+    /// Of one or the other. If they don't do the same, nobody knows what is done.
+    fn or(self, mut other: Facts) -> Facts {
+        let is_same = self.acts == other.acts;
+        other.acts.retain(|act| !self.acts.contains(act));
+        let mut facts = self.and(other);
+        facts.unknown |= !is_same;
+        facts.consistent()
+    }
+}
+
+/// Reads a text of one or more statements.
+#[allow(dead_code)] // The session layer, which comes next, is what uses it.
+pub(crate) fn facts(sql: &[u8]) -> Facts {
+    let readings = pieces::modes(sql).filter_map(|modes| reading(sql, modes));
+    readings.reduce(Facts::or).unwrap_or_else(Facts::unknown)
+}
+
+/// `None` if the server refuses it when it is read like this.
+fn reading(sql: &[u8], modes: Modes) -> Option<Facts> {
+    let Pieces {
+        all,
+        doubtful,
+        refused,
+    } = pieces::pieces(sql, modes);
+    if refused {
+        return None;
+    }
+    let mut facts: Option<Facts> = None;
+    let mut from = 0;
+    while let Some(first) = all.get(from) {
+        if first.what == What::Semicolon {
+            from += 1;
+            continue;
+        }
+        let mut reader = Reader::new(sql, modes, &all[from..]);
+        let next = reader.read_all();
+        if reader.refused && facts.is_none() && !doubtful {
+            return None;
+        }
+        from += reader.len();
+        facts = Some(match facts {
+            Some(facts) => facts.and(next),
+            None => next,
+        });
+    }
+    let mut facts = facts.unwrap_or_default();
+    facts.unknown |= doubtful;
+    Some(facts.consistent())
+}
