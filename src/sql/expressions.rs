@@ -86,7 +86,7 @@ impl Reader<'_> {
         }
         self.schema(at);
         if self.is(at, "INTO") {
-            return self.into_what(at);
+            return self.selects_into(at);
         }
         let is_lock = self.is(at, "FOR") && self.is_any(at + 1, &["UPDATE", "SHARE"])
             || self.is(at, "LOCK") && self.is(at + 1, "IN");
@@ -102,7 +102,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn into_what(&mut self, at: usize) -> Read {
+    fn selects_into(&mut self, at: usize) -> Read {
         match self.what(at + 1) {
             Some(What::UserVariable) => {
                 self.facts.sets_user_variables = true;
@@ -169,7 +169,7 @@ impl Reader<'_> {
 
     /// The columns of what has a name here: `AS t (…)`, or `t (…) AS (SELECT`; also types.
     fn is_alias(&self, at: usize) -> bool {
-        if at > 0 && self.is(at - 1, "AS") {
+        if at > 0 && self.is(at - 1, "AS") && !self.is_behind_dot(at - 1) {
             return true;
         }
         let close = self.behind_close(at + 1);

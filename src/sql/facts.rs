@@ -125,6 +125,7 @@ impl Facts {
         self.sets_insert_id |= self.unknown;
         self.sets_user_variables |= self.unknown;
         let changes = self.sets_insert_id || self.sets_user_variables || self.sets_role;
+        let changes = changes || self.uses_sequence;
         let ends = self.sets_global || self.ends_session || self.commits;
         self.reads_only &= !self.unknown && !changes && !ends && self.acts.is_empty();
         self

@@ -34,9 +34,11 @@ mod facts_tests;
 mod functions;
 mod outline;
 mod pieces;
+mod prepared;
 mod reader;
 mod routine;
 mod settings;
+mod shows;
 mod statement;
 #[cfg(test)]
 mod tests;

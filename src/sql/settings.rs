@@ -71,11 +71,16 @@ impl Reader<'_> {
     fn for_one_statement(&mut self) -> Read {
         let end = self.find_outside(self.at, &["FOR"]).ok_or(Strange)?;
         let all = self.cut(end);
-        let read = self.run();
+        // The values may be those of queries that lock.
+        let read = self.query();
         self.uncut(all);
         read?;
+        let reads_only = self.facts.reads_only;
         self.at = end + 1;
-        self.statement()
+        self.facts.reads_only = false;
+        self.statement()?;
+        self.facts.reads_only &= reads_only;
+        Ok(())
     }
 
     fn assignments(&mut self) -> Read {

@@ -13,7 +13,7 @@ use super::{
 
 const QUERY: &[&str] = &["SELECT", "VALUES", "TABLE"];
 const MODIFIERS: &[&str] = &["LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE"];
-const NOT_LOGGED: &[&str] = &["NO_WRITE_TO_BINLOG", "LOCAL"];
+pub(super) const NOT_LOGGED: &[&str] = &["NO_WRITE_TO_BINLOG", "LOCAL"];
 
 impl Reader<'_> {
     /// The next statement, to the end.
@@ -108,7 +108,7 @@ impl Reader<'_> {
         self.skip()
     }
 
-    fn plain_read(&mut self) -> Read {
+    pub(super) fn plain_read(&mut self) -> Read {
         self.facts.reads_only = true;
         self.skip()
     }
@@ -147,103 +147,6 @@ impl Reader<'_> {
         }
         self.eat_any(&["VALUES", "VALUE"]);
         self.run()
-    }
-
-    fn show(&mut self) -> Read {
-        self.facts.reads_only = true;
-        let is_left = self.is_any(self.at, &["WARNINGS", "ERRORS", "PROFILE", "PROFILES"])
-            || self.is(self.at, "COUNT");
-        self.facts.needs_diagnostics |= is_left;
-        let is_session = self.eat_any(&["SESSION", "LOCAL"]);
-        if self.is(self.at, "VARIABLES") {
-            self.show_variables();
-        } else if is_session && !self.is(self.at, "STATUS") {
-            return Err(Strange);
-        }
-        // Of another connection, whose number MariaDB computes.
-        if self.eat_any(&["EXPLAIN", "ANALYZE"]) {
-            return self.run();
-        }
-        match self.find(self.at, &["WHERE"]) {
-            Some(at) => {
-                self.at = at + 1;
-                self.run()
-            }
-            None => self.skip(),
-        }
-    }
-
-    /// Those whose value only the session has are among them, unless the pattern says otherwise.
-    fn show_variables(&mut self) {
-        let mut pattern = None;
-        if self.is(self.at + 1, "LIKE") {
-            self.at += 2;
-            pattern = self.string(true);
-        }
-        let pattern = pattern.unwrap_or_else(|| b"%".to_vec());
-        let fixed = before_wildcards(&pattern);
-        let shows = |names: &[&str]| names.iter().any(|name| name.as_bytes().starts_with(&fixed));
-        self.facts.needs_insert_id |= shows(&["last_insert_id", "identity", "insert_id"]);
-        self.facts.needs_diagnostics |= shows(&["warning_count", "error_count", "last_gtid"]);
-        self.facts.needs_connection_id |= shows(&["pseudo_thread_id"]);
-    }
-
-    /// `EXPLAIN` and its like; of `ANALYZE` the statement is run.
-    fn explain(&mut self, mut runs: bool) -> Read {
-        loop {
-            if self.eat("ANALYZE") {
-                runs = true;
-            } else if self.is(self.at, "FORMAT") && self.is_operator(self.at + 1, b"=") {
-                self.at += 3;
-            } else if self.eat_any(&["EXTENDED", "PARTITIONS"]) {
-            } else if self.is(self.at, "INTO") && self.what(self.at + 1) == Some(What::UserVariable)
-            {
-                self.at += 2;
-                self.facts.sets_user_variables = true;
-                self.facts.reads_user_variables = true;
-            } else if self.is(self.at, "FOR") && self.is_any(self.at + 1, &["SCHEMA", "DATABASE"]) {
-                self.at += 2;
-                self.identifier()?;
-            } else {
-                break;
-            }
-        }
-        let verbs = [
-            "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE",
-        ];
-        if self.what(self.at) == Some(What::Open) || self.is_any(self.at, &verbs) {
-            let outer = std::mem::take(&mut self.facts);
-            let read = self.statement();
-            let mut inner = std::mem::take(&mut self.facts);
-            if !runs {
-                // Parts of it may be run.
-                inner.unknown |= !inner.acts.is_empty();
-                inner.sets_insert_id = false;
-                inner.counts_found_rows = false;
-                inner.reads_only = true;
-            }
-            let reads_only = inner.reads_only;
-            self.facts = outer.and(inner);
-            self.facts.reads_only = reads_only;
-            return read;
-        }
-        if runs {
-            return Err(Strange);
-        }
-        // A table, a column or pattern; or a connection.
-        self.facts.reads_only = true;
-        match self.find(self.at, &["SET"]) {
-            Some(_) => Err(Strange),
-            None => self.run(),
-        }
-    }
-
-    fn analyze(&mut self) -> Read {
-        self.eat_any(NOT_LOGGED);
-        if self.eat_any(&["TABLE", "TABLES"]) {
-            return self.commit();
-        }
-        self.explain(true)
     }
 
     fn load(&mut self) -> Read {
@@ -299,57 +202,6 @@ impl Reader<'_> {
             true => self.run(),
             false => Err(Strange),
         }
-    }
-
-    fn prepare(&mut self) -> Read {
-        let name = self.label()?;
-        if !self.eat("FROM") {
-            return Err(Strange);
-        }
-        let text = self.prepared_text()?;
-        self.act(Act::Prepare { name, text });
-        Ok(())
-    }
-
-    /// A string, a variable, or in MariaDB an expression.
-    fn prepared_text(&mut self) -> Read<Option<Vec<u8>>> {
-        self.refused |= self.is_misquoted(self.at) && self.what(self.at + 1).is_none();
-        let text = self.string(true);
-        self.run()?;
-        Ok(text)
-    }
-
-    fn execute(&mut self) -> Read {
-        if self.eat("IMMEDIATE") {
-            let using = self.find_outside(self.at, &["USING"]).unwrap_or(self.len());
-            let all = self.cut(using);
-            let text = self.prepared_text();
-            self.uncut(all);
-            let text = text?;
-            self.facts.unknown |= text.is_none();
-            self.act(Act::ExecuteImmediate(text));
-        } else {
-            let name = self.label()?;
-            self.act(Act::Execute(name));
-        }
-        match self.eat("USING") {
-            true => self.run(),
-            false => self.end(),
-        }
-    }
-
-    fn deallocate(&mut self) -> Read {
-        if !self.eat("PREPARE") {
-            return Err(Strange);
-        }
-        let name = self.label()?;
-        self.act(Act::Deallocate(name));
-        self.end()
-    }
-
-    pub(super) fn drop_prepared(&mut self) -> Read {
-        self.at -= 1;
-        self.deallocate()
     }
 
     fn diagnostics(&mut self) -> Read {
@@ -446,19 +298,4 @@ impl Reader<'_> {
         }
         self.commit()
     }
-}
-
-/// What begins all that a pattern is for, in lower case.
-fn before_wildcards(pattern: &[u8]) -> Vec<u8> {
-    let mut fixed = Vec::new();
-    let mut bytes = pattern.iter();
-    while let Some(mut byte) = bytes.next() {
-        match byte {
-            b'%' | b'_' => break,
-            b'\\' => byte = bytes.next().unwrap_or(byte),
-            _ => {}
-        }
-        fixed.push(byte.to_ascii_lowercase());
-    }
-    fixed
 }
