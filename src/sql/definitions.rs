@@ -73,14 +73,17 @@ impl Reader<'_> {
                 && (self.is(*at + 1, "ROW") || self.what(*at + 1) == Some(What::Open));
             is_values || self.is_any(*at, &["SELECT", "TABLE"])
         };
-        match (self.at..self.len()).find(is_query) {
-            Some(at) => {
-                self.at = at;
-                self.facts.sets_insert_id = true;
-                self.run()
-            }
-            None => self.skip(),
+        let query = (self.at..self.len()).find(is_query);
+        // MariaDB's defaults may name user variables.
+        let all = self.cut(query.unwrap_or(self.len()));
+        let read = self.expressions(Calls::Harmless);
+        self.uncut(all);
+        read?;
+        if query.is_none() {
+            return Ok(());
         }
+        self.facts.sets_insert_id = true;
+        self.run()
     }
 
     fn definition(&mut self) -> Read {

@@ -216,8 +216,8 @@ impl Reader<'_> {
         true
     }
 
-    /// The name of a user lock, if it is a plain string. Only of ASCII it is known what it is in
-    /// lower case.
+    /// The name of a user lock, if it is a plain string. Others than of ASCII may be different names
+    /// by another character set.
     fn lock(&mut self, at: usize, behind: What) -> Option<Vec<u8>> {
         if self.what(at + 1) != Some(behind) {
             return None;
@@ -229,8 +229,6 @@ impl Reader<'_> {
         let here = std::mem::replace(&mut self.at, at);
         let name = self.string(false);
         self.at = here;
-        let mut name = name.filter(|name| name.is_ascii())?;
-        name.make_ascii_lowercase();
-        Some(name)
+        name.filter(|name| name.is_ascii())
     }
 }

@@ -53,7 +53,9 @@ pub(crate) struct Facts {
 
 /// What a statement does to something that its session has a name for, or to a lock.
 ///
-/// Names of user locks, prepared statements and handlers are in lower case if they are ASCII.
+/// Names of prepared statements are in lower case; all others are as written. User locks `A` and
+/// `a` are one to MySQL, and two to MariaDB, whatever its documentation says: if they are taken for
+/// two, none is believed to be released that isn't.
 #[allow(dead_code)] // The session layer, which comes next, is what uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Act {

@@ -236,7 +236,7 @@ fn user_variables() {
             "sets_id sets_vars vars",
         ),
         ("SET @a = LAST_INSERT_ID()", "needs_id sets_vars vars"),
-        ("SET @a = GET_LOCK('A', 1)", "sets_vars vars TakeLock(a)"),
+        ("SET @a = GET_LOCK('A', 1)", "sets_vars vars TakeLock(A)"),
     ]);
     unknown(&[
         "SELECT 1 INTO x",
@@ -524,8 +524,8 @@ fn settings() {
 #[test]
 fn locks() {
     rows(&[
-        ("SELECT GET_LOCK('A', 1)", "TakeLock(a)"),
-        ("SELECT GET_LOCK(\"A\", 1)", "TakeLock(a)"),
+        ("SELECT GET_LOCK('A', 1)", "TakeLock(A)"),
+        ("SELECT GET_LOCK(\"A\", 1)", "TakeLock(A)"),
         ("SELECT GET_LOCK('a''b', -1)", "TakeLock(a'b)"),
         ("SELECT GET_LOCK('a' 'b', 1)", "TakeLock(-)"),
         ("SELECT GET_LOCK(_utf8'a', 1)", "TakeLock(-)"),
@@ -592,10 +592,10 @@ fn prepared_statements_and_handlers() {
         ("DEALLOCATE PREPARE p", "Deallocate(p)"),
         ("DROP PREPARE P", "Deallocate(p)"),
         ("HANDLER t OPEN", "OpenHandler(t)"),
-        ("HANDLER db.T OPEN", "OpenHandler(t)"),
+        ("HANDLER db.T OPEN", "OpenHandler(T)"),
         ("HANDLER t OPEN AS h", "OpenHandler(h)"),
         ("HANDLER t OPEN `h`", "OpenHandler(h)"),
-        ("HANDLER h CLOSE", "CloseHandler(h)"),
+        ("HANDLER H CLOSE", "CloseHandler(H)"),
         ("HANDLER h READ FIRST", ""),
         (
             "HANDLER h READ i >= (1, @a) WHERE a = ABS(1) LIMIT 2",
@@ -759,6 +759,11 @@ fn definitions_are_stored() {
             "CREATE TABLE t AS (SELECT GET_LOCK('a', 1))",
             "sets_id commits TakeLock(a)",
         ),
+        (
+            "CREATE EVENT e ON SCHEDULE EVERY (@t := 3) DAY DO SET @x = f(1)",
+            "sets_vars vars commits",
+        ),
+        ("CREATE TABLE t (a INT DEFAULT (@x))", "vars commits"),
         (
             "CREATE EVENT e ON SCHEDULE AT @t DO SET @x = f(1)",
             "vars commits",

@@ -189,12 +189,10 @@ impl Reader<'_> {
             if is_named {
                 handler = self.identifier()?;
             }
-            handler.make_ascii_lowercase();
             self.act(Act::OpenHandler(handler));
             return self.end();
         }
         if self.eat("CLOSE") {
-            handler.make_ascii_lowercase();
             self.act(Act::CloseHandler(handler));
             return self.end();
         }
