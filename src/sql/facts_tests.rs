@@ -899,6 +899,30 @@ fn what_modes_read_differently() {
 }
 
 #[test]
+fn what_is_deep_or_long_is_read_in_time() {
+    for part in [
+        "abs(",
+        "SELECT f(",
+        "(",
+        "@a,",
+        "SET STATEMENT a = 1 FOR ",
+        "SET @a = 1;",
+        "WITH x (a) AS (",
+        "CREATE TABLE t (",
+        "EXPLAIN ",
+        "/*! ",
+        "'a' ",
+        "\"a\\\" ",
+        "BEGIN ",
+    ] {
+        let sql = format!("SELECT {}", part.repeat(20_000));
+        facts(sql.as_bytes());
+        facts(&sql.as_bytes()[7..]);
+        outline(sql.as_bytes());
+    }
+}
+
+#[test]
 fn outlines_have_no_literals() {
     for (sql, expected) in [
         ("SELECT 1", "SELECT ?"),

@@ -11,6 +11,8 @@ pub(super) struct Reader<'a> {
     sql: &'a [u8],
     modes: Modes,
     pieces: &'a [Piece],
+    /// Of each opening parenthesis what is behind the closing one; of others themselves.
+    behind_closes: Vec<usize>,
     /// The next piece.
     pub at: usize,
     pub facts: Facts,
@@ -30,12 +32,14 @@ impl<'a> Reader<'a> {
             sql,
             modes,
             pieces,
+            behind_closes: Vec::new(),
             at: 0,
             facts: Facts::default(),
             refused: false,
         };
         let end = routine::end(&mut reader);
         reader.pieces = &pieces[..end];
+        reader.behind_closes = behind_closes(reader.pieces);
         reader.at = 0;
         reader
     }
@@ -196,16 +200,8 @@ impl<'a> Reader<'a> {
 
     /// Behind the parenthesis that closes the one there.
     pub(super) fn behind_close(&self, open: usize) -> usize {
-        let mut depth = 0usize;
-        for (at, piece) in self.pieces.iter().enumerate().skip(open) {
-            match piece.what {
-                What::Open => depth += 1,
-                What::Close if depth <= 1 => return at + 1,
-                What::Close => depth -= 1,
-                _ => {}
-            }
-        }
-        self.pieces.len()
+        let behind = self.behind_closes.get(open).copied();
+        behind.unwrap_or(open).min(self.pieces.len())
     }
 
     /// The first such word from there on that is in no parentheses.
@@ -240,4 +236,24 @@ impl<'a> Reader<'a> {
     pub(super) fn uncut(&mut self, all: &'a [Piece]) {
         self.pieces = all;
     }
+}
+
+fn behind_closes(pieces: &[Piece]) -> Vec<usize> {
+    let mut behind: Vec<usize> = (0..pieces.len()).collect();
+    let mut open = Vec::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        match piece.what {
+            What::Open => open.push(at),
+            What::Close => {
+                if let Some(open) = open.pop() {
+                    behind[open] = at + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    for open in open {
+        behind[open] = pieces.len();
+    }
+    behind
 }

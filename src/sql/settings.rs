@@ -77,6 +77,10 @@ impl Reader<'_> {
         read?;
         let reads_only = self.facts.reads_only;
         self.at = end + 1;
+        // The server refuses one in another, and here none may nest without end.
+        if self.is(self.at, "SET") && self.is(self.at + 1, "STATEMENT") {
+            return Err(Strange);
+        }
         self.facts.reads_only = false;
         self.statement()?;
         self.facts.reads_only &= reads_only;
