@@ -142,11 +142,12 @@ impl<'a> Lexer<'a> {
                 // Within one that is run they mean different things to different servers.
                 [b'/', b'*', ..] if self.runs => {
                     self.doubtful = true;
-                    self.tokens.blank();
+                    self.tokens.comment();
                 }
                 [b'/', b'*', b'!', ..] => self.run(),
                 [b'/', b'*', b'+', ..] => self.hint(),
-                _ if self.tokens.blank() => {}
+                [b'/', b'*', ..] => self.tokens.comment(),
+                _ if self.tokens.plain_blanks() => {}
                 _ => break,
             }
             self.take_danger();
@@ -166,7 +167,7 @@ impl<'a> Lexer<'a> {
         let is_old = digits == 5 && text[..5] < b"50700"[..];
         if digits != 0 && !is_old {
             self.doubtful = true;
-            self.tokens.blank();
+            self.tokens.comment();
             return;
         }
         self.runs = true;
@@ -180,7 +181,7 @@ impl<'a> Lexer<'a> {
         let length = rest.windows(2).skip(2).position(|end| end == b"*/");
         let text = &rest[..length.map_or(rest.len(), |length| length + 2)];
         let is_plain = length.is_some() && is_balanced(text) && !text.contains(&0);
-        self.tokens.blank();
+        self.tokens.comment();
         // What the other reader of comments says of hints is too strict here.
         self.tokens.dangerous = false;
         self.doubtful |= !is_plain;

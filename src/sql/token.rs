@@ -200,7 +200,7 @@ impl<'a> Tokens<'a> {
                 Kind::Literal
             }
             b'"' => {
-                self.quoted(byte, self.escapes && self.quotes != Quotes::Names);
+                self.quoted(byte, self.escapes);
                 Kind::Text
             }
             b'`' => return self.backticks(),
@@ -349,8 +349,12 @@ impl<'a> Tokens<'a> {
                 }
                 self.at += 1;
             } else if escapes {
+                let is_double = quote == b'"';
                 // In a name a backslash is a backslash.
-                let is_either = quote == b'"' && self.quotes == Quotes::Either;
+                if is_double && self.quotes == Quotes::Names {
+                    continue;
+                }
+                let is_either = is_double && self.quotes == Quotes::Either;
                 self.dangerous |= is_either && self.peek(0) == Some(b'"');
                 self.at = (self.at + 1).min(self.sql.len());
             }
@@ -365,19 +369,31 @@ impl<'a> Tokens<'a> {
     }
 
     fn blanks(&mut self) {
-        while self.blank() {}
+        while let Some(byte) = self.peek(0) {
+            match byte {
+                _ if is(Some(byte), BLANK) => self.at += 1,
+                b'#' => self.line_comment(),
+                b'-' if self.is_dash_comment() => self.line_comment(),
+                b'/' if self.peek(1) == Some(b'*') => self.comment(),
+                _ => return,
+            }
+        }
     }
 
-    /// Skips a blank or a comment, if there is one.
-    pub(super) fn blank(&mut self) -> bool {
-        match self.peek(0) {
-            Some(byte) if is(Some(byte), BLANK) => self.at += 1,
-            Some(b'#') => self.line_comment(),
-            Some(b'-') if self.is_dash_comment() => self.line_comment(),
-            Some(b'/') if self.peek(1) == Some(b'*') => self.comment(),
-            _ => return false,
+    /// Skips blanks, and comments to the end of a line; whether there were any.
+    ///
+    /// [`blanks`](Tokens::blanks) doesn't use it: that is called for each token of each statement.
+    pub(super) fn plain_blanks(&mut self) -> bool {
+        let start = self.at;
+        while let Some(byte) = self.peek(0) {
+            match byte {
+                _ if is(Some(byte), BLANK) => self.at += 1,
+                b'#' => self.line_comment(),
+                b'-' if self.is_dash_comment() => self.line_comment(),
+                _ => break,
+            }
         }
-        true
+        self.at > start
     }
 
     /// `--` begins a comment before a blank, a control character and the end.
@@ -402,7 +418,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// `/* … */`; what the server runs of it (`/*! … */`, MariaDB's `/*M! … */`) isn't read.
-    fn comment(&mut self) {
+    pub(super) fn comment(&mut self) {
         let start = self.at + 2;
         let rest = &self.sql[start..];
         let Some(length) = rest.windows(2).position(|end| end == b"*/") else {
