@@ -6,7 +6,7 @@
 //! <https://dev.mysql.com/doc/refman/8.4/en/comments.html>,
 //! <https://mariadb.com/kb/en/comment-syntax/>, and `sql/sql_lex.cc` of both servers.
 
-use super::token::{Kind, Quotes, Token, Tokens};
+use super::token::{Kind, Token, Tokens};
 
 /// What a piece is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +78,11 @@ pub(super) struct Pieces {
 }
 
 pub(super) fn pieces(sql: &[u8], modes: Modes) -> Pieces {
-    let quotes = match modes.ansi_quotes {
-        true => Quotes::Names,
-        false => Quotes::Strings,
-    };
+    let mut tokens = Tokens::new(sql, modes.no_backslash_escapes);
+    tokens.either_quotes = false;
     let mut lexer = Lexer {
         sql,
-        tokens: Tokens::with_quotes(sql, modes.no_backslash_escapes, quotes),
+        tokens,
         modes,
         runs: false,
         doubtful: false,
@@ -121,11 +119,18 @@ impl<'a> Lexer<'a> {
     fn next(&mut self) -> Option<Piece> {
         self.blanks();
         let start = self.tokens.at();
-        let token = self.tokens.next()?;
+        let token = self.token()?;
         let what = self.what(&token);
         let end = self.tokens.at();
         self.several |= what == What::Semicolon;
         Some(Piece { what, start, end })
+    }
+
+    /// In a name a backslash is a backslash.
+    fn token(&mut self) -> Option<Token> {
+        let is_name = self.modes.ansi_quotes && self.rest().first() == Some(&b'"');
+        self.tokens.escapes = !self.modes.no_backslash_escapes && !is_name;
+        self.tokens.next()
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -257,7 +262,7 @@ impl<'a> Lexer<'a> {
     /// From behind the `@`: what follows is in quotes, or may have points in it.
     fn variable(&mut self) {
         if matches!(self.rest(), [b'\'' | b'"' | b'`', ..]) {
-            self.tokens.next();
+            self.token();
             self.take_danger();
             return;
         }

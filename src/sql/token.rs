@@ -38,22 +38,14 @@ pub(super) struct Token {
     pub hash: u64,
 }
 
-/// What `"…"` is, as far as that matters to where it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Quotes {
-    /// A string or a name: what would end elsewhere as the other is `dangerous`.
-    Either,
-    Strings,
-    /// Under `ANSI_QUOTES`.
-    Names,
-}
-
 /// Reads a statement token by token.
 pub(super) struct Tokens<'a> {
     sql: &'a [u8],
     at: usize,
-    escapes: bool,
-    quotes: Quotes,
+    /// Whether backslashes escape in what comes next.
+    pub escapes: bool,
+    /// `"…"` may be a string or a name: what would end elsewhere as the other is `dangerous`.
+    pub either_quotes: bool,
     /// The kind of the last token, and where it ended.
     last: (Kind, usize),
     /// There was something that only the server can read.
@@ -131,15 +123,11 @@ fn find_either(bytes: &[u8], from: usize, one: u8, other: u8) -> Option<usize> {
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(sql: &'a [u8], no_backslash_escapes: bool) -> Self {
-        Tokens::with_quotes(sql, no_backslash_escapes, Quotes::Either)
-    }
-
-    pub(super) fn with_quotes(sql: &'a [u8], no_backslash_escapes: bool, quotes: Quotes) -> Self {
         Tokens {
             sql,
             at: 0,
             escapes: !no_backslash_escapes,
-            quotes,
+            either_quotes: true,
             last: (Kind::Semicolon, 0),
             dangerous: false,
             hinted: false,
@@ -349,12 +337,8 @@ impl<'a> Tokens<'a> {
                 }
                 self.at += 1;
             } else if escapes {
-                let is_double = quote == b'"';
                 // In a name a backslash is a backslash.
-                if is_double && self.quotes == Quotes::Names {
-                    continue;
-                }
-                let is_either = is_double && self.quotes == Quotes::Either;
+                let is_either = quote == b'"' && self.either_quotes;
                 self.dangerous |= is_either && self.peek(0) == Some(b'"');
                 self.at = (self.at + 1).min(self.sql.len());
             }
