@@ -1,0 +1,22 @@
+//! The differential test of mysql_mux: random programs of statements for many handles run over the
+//! handles of a [`mysql_mux::Mux`] and over dedicated connections of the `mysql` crate, and what the
+//! client sees must be the same.
+//!
+//! A [`program`] comes out of a seed by way of the [`topics`]. The [`sides`] run it, the [`run`]ner
+//! has them do so step by step or at the same time, and [`compare`] says where their [`outcome`]s
+//! part. At a program's end each session is asked for all that it holds ([`final_state`]). A program
+//! whose outcomes differ is made short ([`shrink`]).
+//!
+//! An honest error of the mux (it lost what only the server held, or got no link) ends the comparison
+//! of its handle; it is counted, and fails a strict run. See [`sides::mux::is_honest`].
+
+pub mod compare;
+pub mod final_state;
+pub mod outcome;
+pub mod program;
+pub mod run;
+pub mod server;
+pub mod shrink;
+pub mod sides;
+pub mod template;
+pub mod topics;

@@ -1,0 +1,317 @@
+//! Runs the differential test; see the library's head.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
+use mysql_mux::Isolation;
+use mysql_mux_differential::{
+    program::{Mode, Program, Shape},
+    run::{Report, Runner, Tested},
+    server::{Kind, Server},
+    shrink::shrink,
+    topics::TOPICS,
+};
+
+/// A program that takes longer hangs.
+const HANG: Duration = Duration::from_secs(300);
+
+/// Random programs over mysql_mux and over dedicated connections, which must look the same
+#[derive(Parser)]
+struct Args {
+    /// The server's env file; default: that of MYSQL_MUX_TEST_ENV, or of `cargo xtask servers up`
+    #[arg(long)]
+    server_env: Option<PathBuf>,
+    /// Which of the servers of `cargo xtask servers up`
+    #[arg(long, value_enum)]
+    server: Option<ServerKind>,
+    /// The first program's seed; the next programs' are those behind it. Default: by the clock
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many programs; default 100
+    #[arg(long, conflicts_with = "minutes")]
+    programs: Option<u64>,
+    /// For how long, instead
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Steps of a program; of a concurrent one, twice as many for each four handles
+    #[arg(long, default_value_t = 60)]
+    steps: usize,
+    /// Handles; default: by the seed, up to 32
+    #[arg(long)]
+    handles: Option<usize>,
+    /// Links beside those of handles that may keep one; default: by the seed, 1 to 4
+    #[arg(long)]
+    links: Option<usize>,
+    #[arg(long, value_enum, default_value = "both")]
+    mode: ModeArg,
+    /// How isolated handles are
+    #[arg(long, value_enum, default_value = "session")]
+    isolation: IsolationArg,
+    /// What is tested; `dedicated` tests the test
+    #[arg(long, value_enum, default_value = "mux")]
+    against: Against,
+    /// Only these topics
+    #[arg(long, value_delimiter = ',')]
+    topics: Vec<String>,
+    /// No connection is killed
+    #[arg(long)]
+    no_kills: bool,
+    /// Honest errors fail the run, too
+    #[arg(long)]
+    strict: bool,
+    /// Programs that may diverge before the run ends
+    #[arg(long, default_value_t = 1)]
+    failures: u64,
+    /// Runs for making a program short; 0: leave it
+    #[arg(long, default_value_t = 200)]
+    shrink: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ServerKind {
+    Mariadb,
+    Mysql,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum ModeArg {
+    Sequential,
+    Concurrent,
+    Both,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum IsolationArg {
+    Session,
+    Reset,
+    Shared,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Against {
+    Mux,
+    Dedicated,
+}
+
+impl Args {
+    fn server(&self) -> Result<Server> {
+        let file = match (&self.server_env, self.server) {
+            (Some(file), _) => file.clone(),
+            (None, Some(ServerKind::Mariadb)) => Server::usual_file(Kind::MariaDb),
+            (None, Some(ServerKind::Mysql)) => Server::usual_file(Kind::MySql),
+            (None, None) => match std::env::var_os("MYSQL_MUX_TEST_ENV") {
+                Some(file) => file.into(),
+                None => Server::usual_file(Kind::MariaDb),
+            },
+        };
+        Server::read(&file)
+    }
+
+    fn mode(&self, seed: u64) -> Mode {
+        match self.mode {
+            ModeArg::Sequential => Mode::Sequential,
+            ModeArg::Concurrent => Mode::Concurrent,
+            ModeArg::Both if seed % 3 == 2 => Mode::Concurrent,
+            ModeArg::Both => Mode::Sequential,
+        }
+    }
+
+    fn tested(&self) -> Tested {
+        match (self.against, self.isolation) {
+            (Against::Dedicated, _) => Tested::Dedicated,
+            (Against::Mux, IsolationArg::Session) => Tested::Mux(Isolation::Session),
+            (Against::Mux, IsolationArg::Reset) => Tested::Mux(Isolation::Reset),
+            (Against::Mux, IsolationArg::Shared) => Tested::Mux(Isolation::Shared),
+        }
+    }
+
+    /// What makes this program again.
+    fn line(&self, server: &Server, program: &Program) -> String {
+        let mut line = format!(
+            "--server {} --seed {} --handles {} --links {} --steps {} --mode {} --programs 1",
+            server.kind.name(),
+            program.seed,
+            program.handles,
+            program.links,
+            self.steps,
+            program.mode.name(),
+        );
+        match self.tested() {
+            Tested::Dedicated => line += " --against dedicated",
+            Tested::Mux(isolation) => {
+                line += &format!(" --isolation {isolation:?}").to_lowercase();
+            }
+        }
+        if !self.topics.is_empty() {
+            line += &format!(" --topics {}", self.topics.join(","));
+        }
+        if self.no_kills {
+            line += " --no-kills";
+        }
+        line
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("the test could not be run: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<bool> {
+    let names: Vec<_> = TOPICS.iter().map(|topic| topic.name).collect();
+    for topic in &args.topics {
+        let is_known = names.contains(&topic.as_str());
+        ensure!(is_known, "the topics are {}", names.join(", "));
+    }
+    let server = args.server()?;
+    let mut runner = Runner::new(&server, args.tested())?;
+    let shape = Shape {
+        handles: args.handles,
+        links: args.links,
+        steps: args.steps,
+        topics: args.topics.clone(),
+        no_kills: args.no_kills,
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let first = args.seed.unwrap_or(now.as_secs() % 1_000_000 * 1000);
+    println!(
+        "{} {}, seeds from {first}",
+        server.kind.name(),
+        server.version
+    );
+
+    let watch = Watch::start();
+    let began = Instant::now();
+    let mut total = Report::default();
+    let (mut programs, mut failures) = (0, 0);
+    for seed in first.. {
+        let is_over = match args.minutes {
+            Some(minutes) => began.elapsed().as_secs_f64() >= minutes * 60.0,
+            None => programs >= args.programs.unwrap_or(100),
+        };
+        if is_over || failures >= args.failures {
+            break;
+        }
+        let program = Program::generate(seed, args.mode(seed), server.kind, &shape);
+        let line = args.line(&server, &program);
+        watch.begin(&line);
+        let report = runner.run(&program)?;
+        total.add(&report);
+        programs += 1;
+        if let Some(divergence) = &report.divergence {
+            failures += 1;
+            println!("\nDIVERGES: {line}\n{divergence}");
+            let count = divergence.at.map_or(program.steps.len(), |at| at + 1);
+            shorten(args, &mut runner, &watch, &program, count)?;
+        }
+    }
+    watch.end();
+    print(&total, programs, failures, began.elapsed());
+    let honest: u64 = total.honest.values().sum();
+    if args.strict && honest > 0 {
+        println!("{honest} honest errors, which a strict run doesn't allow");
+    }
+    Ok(failures == 0 && !(args.strict && honest > 0))
+}
+
+/// Makes a program that diverged short and prints it as a script.
+fn shorten(
+    args: &Args,
+    runner: &mut Runner,
+    watch: &Watch,
+    program: &Program,
+    count: usize,
+) -> Result<()> {
+    let mut program = program.clone();
+    program.steps.truncate(count);
+    let mut last = None;
+    let mut broken = Ok(());
+    let short = shrink(&program, args.shrink, |program| {
+        watch.begin("while a program was made short");
+        match runner.run(program) {
+            Ok(report) => {
+                let divergence = report.divergence?;
+                let count = divergence.at.map_or(program.steps.len(), |at| at + 1);
+                last = Some(divergence);
+                Some(count)
+            }
+            Err(error) => {
+                broken = Err(error);
+                None
+            }
+        }
+    });
+    broken?;
+    if let Some(divergence) = last {
+        println!("shortened to {} steps:", short.steps.len());
+        for step in &short.steps {
+            println!("  handle {}: {}", step.handle, step.action);
+        }
+        println!("{divergence}\n");
+    }
+    Ok(())
+}
+
+fn print(total: &Report, programs: u64, failures: u64, took: Duration) {
+    let statements = total.total();
+    println!(
+        "\n{programs} programs, {statements} statements equal on both sides ({} of them errors of \
+         the server), {:.0} statements/s, {failures} programs diverge",
+        total.errors,
+        statements as f64 / took.as_secs_f64(),
+    );
+    for (topic, count) in &total.steps {
+        println!("  {topic:<20} {count:>9}");
+    }
+    println!("  {:<20} {:>9}", "with a link to itself", total.pinned);
+    for (name, count) in &total.counts {
+        println!("  {name:<20} {count:>9}");
+    }
+    for (kind, count) in &total.honest {
+        println!("  honest: {kind:<12} {count:>9}");
+    }
+}
+
+/// Ends the process where a program hangs, and says which.
+struct Watch(Arc<Mutex<Option<(Instant, String)>>>);
+
+impl Watch {
+    fn start() -> Watch {
+        let state = Arc::new(Mutex::new(None::<(Instant, String)>));
+        let watched = state.clone();
+        thread::spawn(move || {
+            loop {
+                thread::sleep(Duration::from_secs(1));
+                let state = watched.lock().expect("nobody panics with it");
+                if let Some((began, line)) = &*state
+                    && began.elapsed() > HANG
+                {
+                    println!("\nHANGS for {HANG:?}: {line}");
+                    std::process::exit(3);
+                }
+            }
+        });
+        Watch(state)
+    }
+
+    fn begin(&self, line: &str) {
+        *self.0.lock().expect("nobody panics with it") = Some((Instant::now(), line.to_owned()));
+    }
+
+    fn end(&self) {
+        *self.0.lock().expect("nobody panics with it") = None;
+    }
+}

@@ -1,0 +1,183 @@
+//! What a client sees of a step, in a form that compares, whichever crate it came from.
+
+use std::fmt;
+
+/// A value of a row.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Cell {
+    Null,
+    Bytes(Vec<u8>),
+    Int(i64),
+    UInt(u64),
+    /// By its bits, for `NaN` is what it is.
+    Float(u32),
+    Double(u64),
+    Date([u32; 7]),
+    Time(bool, [u32; 5]),
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cell::Null => write!(f, "NULL"),
+            Cell::Bytes(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => write!(f, "{text:?}"),
+                Err(_) => write!(f, "{bytes:02x?}"),
+            },
+            Cell::Int(number) => write!(f, "{number}"),
+            Cell::UInt(number) => write!(f, "{number}u"),
+            Cell::Float(bits) => write!(f, "{:?}f", f32::from_bits(*bits)),
+            Cell::Double(bits) => write!(f, "{:?}", f64::from_bits(*bits)),
+            Cell::Date(parts) => write!(f, "date {parts:?}"),
+            Cell::Time(negative, parts) => {
+                write!(f, "{}time {parts:?}", if *negative { "-" } else { "" })
+            }
+        }
+    }
+}
+
+/// What the server tells of a column.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    pub table: String,
+    pub org_table: String,
+    pub org_name: String,
+    pub schema: String,
+    pub kind: u8,
+    pub flags: u16,
+    pub charset: u16,
+    pub length: u32,
+    pub decimals: u8,
+}
+
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} (type {}, flags {:#x}, charset {}, length {}, decimals {}, {}.{}.{} as {})",
+            self.name,
+            self.kind,
+            self.flags,
+            self.charset,
+            self.length,
+            self.decimals,
+            self.schema,
+            self.org_table,
+            self.org_name,
+            self.table
+        )
+    }
+}
+
+/// One of a step's replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Ok {
+        affected: u64,
+        last_insert_id: Option<u64>,
+        warnings: u16,
+        info: String,
+    },
+    Rows {
+        columns: Vec<Column>,
+        rows: Vec<Vec<Cell>>,
+    },
+    Prepared {
+        params: usize,
+        columns: Vec<Column>,
+    },
+    /// The server's error.
+    Error {
+        code: u16,
+        state: String,
+        message: String,
+    },
+    /// The parameters don't fit, or the slot is empty: nothing was sent.
+    Unfit,
+    /// Anything else that went wrong on the client's side.
+    Client(String),
+}
+
+/// All of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Replies {
+        replies: Vec<Reply>,
+        /// What the connection says of the last reply's warnings, where none was an error.
+        warnings: Option<u16>,
+    },
+    /// The mux said that it can't, by one of the errors that it documents for that.
+    Honest { kind: &'static str, text: String },
+}
+
+impl Outcome {
+    /// The only thing that came of it.
+    pub fn one(reply: Reply) -> Outcome {
+        Outcome::Replies {
+            replies: vec![reply],
+            warnings: None,
+        }
+    }
+
+    /// The server's error codes in it.
+    pub fn error(&self) -> Option<u16> {
+        match self {
+            Outcome::Replies { replies, .. } => replies.iter().find_map(|reply| match reply {
+                Reply::Error { code, .. } => Some(*code),
+                _ => None,
+            }),
+            Outcome::Honest { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MANY: usize = 12;
+        let (replies, warnings) = match self {
+            Outcome::Honest { kind, text } => return write!(f, "honest error {kind}: {text}"),
+            Outcome::Replies { replies, warnings } => (replies, warnings),
+        };
+        for (at, reply) in replies.iter().enumerate() {
+            if at > 0 {
+                write!(f, "; ")?;
+            }
+            match reply {
+                Reply::Ok {
+                    affected,
+                    last_insert_id,
+                    warnings,
+                    info,
+                } => write!(
+                    f,
+                    "ok, {affected} affected, insert id {last_insert_id:?}, {warnings} warnings, {info:?}"
+                )?,
+                Reply::Rows { columns, rows } => {
+                    let names: Vec<_> = columns.iter().map(|column| &column.name).collect();
+                    write!(f, "{} rows of {names:?}", rows.len())?;
+                    for row in rows.iter().take(MANY) {
+                        write!(f, " {row:?}")?;
+                    }
+                    if rows.len() > MANY {
+                        write!(f, " …")?;
+                    }
+                }
+                Reply::Prepared { params, columns } => {
+                    write!(f, "prepared, {params} parameters, {columns:?}")?;
+                }
+                Reply::Error {
+                    code,
+                    state,
+                    message,
+                } => write!(f, "error {code} ({state}): {message}")?,
+                Reply::Unfit => write!(f, "nothing was sent")?,
+                Reply::Client(text) => write!(f, "client error: {text}")?,
+            }
+        }
+        if let Some(warnings) = warnings {
+            write!(f, " ({warnings} warnings)")?;
+        }
+        Ok(())
+    }
+}

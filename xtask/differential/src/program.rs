@@ -1,0 +1,264 @@
+//! What a program is: who does what in which order, and how one comes out of a seed.
+
+use std::{collections::VecDeque, fmt};
+
+use crate::{
+    server::Kind,
+    template::expand,
+    topics::{TOPICS, Topic},
+};
+
+/// How a program's steps meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One after the other, on tables that handles share.
+    Sequential,
+    /// Each handle in a thread, on tables of its own.
+    Concurrent,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Sequential => "sequential",
+            Mode::Concurrent => "concurrent",
+        }
+    }
+}
+
+/// A value for a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    Null,
+    Int(i64),
+    Double(f64),
+    Text(String),
+}
+
+/// What a handle does in a step. Text holds `{db}` and the like; see [`crate::server::Names`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Sends text (`COM_QUERY`).
+    Query(String),
+    /// Prepares text into a slot.
+    Prepare(u8, String),
+    /// Executes what is in a slot.
+    Execute(u8, Vec<Param>),
+    /// Closes what is in a slot.
+    Close(u8),
+    /// Prepares and executes at once.
+    Run(String, Vec<Param>),
+    /// Changes the schema (`COM_INIT_DB`).
+    SelectDb(String),
+    Ping,
+    Reset,
+    /// Somebody kills the connection, or what runs on it.
+    Kill {
+        query: bool,
+    },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Query(sql) => write!(f, "{sql}"),
+            Action::Prepare(slot, sql) => write!(f, "prepare #{slot}: {sql}"),
+            Action::Execute(slot, params) => write!(f, "execute #{slot} with {params:?}"),
+            Action::Close(slot) => write!(f, "close #{slot}"),
+            Action::Run(sql, params) => write!(f, "prepare and execute: {sql} with {params:?}"),
+            Action::SelectDb(name) => write!(f, "select_db {name}"),
+            Action::Ping => write!(f, "ping"),
+            Action::Reset => write!(f, "reset"),
+            Action::Kill { query: false } => write!(f, "(its connection is killed)"),
+            Action::Kill { query: true } => write!(f, "(its connection gets a KILL QUERY)"),
+        }
+    }
+}
+
+/// A step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub handle: usize,
+    pub topic: &'static str,
+    pub action: Action,
+}
+
+/// A program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub seed: u64,
+    pub mode: Mode,
+    pub handles: usize,
+    /// Links beside those that handles may keep to themselves.
+    pub links: usize,
+    /// Handles that may keep a link to themselves.
+    pub pinners: usize,
+    pub steps: Vec<Step>,
+}
+
+/// What the user fixes of a program; the rest comes out of the seed.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    pub handles: Option<usize>,
+    pub links: Option<usize>,
+    pub steps: usize,
+    /// Empty: all.
+    pub topics: Vec<String>,
+    /// No step kills a connection.
+    pub no_kills: bool,
+}
+
+/// Sets of tables that handles of a sequential program share.
+const SETS: usize = 3;
+
+impl Program {
+    /// The program of a seed.
+    pub fn generate(seed: u64, mode: Mode, kind: Kind, shape: &Shape) -> Program {
+        // What the shape fixes must not change what comes out of the seed for the rest.
+        let mut outer = fastrand::Rng::with_seed(seed ^ 0x5eed_0f5a_fe00_d1ff);
+        let usual = match mode {
+            // Mostly few handles, where much happens between them.
+            Mode::Sequential => [2, 3, 3, 4, 5, 6, 8, 12, 20, 32][outer.usize(..10)],
+            Mode::Concurrent => [2, 3, 4, 4, 6, 8][outer.usize(..6)],
+        };
+        let links = outer.usize(1..=4);
+        let handles = shape.handles.unwrap_or(usual).max(1);
+        let links = shape.links.unwrap_or(links).max(1);
+
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let may_pin: Vec<bool> = (0..handles).map(|_| rng.u32(..10) < 4).collect();
+        let topics: Vec<&Topic> = TOPICS
+            .iter()
+            .filter(|topic| {
+                shape.topics.is_empty() || shape.topics.iter().any(|name| name == topic.name)
+            })
+            .filter(|topic| !(shape.no_kills && topic.name == "outside"))
+            .collect();
+        let mut ahead = vec![VecDeque::<(&'static str, Action)>::new(); handles];
+        let mut steps = Vec::with_capacity(shape.steps);
+        let wanted = match mode {
+            Mode::Sequential => shape.steps,
+            Mode::Concurrent => shape.steps * handles / 2,
+        };
+        let mut misses = 0;
+        while steps.len() < wanted && misses < 1000 {
+            let handle = rng.usize(..handles);
+            if ahead[handle].is_empty() {
+                let fits: Vec<_> = topics
+                    .iter()
+                    .filter(|topic| may_pin[handle] || !topic.pins)
+                    .collect();
+                let Some(topic) = weighted(&mut rng, &fits, |topic| topic.weight) else {
+                    misses += 1;
+                    continue;
+                };
+                let templates: Vec<_> = topic
+                    .templates
+                    .iter()
+                    .filter(|template| template.1.is_for(kind))
+                    .collect();
+                let Some(template) = weighted(&mut rng, &templates, |template| template.0) else {
+                    misses += 1;
+                    continue;
+                };
+                let suffix = match mode {
+                    Mode::Concurrent => format!("_h{handle}"),
+                    Mode::Sequential if rng.u32(..10) == 0 => format!("_s{}", rng.usize(..SETS)),
+                    Mode::Sequential => format!("_s{}", handle % SETS),
+                };
+                let actions = expand(template.2, &suffix, &mut rng);
+                ahead[handle].extend(actions.into_iter().map(|action| (topic.name, action)));
+            }
+            if let Some((topic, action)) = ahead[handle].pop_front() {
+                steps.push(Step {
+                    handle,
+                    topic,
+                    action,
+                });
+            }
+        }
+        Program {
+            seed,
+            mode,
+            handles,
+            links,
+            pinners: may_pin.iter().filter(|may| **may).count(),
+            steps,
+        }
+    }
+
+    /// The suffixes of the sets of tables that it may use.
+    pub fn suffixes(&self) -> Vec<String> {
+        match self.mode {
+            Mode::Sequential => (0..SETS).map(|set| format!("_s{set}")).collect(),
+            Mode::Concurrent => (0..self.handles).map(|h| format!("_h{h}")).collect(),
+        }
+    }
+
+    /// The limit of links that leaves each handle that may keep one room to do so.
+    pub fn max_links(&self) -> usize {
+        self.pinners + self.links
+    }
+}
+
+fn weighted<'a, T>(
+    rng: &mut fastrand::Rng,
+    items: &'a [T],
+    weight: impl Fn(&T) -> u32,
+) -> Option<&'a T> {
+    let total: u32 = items.iter().map(&weight).sum();
+    if total == 0 {
+        return None;
+    }
+    let mut at = rng.u32(..total);
+    items.iter().find(|item| {
+        let weight = weight(item);
+        let found = at < weight;
+        at = at.saturating_sub(weight);
+        found
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_one_program() {
+        let shape = Shape {
+            steps: 200,
+            ..Shape::default()
+        };
+        for mode in [Mode::Sequential, Mode::Concurrent] {
+            let one = Program::generate(5, mode, Kind::MariaDb, &shape);
+            let other = Program::generate(5, mode, Kind::MariaDb, &shape);
+            assert_eq!(one.steps, other.steps);
+            let fixed = Shape {
+                handles: Some(one.handles),
+                links: Some(one.links),
+                ..shape.clone()
+            };
+            let again = Program::generate(5, mode, Kind::MariaDb, &fixed);
+            assert_eq!(one.steps, again.steps);
+            assert!(one.steps.len() >= 200);
+        }
+    }
+
+    #[test]
+    fn no_choice_or_parameter_is_left_in_a_text() {
+        let shape = Shape {
+            steps: 20_000,
+            ..Shape::default()
+        };
+        for kind in [Kind::MariaDb, Kind::MySql] {
+            let program = Program::generate(1, Mode::Sequential, kind, &shape);
+            for step in program.steps {
+                let text = step.action.to_string();
+                let text = ["{db}", "{db2}", "{role}"]
+                    .iter()
+                    .fold(text, |text, name| text.replace(name, ""));
+                assert!(!text.contains(['{', '}', '~']), "{text}");
+            }
+        }
+    }
+}

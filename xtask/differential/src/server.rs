@@ -1,0 +1,242 @@
+//! The server under test as its env file tells it, an administrator's connection to it, and what a
+//! program needs on it: schemas of its own, the same on both sides.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use mysql::{Conn, OptsBuilder, Row, prelude::Queryable as _};
+
+use crate::{program::Program, topics::SETUP};
+
+/// Which family a server is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    MariaDb,
+    MySql,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::MariaDb => "mariadb",
+            Kind::MySql => "mysql",
+        }
+    }
+}
+
+/// A server that runs.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub kind: Kind,
+    pub version: String,
+    pub socket: String,
+    pub user: String,
+    pub password: String,
+    pub root: String,
+    /// Tells the names of this process from those of another on the same server.
+    pub run: u32,
+}
+
+const HELP: &str = "start servers with `cargo xtask servers up`";
+
+impl Server {
+    /// The one that a file tells of.
+    pub fn read(file: &Path) -> Result<Server> {
+        let text = fs::read_to_string(file)
+            .with_context(|| format!("no server: {}; {HELP}", file.display()))?;
+        let vars: HashMap<_, _> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.trim(), value.trim().trim_matches(['"', '\''])))
+            .collect();
+        let var = |name: &str| {
+            let value = vars.get(name).map(|value| (*value).to_owned());
+            value.with_context(|| format!("{} has no {name}; {HELP}", file.display()))
+        };
+        Ok(Server {
+            kind: match var("KIND")?.as_str() {
+                "mariadb" => Kind::MariaDb,
+                "mysql" => Kind::MySql,
+                other => bail!("{} has KIND={other}", file.display()),
+            },
+            version: var("VERSION")?,
+            socket: var("SOCKET")?,
+            user: var("USER")?,
+            password: var("PASSWORD")?,
+            root: var("ROOT")?,
+            run: std::process::id(),
+        })
+    }
+
+    /// The env file of a kind where `cargo xtask servers up` leaves it.
+    pub fn usual_file(kind: Kind) -> PathBuf {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+            PathBuf::from,
+        );
+        target.join("servers").join(format!("{}.env", kind.name()))
+    }
+
+    /// The administrator's connection.
+    pub fn admin(&self) -> Result<Admin> {
+        let opts = OptsBuilder::new()
+            .socket(Some(&self.socket))
+            .prefer_socket(false)
+            .user(Some(&self.root));
+        let conn = Conn::new(opts)
+            .with_context(|| format!("the {} server does not answer; {HELP}", self.kind.name()))?;
+        Ok(Admin {
+            server: self.clone(),
+            conn,
+        })
+    }
+
+    /// What each session begins with, on both sides. No lock is waited for longer than a second.
+    pub fn init(&self) -> Vec<String> {
+        vec![
+            "SET NAMES utf8mb4".into(),
+            "SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1".into(),
+        ]
+    }
+}
+
+/// The names of one side's run of a program. They are of one length on all sides.
+#[derive(Clone, Debug)]
+pub struct Names {
+    pub db: String,
+    pub db2: String,
+    pub role: String,
+}
+
+impl Names {
+    pub fn new(server: &Server, number: u32, side: char) -> Names {
+        Names {
+            db: format!("mux_diff_{}_{number:06}_{side}", server.run),
+            db2: format!("mux_diff2_{}_{number:06}_{side}", server.run),
+            role: format!("mux_diff_{}_role", server.run),
+        }
+    }
+
+    /// A statement's text with the names in it.
+    pub fn put(&self, text: &str) -> String {
+        text.replace("{db}", &self.db)
+            .replace("{db2}", &self.db2)
+            .replace("{role}", &self.role)
+    }
+
+    /// What came back without them.
+    pub fn strip(&self, text: &str) -> String {
+        text.replace(&self.db, "{db}")
+            .replace(&self.db2, "{db2}")
+            .replace(&self.role, "{role}")
+    }
+
+    /// The same of bytes.
+    pub fn strip_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        // Only text holds names, and nothing that is no text is longer than it was.
+        match String::from_utf8(bytes) {
+            Ok(text) if text.contains("mux_diff") => self.strip(&text).into_bytes(),
+            Ok(text) => text.into_bytes(),
+            Err(e) => e.into_bytes(),
+        }
+    }
+}
+
+/// The administrator's connection: makes schemas, kills connections, clears up.
+pub struct Admin {
+    server: Server,
+    conn: Conn,
+}
+
+impl Admin {
+    /// The role that programs set. `false`: the server refuses roles.
+    pub fn make_role(&mut self) -> Result<bool> {
+        let role = Names::new(&self.server, 0, 'a').role;
+        self.conn
+            .query_drop(format!("DROP ROLE IF EXISTS `{role}`"))?;
+        if let Err(e) = self.conn.query_drop(format!("CREATE ROLE `{role}`")) {
+            eprintln!("note: the server makes no roles, SET ROLE is tried without one: {e}");
+            return Ok(false);
+        }
+        let user = &self.server.user;
+        self.conn
+            .query_drop(format!("GRANT SELECT ON *.* TO `{role}`"))?;
+        self.conn
+            .query_drop(format!("GRANT `{role}` TO `{user}`@'%'"))?;
+        Ok(true)
+    }
+
+    pub fn drop_role(&mut self) -> Result<()> {
+        let role = Names::new(&self.server, 0, 'a').role;
+        Ok(self
+            .conn
+            .query_drop(format!("DROP ROLE IF EXISTS `{role}`"))?)
+    }
+
+    /// Makes the schemas and all in them that a program may use.
+    pub fn make(&mut self, program: &Program, names: &Names) -> Result<()> {
+        let (db, db2) = (&names.db, &names.db2);
+        self.conn.query_drop(format!(
+            "CREATE DATABASE `{db}` CHARACTER SET utf8mb4; \
+             CREATE DATABASE `{db2}` CHARACTER SET latin1; USE `{db}`"
+        ))?;
+        self.conn.query_drop("SET NAMES utf8mb4")?;
+        for suffix in program.suffixes() {
+            for (only, text) in SETUP {
+                if only.is_for(self.server.kind) {
+                    let sql = names.put(&text.replace('~', &suffix));
+                    self.conn
+                        .query_drop(&sql)
+                        .with_context(|| format!("the setup of a program: {sql}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops what [`Self::make`] made and what the program left at the server.
+    pub fn clear(&mut self, names: &Names) -> Result<()> {
+        // XA transactions that are prepared outlive their connections and hold locks.
+        let rows: Vec<Row> = self.conn.query("XA RECOVER")?;
+        for row in rows {
+            let id: Vec<u8> = row.get("data").unwrap_or_default();
+            let id = String::from_utf8_lossy(&id).into_owned();
+            if id.starts_with(&names.db) {
+                let _ = self.conn.query_drop(format!("XA ROLLBACK '{id}'"));
+            }
+        }
+        self.conn.query_drop(format!(
+            "SET SESSION lock_wait_timeout = 5; SET SESSION foreign_key_checks = 0; \
+             DROP DATABASE IF EXISTS `{}`; DROP DATABASE IF EXISTS `{}`",
+            names.db, names.db2
+        ))?;
+        Ok(())
+    }
+
+    /// Kills a connection, or its statement, and waits until a killed connection is gone.
+    pub fn kill(&mut self, id: u32, statement_only: bool) -> Result<()> {
+        let what = if statement_only {
+            "QUERY"
+        } else {
+            "CONNECTION"
+        };
+        // It may be gone.
+        if self.conn.query_drop(format!("KILL {what} {id}")).is_err() || statement_only {
+            return Ok(());
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            let rows: Vec<Row> = self.conn.query("SHOW PROCESSLIST")?;
+            if rows.iter().all(|row| row.get::<u32, _>("Id") != Some(id)) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        bail!("connection {id} does not end although it was killed")
+    }
+}
