@@ -137,7 +137,7 @@ pub const SETUP: &[(Only, &str)] = &[
     ),
     (
         Any,
-        "CREATE VIEW vs~ AS SELECT DATABASE() AS d, @@autocommit AS ac, @@time_zone AS tz, LAST_INSERT_ID() AS lid",
+        "CREATE VIEW vs~ AS SELECT DATABASE() AS d, f_read~() AS r, LAST_INSERT_ID() AS lid, 1 / 3 AS q, FOUND_ROWS() AS fr",
     ),
     (
         Any,
