@@ -11,6 +11,7 @@ mod model;
 mod mysql;
 mod servers;
 mod sid;
+mod soak;
 mod test;
 mod windows;
 
@@ -71,6 +72,18 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// The differential test: random programs over handles and over connections of their own
+    Soak {
+        /// For how long, all servers together
+        #[arg(long, default_value_t = 1.0)]
+        hours: f64,
+        /// Just this server
+        #[arg(long)]
+        server: Option<Kind>,
+        /// Arguments for the test, such as `--seed 5 --programs 10`; `--help` tells them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Build for Windows and run there what can be run under wine
     Windows,
 }
@@ -101,6 +114,11 @@ fn main() -> Result<()> {
         } => bench::run(record, &bench, &args),
         Task::Miri { args } => miri::run(&args),
         Task::Model { schedules, args } => model::run(schedules, &args),
+        Task::Soak {
+            hours,
+            server,
+            args,
+        } => soak::run(hours, server, &args),
         Task::Windows => windows::run(),
     }
 }

@@ -13,7 +13,7 @@ use clap::{Parser, ValueEnum};
 use mysql_mux::Isolation;
 use mysql_mux_differential::{
     program::{Mode, Program, Shape},
-    run::{Report, Runner, Tested},
+    run::{Divergence, Report, Runner, Tested},
     server::{Kind, Server},
     shrink::shrink,
     topics::TOPICS,
@@ -40,7 +40,7 @@ struct Args {
     /// For how long, instead
     #[arg(long)]
     minutes: Option<f64>,
-    /// Steps of a program; of a concurrent one, twice as many for each four handles
+    /// Steps of a program; each handle of a concurrent one has half as many
     #[arg(long, default_value_t = 60)]
     steps: usize,
     /// Handles; default: by the seed, up to 32
@@ -215,7 +215,7 @@ fn run(args: &Args) -> Result<bool> {
             failures += 1;
             println!("\nDIVERGES: {line}\n{divergence}");
             let count = divergence.at.map_or(program.steps.len(), |at| at + 1);
-            shorten(args, &mut runner, &watch, &program, count)?;
+            shorten(args, &mut runner, &watch, &program, count, divergence)?;
         }
     }
     watch.end();
@@ -234,6 +234,7 @@ fn shorten(
     watch: &Watch,
     program: &Program,
     count: usize,
+    found: &Divergence,
 ) -> Result<()> {
     let mut program = program.clone();
     program.steps.truncate(count);
@@ -243,7 +244,10 @@ fn shorten(
         watch.begin("while a program was made short");
         match runner.run(program) {
             Ok(report) => {
-                let divergence = report.divergence?;
+                // Another statement that differs would be another story.
+                let divergence = report
+                    .divergence
+                    .filter(|divergence| divergence.step.action == found.step.action)?;
                 let count = divergence.at.map_or(program.steps.len(), |at| at + 1);
                 last = Some(divergence);
                 Some(count)

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Characters of a value that are shown.
+const LONG: usize = 100;
+
 /// A value of a row.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Cell {
@@ -21,6 +24,10 @@ impl fmt::Debug for Cell {
         match self {
             Cell::Null => write!(f, "NULL"),
             Cell::Bytes(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) if text.chars().count() > LONG => {
+                    let start: String = text.chars().take(LONG).collect();
+                    write!(f, "{start:?}… of {} bytes", bytes.len())
+                }
                 Ok(text) => write!(f, "{text:?}"),
                 Err(_) => write!(f, "{bytes:02x?}"),
             },
@@ -156,11 +163,11 @@ impl fmt::Display for Outcome {
                 Reply::Rows { columns, rows } => {
                     let names: Vec<_> = columns.iter().map(|column| &column.name).collect();
                     write!(f, "{} rows of {names:?}", rows.len())?;
-                    for row in rows.iter().take(MANY) {
-                        write!(f, " {row:?}")?;
-                    }
-                    if rows.len() > MANY {
-                        write!(f, " …")?;
+                    // Of many, those that differ are told apart.
+                    if rows.len() <= MANY {
+                        for row in rows {
+                            write!(f, " {row:?}")?;
+                        }
                     }
                 }
                 Reply::Prepared { params, columns } => {
