@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 use mysql_mux::Isolation;
 use mysql_mux_differential::{
@@ -66,6 +66,9 @@ struct Args {
     /// Honest errors fail the run, too
     #[arg(long)]
     strict: bool,
+    /// Print each step and what came of it
+    #[arg(long)]
+    trace: bool,
     /// Programs that may diverge before the run ends
     #[arg(long, default_value_t = 1)]
     failures: u64,
@@ -178,6 +181,7 @@ fn run(args: &Args) -> Result<bool> {
     }
     let server = args.server()?;
     let mut runner = Runner::new(&server, args.tested())?;
+    runner.trace = args.trace;
     let shape = Shape {
         handles: args.handles,
         links: args.links,
@@ -208,7 +212,7 @@ fn run(args: &Args) -> Result<bool> {
         let program = Program::generate(seed, args.mode(seed), server.kind, &shape);
         let line = args.line(&server, &program);
         watch.begin(&line);
-        let report = runner.run(&program)?;
+        let report = runner.run(&program).context(line.clone())?;
         total.add(&report);
         programs += 1;
         if let Some(divergence) = &report.divergence {
@@ -238,6 +242,7 @@ fn shorten(
 ) -> Result<()> {
     let mut program = program.clone();
     program.steps.truncate(count);
+    runner.trace = false;
     let mut last = None;
     let mut broken = Ok(());
     let short = shrink(&program, args.shrink, |program| {
@@ -258,6 +263,7 @@ fn shorten(
             }
         }
     });
+    runner.trace = args.trace;
     broken?;
     if let Some(divergence) = last {
         println!("shortened to {} steps:", short.steps.len());

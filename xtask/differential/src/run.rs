@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Mutex, thread};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use mysql_mux::Isolation;
 
 use crate::{
@@ -68,6 +68,8 @@ pub struct Report {
     pub divergence: Option<Divergence>,
     /// What the side under test counted.
     pub counts: BTreeMap<&'static str, u64>,
+    /// Print each step and what came of it.
+    pub trace: bool,
 }
 
 impl Report {
@@ -94,6 +96,9 @@ impl Report {
 
     /// Takes note of a step's outcomes. `false`: the handle is compared no more.
     fn note(&mut self, at: Option<usize>, step: &Step, tested: Outcome, expected: Outcome) -> bool {
+        if self.trace {
+            println!("handle {}: {}\n    {tested}", step.handle, step.action);
+        }
         match compare(&tested, &expected) {
             Verdict::Same => {
                 *self.steps.entry(step.topic).or_default() += 1;
@@ -127,6 +132,8 @@ pub struct Runner {
     admin: Admin,
     tested: Tested,
     next: u32,
+    /// Print each step and what came of it.
+    pub trace: bool,
 }
 
 impl Runner {
@@ -138,6 +145,7 @@ impl Runner {
             admin,
             tested,
             next: 0,
+            trace: false,
         })
     }
 
@@ -171,12 +179,17 @@ impl Runner {
         let mut expected = Dedicated::new(&self.server, &names[1]);
         let admin = &mut self.admin;
         let mut kill = |id, query| admin.kill(id, query);
-        let mut report = drive(
+        let mut report = Report {
+            trace: self.trace,
+            ..Report::default()
+        };
+        drive(
             program,
             self.server.kind,
             &mut *tested,
             &mut expected,
             &mut kill,
+            &mut report,
         )?;
         report.counts = tested.summary().into_iter().collect();
         Ok(report)
@@ -197,13 +210,12 @@ pub fn drive(
     tested: &mut dyn Side,
     expected: &mut dyn Side,
     kill: &mut Killer<'_>,
-) -> Result<Report> {
-    let mut report = Report::default();
+    report: &mut Report,
+) -> Result<()> {
     match program.mode {
-        Mode::Sequential => sequential(program, kind, tested, expected, kill, &mut report)?,
-        Mode::Concurrent => concurrent(program, kind, tested, expected, kill, &mut report)?,
+        Mode::Sequential => sequential(program, kind, tested, expected, kill, report),
+        Mode::Concurrent => concurrent(program, kind, tested, expected, kill, report),
     }
-    Ok(report)
 }
 
 /// The sessions of those handles that do something.
@@ -339,7 +351,10 @@ fn concurrent(
                 .collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().expect("a handle's thread"))
+                .map(|thread| {
+                    let panicked = |_| anyhow!("a handle's thread panicked");
+                    thread.join().map_err(panicked).and_then(|done| done)
+                })
                 .collect()
         })
     };
@@ -420,14 +435,17 @@ mod tests {
         let mut kill = |_, _| Ok(());
         let mut expected = Fake::default();
         let mut tested = tested;
+        let mut report = Report::default();
         drive(
             program,
             Kind::MariaDb,
             &mut tested,
             &mut expected,
             &mut kill,
+            &mut report,
         )
-        .unwrap()
+        .unwrap();
+        report
     }
 
     #[test]

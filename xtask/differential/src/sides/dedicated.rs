@@ -7,7 +7,7 @@ use mysql::{Conn, OptsBuilder, Statement, prelude::Queryable as _};
 
 use super::{
     Session, Side,
-    read::{act, cell, columns, replies},
+    read::{OF_THE_TYPE, act, cell, columns, replies},
 };
 use crate::{
     outcome::{Cell, Column, Outcome, Reply},

@@ -9,7 +9,7 @@ use mysql_mux::{
 
 use super::{
     Session, Side,
-    read::{act, cell, columns, replies},
+    read::{OF_THE_TYPE, act, cell, columns, replies},
 };
 use crate::{
     outcome::{Cell, Column, Outcome, Reply},

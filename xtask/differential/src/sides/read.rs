@@ -1,5 +1,9 @@
 //! Reading results: the two crates name everything alike, so what reads one reads the other.
 
+/// The column flags that are compared: not null, blob, unsigned, zerofill, binary, enum, timestamp,
+/// set. Those about keys depend on how the server came by the rows.
+pub(super) const OF_THE_TYPE: u16 = 1 | 16 | 32 | 64 | 128 | 256 | 1024 | 2048;
+
 /// A `Cell` of a value.
 macro_rules! cell {
     ($krate:ident, $value:expr, $names:expr) => {
@@ -38,7 +42,7 @@ macro_rules! columns {
                 org_name: $names.strip(&column.org_name_str()),
                 schema: $names.strip(&column.schema_str()),
                 kind: column.column_type() as u8,
-                flags: column.flags().bits(),
+                flags: column.flags().bits() & OF_THE_TYPE,
                 charset: column.character_set(),
                 length: column.column_length(),
                 decimals: column.decimals(),
