@@ -16,6 +16,14 @@ pub enum Verdict {
 pub fn compare(tested: &Outcome, expected: &Outcome) -> Verdict {
     match (tested, expected) {
         (Outcome::Honest { kind, .. }, _) => Verdict::Honest(kind),
+        // Nothing that a program does is a client's error, not even on both sides.
+        (_, Outcome::Replies { replies, .. })
+            if replies
+                .iter()
+                .any(|reply| matches!(reply, Reply::Client(_))) =>
+        {
+            Verdict::Differs("that the expected side's client failed".into())
+        }
         _ if tested == expected => Verdict::Same,
         _ => Verdict::Differs(difference(tested, expected)),
     }
@@ -108,6 +116,12 @@ mod tests {
         );
         // Only the side under test may be so.
         assert!(matches!(compare(&rows(&[1]), &honest), Verdict::Differs(_)));
+    }
+
+    #[test]
+    fn a_client_that_fails_tells_nothing() {
+        let failed = Outcome::one(Reply::Client("out of sync".into()));
+        assert!(matches!(compare(&failed, &failed), Verdict::Differs(_)));
     }
 
     #[test]
