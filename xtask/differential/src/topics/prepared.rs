@@ -31,7 +31,23 @@ pub const PROTOCOL: &[Template] = &[
     Template(2, Any, "!run SELECT * FROM nothing~ WHERE id = ? <- {i}"),
     Template(1, Any, "!run SELECT ?, ? <- {i}"),
     Template(1, Any, "!run SELEC ? <- {i}"),
-    Template(2, Any, "!run SELECT @v0, @v1, LAST_INSERT_ID(), @@sql_mode"),
+    // For MySQL a user variable is of the type that it had when the statement was prepared, which the
+    // mux's cache may have done before and the dedicated side does now.
+    Template(
+        2,
+        MariaDb,
+        "!run SELECT @v0, @v1, LAST_INSERT_ID(), @@sql_mode",
+    ),
+    Template(
+        2,
+        Any,
+        "!run SELECT @v0 IS NULL, LAST_INSERT_ID(), @@sql_mode",
+    ),
+    Template(
+        1,
+        Any,
+        "!run SELECT id, a FROM t~ WHERE id = @v0 ORDER BY id",
+    ),
     Template(2, Any, "!run SET @v0 = ?, @v1 = ? <- {i}, '{s}'"),
     Template(1, Any, "!run SET SESSION group_concat_max_len = ? <- {n}"),
     Template(1, Any, "!run SET NAMES [latin1|utf8mb4]"),
@@ -57,7 +73,7 @@ pub const PROTOCOL: &[Template] = &[
     Template(2, Any, "!prep 1 SELECT \"a\", 'x' || 'y', ?"),
     Template(2, Any, "!prep 2 SELECT COUNT(*) FROM t~ WHERE a > ?"),
     Template(1, Any, "!prep 3 SELECT * FROM {tmp}"),
-    Template(1, Any, "!prep 4 SELECT DATABASE(), ? + @v0"),
+    Template(1, Any, "!prep 4 SELECT DATABASE(), ?, @v0 IS NULL"),
     Template(1, Any, "!prep 5 SELECT * FROM d{i}~"),
     Template(1, Any, "!prep {i} nonsense"),
     Template(8, Any, "!exec {i} {i}"),
