@@ -132,6 +132,12 @@ impl Program {
             .filter(|topic| {
                 shape.topics.is_empty() || shape.topics.iter().any(|name| name == topic.name)
             })
+            .filter(|topic| {
+                topic
+                    .templates
+                    .iter()
+                    .any(|template| template.1.is_for(kind))
+            })
             .filter(|topic| !(shape.no_kills && topic.name == "outside"))
             .collect();
         let mut ahead = vec![VecDeque::<(&'static str, Action)>::new(); handles];

@@ -95,19 +95,6 @@ pub const INSERT_IDS: &[Template] = &[
         Any,
         "SELECT last_insert_id ( ), LAST_INSERT_ID(/* */), 'LAST_INSERT_ID(5)'",
     ),
-    Template(2, MariaDb, "SELECT NEXTVAL(sq~), LASTVAL(sq~)"),
-    Template(
-        2,
-        MariaDb,
-        "SELECT [LASTVAL(sq~)|PREVIOUS VALUE FOR sq~|NEXT VALUE FOR sq~]",
-    ),
-    Template(1, MariaDb, "SELECT SETVAL(sq~, 1{n})"),
-    Template(
-        1,
-        MariaDb,
-        "INSERT INTO t~ (a) VALUES (NEXTVAL(sq~))\nSELECT LASTVAL(sq~)",
-    ),
-    Template(1, MariaDb, "ALTER SEQUENCE sq~ RESTART {n}"),
 ];
 
 pub const DIAGNOSTICS: &[Template] = &[
@@ -196,4 +183,21 @@ pub const DIAGNOSTICS: &[Template] = &[
         "SELECT nothing\nGET STACKED DIAGNOSTICS @v0 = NUMBER",
     ),
     Template(1, MySql, "SELECT STATEMENT_DIGEST_TEXT('SELECT {i}')"),
+];
+
+/// Sequences of MariaDB: what a session had of one is known to the server alone.
+pub const SEQUENCES: &[Template] = &[
+    Template(2, MariaDb, "SELECT NEXTVAL(sq~), LASTVAL(sq~)"),
+    Template(
+        2,
+        MariaDb,
+        "SELECT [LASTVAL(sq~)|PREVIOUS VALUE FOR sq~|NEXT VALUE FOR sq~]",
+    ),
+    Template(1, MariaDb, "SELECT SETVAL(sq~, 1{n})"),
+    Template(
+        1,
+        MariaDb,
+        "INSERT INTO t~ (a) VALUES (NEXTVAL(sq~))\nSELECT LASTVAL(sq~)",
+    ),
+    Template(1, MariaDb, "ALTER SEQUENCE sq~ RESTART {n}"),
 ];

@@ -20,7 +20,6 @@ pub const ALL: &[Template] = &[
     Template(2, Any, "CALL p_handler~()"),
     Template(2, Any, "CALL p_out~({i}, @v0, @v1)\nSELECT @v0, @v1"),
     Template(2, Any, "CALL p_trx~({i})"),
-    Template(1, Any, "CALL p_prep~({i})"),
     Template(1, Any, "CALL p_cursor~()\nSELECT @v0"),
     Template(1, Any, "CALL nothing~()"),
     Template(1, Any, "CALL p_var~()"),
@@ -73,6 +72,7 @@ pub const ALL: &[Template] = &[
 
 /// Those that leave behind what only the server holds.
 pub const OPEN: &[Template] = &[
+    Template(1, Any, "CALL p_prep~({i})"),
     Template(
         2,
         Any,
