@@ -22,6 +22,9 @@ use mysql_mux_differential::{
 /// A program that takes longer hangs.
 const HANG: Duration = Duration::from_secs(300);
 
+/// How often a run tells how far it is.
+const TELL: Duration = Duration::from_secs(60);
+
 /// Random programs over mysql_mux and over dedicated connections, which must look the same
 #[derive(Parser)]
 struct Args {
@@ -199,6 +202,7 @@ fn run(args: &Args) -> Result<bool> {
 
     let watch = Watch::start();
     let began = Instant::now();
+    let mut told = began;
     let mut total = Report::default();
     let (mut programs, mut failures) = (0, 0);
     for seed in first.. {
@@ -215,6 +219,13 @@ fn run(args: &Args) -> Result<bool> {
         let report = runner.run(&program).context(line.clone())?;
         total.add(&report);
         programs += 1;
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            println!(
+                "… {programs} programs, {} statements, {failures} programs diverge",
+                total.total()
+            );
+        }
         if let Some(divergence) = &report.divergence {
             failures += 1;
             println!("\nDIVERGES: {line}\n{divergence}");
