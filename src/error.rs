@@ -33,6 +33,40 @@ pub enum Error {
         /// What is gone.
         lost: String,
     },
+    /// A session could not be put on another link as it was. The statement was not run; the handle
+    /// goes on as it was, and fails again until [`Handle::reset`](crate::Handle::reset) or until the
+    /// variables that are named are set to something else.
+    #[error(
+        "the session can't be restored on a link to {server}: {what}; the statement was not run"
+    )]
+    SessionNotRestored {
+        /// The server.
+        server: Arc<str>,
+        /// What could not be restored.
+        what: String,
+    },
+    /// What the handle's last statement left was asked for, and another's statement has run on its
+    /// link since. The statement was not run. The handle is served right from here on.
+    #[error(
+        "what the last statement left ({what}) is gone, because another handle used the link to \
+         {server} since; the statement was not run. Have it kept with {option}"
+    )]
+    NotKept {
+        /// The server.
+        server: Arc<str>,
+        /// What was asked for.
+        what: &'static str,
+        /// The option that keeps it from the start.
+        option: &'static str,
+    },
+    /// The statement would pin a link to its handle, which the options don't allow. It was not sent.
+    #[error("{reason} is not allowed here (pin_policy); the statement was not sent: {statement}")]
+    PinDenied {
+        /// Why it would pin.
+        reason: crate::PinReason,
+        /// The statement, without its literals.
+        statement: String,
+    },
     /// No link came free within `acquire_timeout`.
     #[error(transparent)]
     AcquireTimeout(Arc<AcquireTimeout>),
@@ -467,9 +501,6 @@ impl std::error::Error for AcquireTimeout {}
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
-    /// `Isolation::Session` is not there yet.
-    #[error("Isolation::Session is not available in this version; use Shared or Reset")]
-    SessionIsolationUnavailable,
     /// The number of parameters is not the statement's.
     #[error("the statement takes {required} parameters but {supplied} were supplied")]
     MismatchedStmtParams {

@@ -44,3 +44,11 @@ pub(crate) fn acquire_timeout(error: &crate::error::AcquireTimeout) {
     #[cfg(not(feature = "tracing"))]
     let _ = error;
 }
+
+/// A handle keeps a link to itself, for a reason that its options warn of.
+pub(crate) fn pinned(handle: u64, server: &str, pin: &crate::Pin) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(handle, server, reason = %pin.reason(), statement = pin.statement(), "link pinned");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (handle, server, pin);
+}

@@ -60,6 +60,7 @@ mod link;
 mod mux;
 mod opts;
 mod proto;
+mod session;
 mod sql;
 
 pub use mysql_common::{
@@ -85,7 +86,7 @@ pub use error::{
     Result, StatementTimeout,
 };
 pub use handle::{
-    AccessMode, Binary, Handle, IsolationLevel, Pipe, Piped, QueryResult, QueryStream,
+    AccessMode, Binary, Handle, IsolationLevel, Lease, Pipe, Piped, QueryResult, QueryStream,
     QueryWithParams, ResultSet, SetColumns, Statement, Text, Transaction, TxOpts, Within, aio,
 };
 pub use mux::{Counts, Mux, MuxBuilder, Stats, connect};
@@ -93,6 +94,7 @@ pub use opts::{
     ChangeUserOpts, ClientIdentity, Isolation, LocalInfile, LocalInfileHandler, Opts, OptsBuilder,
     Pipelining, SslOpts, UrlError,
 };
+pub use session::{Pin, PinPolicy, PinReason};
 
 /// The traits, to be imported together.
 ///

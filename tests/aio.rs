@@ -386,7 +386,7 @@ fn run_blocking(handle: &mut Handle, step: &Step, schema: &str) -> String {
             .map(|s| format!("{} {}", s.num_params(), s.num_columns())),
     });
     let (affected, id) = (handle.affected_rows(), handle.last_insert_id());
-    let (warnings, pinned) = (handle.warnings(), handle.pin());
+    let (warnings, pinned) = (handle.warnings(), handle.pin().map(|pin| pin.reason()));
     write!(
         told,
         " {affected} {id} {warnings} {:?} {pinned:?}",
@@ -424,7 +424,7 @@ async fn run_async(handle: &mut aio::Handle, step: &Step, schema: &str) -> Strin
             .map(|s| format!("{} {}", s.num_params(), s.num_columns())),
     });
     let (affected, id) = (handle.affected_rows(), handle.last_insert_id());
-    let (warnings, pinned) = (handle.warnings(), handle.pin());
+    let (warnings, pinned) = (handle.warnings(), handle.pin().map(|pin| pin.reason()));
     write!(
         told,
         " {affected} {id} {warnings} {:?} {pinned:?}",
@@ -440,7 +440,7 @@ fn whatever_is_done_is_told_as_the_blocking_handle_tells_it() {
         .root()
         .query_drop("SET GLOBAL local_infile = 1")
         .unwrap();
-    for isolation in [Isolation::Reset, Isolation::Shared] {
+    for isolation in [Isolation::Session, Isolation::Reset, Isolation::Shared] {
         let mux = mux();
         let (here, _) = table("sameblocking", &mux);
         let (there, _) = table("sameasync", &mux);
@@ -924,6 +924,8 @@ fn what_a_session_was_told_half_way_never_leaks() {
                     assert_ne!(state.3, Some(1), "{sql}, {polls}");
                     assert_eq!(state.4, schema.name, "{sql}, {polls}");
                     answers_are_right(neighbour).await;
+                    // It asked for its connection's id.
+                    neighbour.reset().await.unwrap();
                 }
                 if let Some(done) = done {
                     done.unwrap();

@@ -4,7 +4,7 @@ mod support;
 
 use std::{collections::HashMap, time::Duration};
 
-use mysql_mux::error::{ConnectCause, ConnectPhase, DriverError};
+use mysql_mux::error::{ConnectCause, ConnectPhase};
 use support::{fake, relay::Way, *};
 
 /// The connect error, or a panic that says what came instead.
@@ -271,18 +271,6 @@ fn no_secret_is_shown_by_options_or_handles_or_errors() {
     assert!(!format!("{e} {e:?}").contains(secret), "{e:?}");
     let handle = mux().connect(server().tcp()).unwrap();
     assert!(!format!("{handle:?}").contains(&server().password));
-}
-
-#[test]
-fn session_isolation_is_refused_until_it_is_there() {
-    let e = error_of(mux().connect(server().tcp().isolation(Isolation::Session)));
-    assert!(
-        matches!(
-            e,
-            Error::DriverError(DriverError::SessionIsolationUnavailable)
-        ),
-        "{e}"
-    );
 }
 
 #[test]

@@ -199,6 +199,9 @@ fn an_async_statement_that_takes_for_ever_is_ended_and_the_link_lives() {
                 one_async::<u64>(&mut handle, &format!("SELECT {n}")).await,
                 n
             );
+            if handle.pin().is_some() {
+                handle.reset().await.unwrap();
+            }
             answers_are_right(&mut neighbour);
             nothing_goes_on(&user);
         }

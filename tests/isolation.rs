@@ -94,20 +94,12 @@ mod reset {
     use super::*;
 
     #[test]
-    fn it_is_the_default() {
-        assert_eq!(
-            Opts::from(OptsBuilder::new()).get_isolation(),
-            Isolation::Reset
-        );
-    }
-
-    #[test]
     fn what_one_handle_sets_it_keeps_and_no_other_sees() {
         let user = User::new("resetset");
         // Two links suffice: a session that holds state stays on its link.
         let mux = builder().max_links(3).build();
-        let mut a = mux.connect(user.tcp()).unwrap();
-        let mut b = mux.connect(user.tcp()).unwrap();
+        let mut a = mux.connect(user.tcp().isolation(Isolation::Reset)).unwrap();
+        let mut b = mux.connect(user.tcp().isolation(Isolation::Reset)).unwrap();
         a.query_drop("SET SESSION sql_mode = 'ANSI', lock_wait_timeout = 77")
             .unwrap();
         for _ in 0..3 {
@@ -287,16 +279,16 @@ mod reset {
         let none = |role: Option<String>| role.is_none_or(|role| role == "NONE");
 
         let mux = one_link();
-        let mut a = mux.connect(user.tcp()).unwrap();
+        let mut a = mux.connect(user.tcp().isolation(Isolation::Reset)).unwrap();
         a.query_drop(format!("SET ROLE {role}")).unwrap();
         let active: String = one(&mut a, "SELECT CURRENT_ROLE()");
         assert!(active.contains(&role), "{active}");
         drop(a);
-        let mut b = mux.connect(user.tcp()).unwrap();
+        let mut b = mux.connect(user.tcp().isolation(Isolation::Reset)).unwrap();
         assert!(none(one(&mut b, "SELECT CURRENT_ROLE()")));
 
         // And not by way of a change of identity, which keeps it on MariaDB.
-        let mut a = mux.connect(user.tcp()).unwrap();
+        let mut a = mux.connect(user.tcp().isolation(Isolation::Reset)).unwrap();
         drop(b);
         a.query_drop(format!("SET ROLE {role}")).unwrap();
         drop(a);

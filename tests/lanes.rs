@@ -540,7 +540,8 @@ fn a_read_behind_another_handles_reads_costs_no_round_trip_more() {
 #[test]
 fn a_read_on_a_link_of_another_handles_session_begins_its_session_in_the_same_round_trip() {
     let mux = builder().max_links(1).build();
-    let opts = server().tcp().init(vec!["SET @greeting = 'hello'"]);
+    let opts = server().tcp().isolation(Isolation::Reset);
+    let opts = opts.init(vec!["SET @greeting = 'hello'"]);
     let mut a = mux.connect(opts.clone()).unwrap();
     let mut b = mux.connect(opts).unwrap();
     for n in 0..3_u64 {
@@ -555,7 +556,8 @@ fn a_read_on_a_link_of_another_handles_session_begins_its_session_in_the_same_ro
 fn a_write_on_a_link_of_another_handles_session_waits_for_its_session_one_round_trip() {
     let schema = Schema::new("lanecost");
     let mux = builder().max_links(1).build();
-    let opts = schema.tcp().init(vec!["SET @greeting = 'hello'"]);
+    let opts = schema.tcp().isolation(Isolation::Reset);
+    let opts = opts.init(vec!["SET @greeting = 'hello'"]);
     let mut a = mux.connect(opts.clone()).unwrap();
     let mut b = mux.connect(opts).unwrap();
     a.query_drop("CREATE TABLE t (id INT)").unwrap();

@@ -72,21 +72,32 @@ fn a_connection_that_the_network_closed_is_replaced_silently() {
 fn set_state_that_is_lost_with_its_link_is_told_once() {
     let mut root = server().root();
     let mut handle = mux().connect(server().tcp()).unwrap();
-    handle
-        .query_drop("SET SESSION lock_wait_timeout = 77")
-        .unwrap();
+    handle.query_drop("SET @only_the_server = 77").unwrap();
     let id = handle.connection_id();
     server().kill(&mut root, id);
     let e = error_of(handle.query_drop("DO 1"));
     assert!(matches!(e, Error::SessionLost { .. }), "{e}");
-    assert_ne!(one::<u64>(&mut handle, "SELECT @@lock_wait_timeout"), 77);
+    assert!(e.to_string().contains("SET @only_the_server"), "{e}");
+    let lost: Option<u64> = one(&mut handle, "SELECT @only_the_server");
+    assert_eq!(lost, None);
+}
+
+#[test]
+fn set_state_that_can_be_set_again_is_on_the_next_link() {
+    let mut root = server().root();
+    let mut handle = mux().connect(server().tcp()).unwrap();
+    handle
+        .query_drop("SET SESSION lock_wait_timeout = 77")
+        .unwrap();
+    server().kill(&mut root, handle.connection_id());
+    assert_eq!(one::<u64>(&mut handle, "SELECT @@lock_wait_timeout"), 77);
 }
 
 #[test]
 fn a_session_that_was_being_begun_for_a_task_that_left_is_not_missed() {
     let relay = Relay::new();
     let mux = builder().max_links(1).build();
-    let opts = relay.tcp(server().tcp());
+    let opts = relay.tcp(server().tcp()).isolation(Isolation::Reset);
     let mut other = mux.connect(opts.clone()).unwrap();
     // Nobody trusts the session after it.
     let sql = "DO RELEASE_LOCK('nobody')";
@@ -488,11 +499,11 @@ fn an_idle_link_of_another_identity_is_taken_over_where_no_more_may_be_opened() 
     let (a, b) = (User::new("stealfrom"), User::new("thief"));
     let mut root = server().root();
     let mux = builder().max_links(1).build();
-    let mut handle_a = mux.connect(a.tcp()).unwrap();
+    let mut handle_a = mux.connect(a.tcp().isolation(Isolation::Reset)).unwrap();
     let id: u32 = one(&mut handle_a, "SELECT CONNECTION_ID()");
     handle_a.query_drop("SELECT @leak := 1").unwrap();
 
-    let mut handle_b = mux.connect(b.tcp()).unwrap();
+    let mut handle_b = mux.connect(b.tcp().isolation(Isolation::Reset)).unwrap();
     assert_eq!(
         one::<String>(&mut handle_b, "SELECT CURRENT_USER()"),
         format!("{}@%", b.name)

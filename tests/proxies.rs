@@ -138,8 +138,9 @@ fn what_can_take_many_commands_at_a_time_gets_them() {
 
 /// Writes that one read takes behind another handle's session.
 fn writes_of_a_hand_over(mux: &Mux, opts: &OptsBuilder) -> u64 {
+    let opts = opts.clone().isolation(Isolation::Reset);
     let mut a = mux.connect(opts.clone()).unwrap();
-    let mut b = mux.connect(opts.clone()).unwrap();
+    let mut b = mux.connect(opts).unwrap();
     a.query_drop("DO 1").unwrap();
     let before = mux.stats().total.writes;
     assert_eq!(one::<u64>(&mut b, "SELECT 1"), 1);

@@ -34,7 +34,7 @@ use mysql_common::{
 
 pub use super::stream::RowStream;
 use super::{
-    Binary, Pipe, Piped, QueryResult, Statement, Text, TxOpts,
+    Binary, Lease, Pipe, Piped, QueryResult, Statement, Text, TxOpts,
     gather::{gather_as_task, is_bulky},
     info, params, pipe,
 };
@@ -78,7 +78,7 @@ text_is_a_statement!(&str, String, &String, Box<str>, Cow<'_, str>);
 /// A connection as far as a program can tell, without a connection of its own while it is idle. See
 /// [`crate::Handle`].
 pub struct Handle {
-    seat: Seat,
+    pub(super) seat: Seat,
     /// A session is used by one task at a time.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -413,6 +413,15 @@ impl Handle {
         let values = stmt.bind(params)?;
         self.seat.start_execute(&stmt.prepared, &values).await?;
         RowStream::new(&mut self.seat).await
+    }
+
+    /// As [`Handle::lease`](crate::Handle::lease).
+    ///
+    /// # Errors
+    /// No link could be had.
+    pub async fn lease(&mut self) -> Result<Lease<'_, Handle>> {
+        self.seat.lease().await?;
+        Ok(Lease::new(self))
     }
 
     /// Begins a transaction and keeps the link for it. Dropped without a commit it is rolled back, in

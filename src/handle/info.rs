@@ -90,7 +90,7 @@ macro_rules! info {
             }
 
             /// Why the handle keeps a link to itself at the moment, if it does.
-            pub fn pin(&self) -> Option<&'static str> {
+            pub fn pin(&self) -> Option<crate::Pin> {
                 self.seat.pin()
             }
 

@@ -4,6 +4,7 @@
 pub mod aio;
 mod gather;
 mod info;
+mod lease;
 mod params;
 mod pipe;
 mod query;
@@ -16,6 +17,7 @@ mod within;
 
 use std::{cell::Cell, marker::PhantomData, time::Duration};
 
+pub use lease::Lease;
 pub use pipe::{Pipe, Piped};
 pub use query::{BatchQuery, BinQuery, QueryWithParams, TextQuery, WithParams};
 pub use queryable::{AsStatement, Queryable};
@@ -196,6 +198,25 @@ impl Handle {
         let values = stmt.bind(params.into())?;
         now(self.seat.start_execute(&stmt.prepared, &values))?;
         QueryStream::new(&mut self.seat)
+    }
+
+    /// The handle with a link to itself, for as long as the lease is there: for what can't share a
+    /// connection, or must not wait for one.
+    ///
+    /// ```no_run
+    /// # use mysql_mux::prelude::*;
+    /// # let mut handle = mysql_mux::connect("mysql://localhost/")?;
+    /// let mut lease = handle.lease()?;
+    /// lease.query_drop("SET @batch = 7")?;
+    /// let id = lease.connection_id();
+    /// # Ok::<(), mysql_mux::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No link could be had.
+    pub fn lease(&mut self) -> Result<Lease<'_, Handle>> {
+        now(self.seat.lease())?;
+        Ok(Lease::new(self))
     }
 
     /// The handle for statements that must be done within this time; see

@@ -339,15 +339,22 @@ fn cause_of(e: Error) -> ConnectCause {
 }
 
 /// The one value of a text result; `None` for NULL or anything else.
-fn single_text(mut response: Response) -> Option<String> {
+fn single_text(response: Response) -> Option<String> {
+    texts(response).into_iter().next()?
+}
+
+/// The values of the first row of a text result; nothing where there is none.
+pub(super) fn texts(mut response: Response) -> Vec<Option<String>> {
     let Some(Outcome::Set(mut set)) = response.outcomes.pop_front() else {
-        return None;
+        return Vec::new();
     };
-    let values = set.rows.next_with(|row| row::text(row, &set.columns))?;
-    match values.ok()?.into_iter().next()?? {
-        Value::Bytes(text) => String::from_utf8(text).ok(),
+    let row = set.rows.next_with(|row| row::text(row, &set.columns));
+    let values = row.and_then(Result::ok).into_iter().flatten();
+    let text = |value| match value {
+        Some(Value::Bytes(text)) => String::from_utf8(text).ok(),
         _ => None,
-    }
+    };
+    values.map(text).collect()
 }
 
 pub(super) fn role_of(response: Response) -> Option<Arc<str>> {

@@ -23,7 +23,7 @@ use bytes::{Buf, BytesMut};
 use mysql_common::{constants::StatusFlags, packets::Column, value::Value};
 
 use super::{
-    Common, Face, KEEP_BUFFER, Link, Parts, Prepared, Stream,
+    Common, Face, KEEP_BUFFER, Link, MANY, Parts, Prepared, Stream,
     load::Load,
     reactor::{Readied, Timer},
     slot::{Heard, Slot, Told},
@@ -36,16 +36,15 @@ use crate::{
         command::{Command, execute},
         handshake::ServerInfo,
         pipeline::{Due, Event, Fatal, Pipeline, PrepareOk, Receiver, Reply, Sender},
-        result::{OkInfo, Outcome, Rows},
+        result::{OkInfo, Outcome, Response, Rows},
+        tracker::says_something,
     },
+    session::variables::{Shared, same},
 };
 
 /// A task that asks waits with the flush until others have asked too, but not behind one that
 /// began to wait longer ago than this.
 const DEFER: Duration = Duration::from_micros(100);
-
-/// The owner of a session that several handles used.
-const MANY: u64 = u64::MAX - 1;
 
 /// Who placed callers on the lane.
 pub(crate) trait Owner: Send + Sync {
@@ -79,6 +78,13 @@ pub(crate) struct How<'a> {
     pub deadline: Option<Instant>,
     /// Who asks.
     pub handle: u64,
+    /// Its `LAST_INSERT_ID()` is 0.
+    pub no_id: bool,
+    /// It is the first statement of who asks.
+    pub is_first: bool,
+    /// It has MariaDB's `SET STATEMENT max_statement_time` around it, which is reported though it is
+    /// gone behind it.
+    pub limited: bool,
     /// Running it twice would be wrong: the link is looked at before it is used after a rest.
     pub careful: bool,
 }
@@ -101,12 +107,22 @@ pub(crate) struct Lane {
     name: Arc<str>,
     /// The schema that its session is in.
     pub schema: Option<Arc<str>>,
+    /// The variables that it has set.
+    pub vars: Shared,
     pub load: Load,
     /// The server told of a session that changed although nothing that could do it was asked.
     tainted: AtomicBool,
     one_session: bool,
     /// The only handle that used the session since it began, 0 for none, [`MANY`] for several.
     user: AtomicU64,
+    /// The handle that asked last.
+    last: AtomicU64,
+    /// The handle whose `LAST_INSERT_ID()` this is.
+    insert_id_of: AtomicU64,
+    /// The handle whose `FOUND_ROWS()` this is.
+    rows_of: AtomicU64,
+    /// The handle whose warnings these are.
+    warnings_of: AtomicU64,
     wire: Arc<Wire>,
     core: Mutex<Core>,
     owner: Weak<dyn Owner>,
@@ -183,6 +199,10 @@ struct Entry {
     end: u64,
     /// Running it twice would be wrong.
     careful: bool,
+    handle: u64,
+    no_id: bool,
+    is_first: bool,
+    limited: bool,
 }
 
 /// What whoever asked has to do for all.
@@ -208,9 +228,14 @@ impl Lane {
             server: common.server.clone(),
             name: common.name.clone(),
             schema: common.session.schema.clone(),
+            vars: common.session.vars.clone(),
             load: Load::new(),
             one_session,
             user: AtomicU64::new(common.session.owner),
+            last: AtomicU64::new(common.session.last),
+            insert_id_of: AtomicU64::new(common.session.insert_id_of),
+            rows_of: AtomicU64::new(common.session.rows_of),
+            warnings_of: AtomicU64::new(common.session.warnings_of),
             tainted: AtomicBool::new(false),
             wire: common.wire.clone(),
             read_limit: Limit::each(common.target.socket.read_timeout),
@@ -253,6 +278,10 @@ impl Lane {
         if !self.one_session {
             common.session.owner = self.user.load(Ordering::Relaxed);
         }
+        common.session.last = self.last.load(Ordering::Relaxed);
+        common.session.insert_id_of = self.insert_id_of.load(Ordering::Relaxed);
+        common.session.rows_of = self.rows_of.load(Ordering::Relaxed);
+        common.session.warnings_of = self.warnings_of.load(Ordering::Relaxed);
         common.used = lead.last.unwrap_or(common.used);
         common.count_bytes();
         Some(Link::join(common, Pipeline::join(tx, lead.rx)))
@@ -265,6 +294,12 @@ impl Lane {
     /// Its session changed, or it is over: no place should be given any more.
     pub(crate) fn is_tainted(&self) -> bool {
         self.tainted.load(Ordering::Relaxed)
+    }
+
+    /// A statement with this response may be the one that changed its session.
+    pub(crate) fn may_have_changed(&self, response: &Response) -> bool {
+        let tells = |outcome| is_remarkable(outcome, false);
+        response.outcomes.iter().any(tells)
     }
 
     /// When it was last used and when it was opened, while it is there.
@@ -370,10 +405,15 @@ impl Lane {
             asked: now,
             end: core.made,
             careful: how.careful,
+            handle: how.handle,
+            no_id: how.no_id,
+            is_first: how.is_first,
+            limited: how.limited,
         });
         if first {
             self.load.begin(now);
         }
+        self.last.store(how.handle, Ordering::Relaxed);
         // Under the lock: no need to compare and swap.
         match self.user.load(Ordering::Relaxed) {
             0 => self.user.store(how.handle, Ordering::Relaxed),
@@ -675,7 +715,8 @@ impl Lane {
                         (true, true) => Err(self.lost(Ran::Maybe, LostCause::SessionChanged)),
                     };
                     if let Ok(reply) = &reply {
-                        lead.spoilt = self.look_at(reply);
+                        lead.spoilt = self.look_at(reply, entry.limited);
+                        self.note_owners(reply, &entry);
                     }
                     if let Some(Ok(Reply::Prepared(Ok(made)))) = entry.slot.complete(reply) {
                         // Nobody knows its id.
@@ -733,23 +774,62 @@ impl Lane {
     }
 
     /// Notes what the server says of the session, and gives whether it is another now.
-    fn look_at(&self, reply: &Reply) -> bool {
+    fn look_at(&self, reply: &Reply, limited: bool) -> bool {
         let Reply::Response(response) = reply else {
             return false;
         };
-        if response.outcomes.iter().any(is_remarkable) {
+        if response
+            .outcomes
+            .iter()
+            .any(|outcome| is_remarkable(outcome, limited))
+        {
             let mut core = self.core.lock();
             if let Some(half) = &mut core.link {
                 let session = &mut half.common.session;
                 session.observe(response);
-                if !self.one_session && (session.pin().is_some() || session.schema != self.schema) {
-                    session.changed = true;
+                if !self.one_session
+                    && (session.stays().is_some()
+                        || session.names_unknown
+                        || session.schema != self.schema
+                        || !same(&session.vars, &self.vars))
+                {
+                    // What of it can be told is told by itself.
+                    session.changed |= session.pin().is_none() || session.schema != self.schema;
                     self.tainted.store(true, Ordering::Relaxed);
                     return true;
                 }
             }
         }
         false
+    }
+
+    /// Whose `LAST_INSERT_ID()` and `FOUND_ROWS()` these are from here on. An id that is told may be
+    /// one that the statement named, and leaves what was there.
+    fn note_owners(&self, reply: &Reply, entry: &Entry) {
+        let Reply::Response(response) = reply else {
+            return;
+        };
+        if let Some(Outcome::Set(_)) = response.outcomes.back() {
+            self.rows_of.store(entry.handle, Ordering::Relaxed);
+        }
+        let warnings = self.warnings_of.load(Ordering::Relaxed);
+        let is_new = entry.careful || !self.server.mariadb || has_warnings(response);
+        if is_new || warnings == 0 && entry.is_first {
+            self.warnings_of.store(entry.handle, Ordering::Relaxed);
+        }
+        if leaves_insert_id(response, entry.careful) {
+            let owner = match self.insert_id_of.load(Ordering::Relaxed) {
+                owner if owner == entry.handle => owner,
+                0 if entry.no_id => entry.handle,
+                _ => MANY,
+            };
+            self.insert_id_of.store(owner, Ordering::Relaxed);
+        }
+    }
+
+    /// `LAST_INSERT_ID()` is this handle's.
+    pub(crate) fn has_insert_id_of(&self, handle: u64) -> bool {
+        self.insert_id_of.load(Ordering::Relaxed) == handle
     }
 
     /// Gives the lead to the next thread that waits, to the reactor where only tasks do, or lays it
@@ -858,7 +938,7 @@ impl Lane {
     pub(crate) fn holds(&self, sql: &[u8]) -> Option<Arc<Prepared>> {
         let mut core = self.core.lock();
         let common = &mut core.link.as_mut()?.common;
-        common.statements.find(sql, &self.schema)
+        common.statements.find(sql, (&self.schema, &self.vars))
     }
 
     /// Remembers what a [`Asked::Prepare`] made. What is over the cache's capacity is closed.
@@ -872,7 +952,11 @@ impl Lane {
         let id = made.id;
         let statement = match known {
             Some(known) => known.clone(),
-            None => Arc::new(Prepared::new(sql, made, self.schema.clone())),
+            None => Arc::new(Prepared::new(
+                sql,
+                made,
+                (self.schema.clone(), self.vars.clone()),
+            )),
         };
         let mut core = self.core.lock();
         if let Some(Half { common, .. }) = &mut core.link {
@@ -1025,18 +1109,41 @@ impl Drop for Deferred<'_> {
     }
 }
 
+/// What `limited` sets.
+const LIMIT: &[u8] = b"max_statement_time";
+
 /// Something in it says more than that the statement is done.
-fn is_remarkable(outcome: &Outcome) -> bool {
+fn is_remarkable(outcome: &Outcome, limited: bool) -> bool {
     let ok: &OkInfo = match outcome {
         Outcome::Ok(ok) => ok,
         Outcome::Set(set) => &set.ok,
         Outcome::Err(_) => return false,
     };
-    !ok.changes.is_empty()
+    says_something(&ok.changes, limited.then_some(LIMIT))
         || !ok.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
         || ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
 }
 
 fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {
     e.kind() == io::ErrorKind::TimedOut && deadline.is_some_and(|at| now() >= at)
+}
+
+/// Whether a statement with this response left warnings or an error of its own. On MariaDB one that
+/// uses no tables leaves those that were there, else.
+pub(crate) fn has_warnings(response: &Response) -> bool {
+    response.outcomes.iter().any(|outcome| match outcome {
+        Outcome::Ok(ok) => ok.warnings > 0,
+        Outcome::Set(set) => set.ok.warnings > 0,
+        Outcome::Err(_) => true,
+    })
+}
+
+/// Whether a neutral statement with this response may have changed `LAST_INSERT_ID()`: the id that
+/// is told may be one that the statement named, and after an error nobody knows.
+pub(crate) fn leaves_insert_id(response: &Response, writes: bool) -> bool {
+    response.outcomes.iter().any(|outcome| match outcome {
+        Outcome::Ok(ok) => ok.last_insert_id != 0,
+        Outcome::Set(_) => false,
+        Outcome::Err(_) => writes,
+    })
 }

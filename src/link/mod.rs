@@ -14,6 +14,7 @@ mod load;
 mod model;
 mod parts;
 mod prepared;
+mod questions;
 #[cfg_attr(mysql_mux_model, path = "model/reactor.rs")]
 pub(crate) mod reactor;
 mod session;
@@ -38,10 +39,10 @@ pub(crate) use batch::Ask;
 pub(crate) use connect::open;
 pub(crate) use face::{Face, now, offload};
 pub(crate) use kill::{Kill, kill};
-pub(crate) use lane::{Answer, Asked, How, Lane, Owner, Place};
+pub(crate) use lane::{Answer, Asked, How, Lane, Owner, Place, has_warnings, leaves_insert_id};
 pub(crate) use parts::{News, Parts};
 pub(crate) use prepared::Prepared;
-pub(crate) use session::{Session, Start};
+pub(crate) use session::{Session, Shape, Start};
 pub(crate) use stream::Streamed;
 pub(crate) use transport::Stream;
 use transport::{Idle, Limit, Want, Wire};
@@ -63,6 +64,9 @@ use prepared::Cache;
 
 /// A buffer that has grown beyond this for one large packet is given back after it.
 const KEEP_BUFFER: usize = 1 << 20;
+
+/// The owner of what several handles left on a link.
+const MANY: u64 = u64::MAX - 1;
 
 /// One physical connection, had alone.
 #[derive(Debug)]
@@ -432,8 +436,10 @@ impl Link {
         infile: Option<&LocalInfileHandler>,
         parts: Option<&Parts>,
     ) -> Result<Response, Error> {
+        let guards = self.guard_insert_id().await?;
         self.pipeline.push(command)?;
         self.flush(attempted).await?;
+        self.guarded(guards, attempted).await?;
         let reply = self.reply_in(attempted, infile, parts).await?;
         self.used = Instant::now();
         self.count_bytes();

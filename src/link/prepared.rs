@@ -11,8 +11,9 @@ use std::{
 };
 
 use mysql_common::{packets::Column, value::Value};
+use once_cell::sync::OnceCell;
 
-use super::{Link, Parts};
+use super::{Link, Parts, Session};
 use crate::{
     error::Error,
     proto::{
@@ -20,6 +21,7 @@ use crate::{
         pipeline::{PrepareOk, Reply},
         result::Response,
     },
+    session::variables::{Shared, same},
     sql,
 };
 
@@ -31,19 +33,40 @@ pub(crate) struct Prepared {
     pub columns: Arc<[Column]>,
     /// The schema that unqualified names belong to.
     pub schema: Option<Arc<str>>,
+    /// The variables that its text was read with.
+    pub vars: Shared,
     /// What it may do to a session, as read from its text.
     pub statement: sql::Statement,
+    facts: OnceCell<sql::Facts>,
 }
 
 impl Prepared {
-    pub(super) fn new(text: &[u8], made: PrepareOk, schema: Option<Arc<str>>) -> Prepared {
+    pub(super) fn new(
+        text: &[u8],
+        made: PrepareOk,
+        session: (Option<Arc<str>>, Shared),
+    ) -> Prepared {
         Prepared {
             statement: sql::read(text),
+            facts: OnceCell::new(),
             sql: text.into(),
             params: made.params,
             columns: made.columns,
-            schema,
+            schema: session.0,
+            vars: session.1,
         }
+    }
+}
+
+impl Prepared {
+    /// What it does to a session, where it is not neutral.
+    pub(crate) fn facts(&self) -> &sql::Facts {
+        self.facts.get_or_init(|| sql::facts(&self.sql))
+    }
+
+    /// The server reads both as the same.
+    fn is_like(&self, other: &Prepared) -> bool {
+        self.sql == other.sql && self.schema == other.schema && same(&self.vars, &other.vars)
     }
 }
 
@@ -106,16 +129,17 @@ impl Cache {
         {
             return Some(last.id);
         }
-        self.touch(|s| {
-            std::ptr::eq(s, &**statement)
-                || (s.sql == statement.sql && s.schema == statement.schema)
-        })
-        .map(|(id, _)| id)
+        self.touch(|s| std::ptr::eq(s, &**statement) || s.is_like(statement))
+            .map(|(id, _)| id)
     }
 
-    /// A statement by its text and the schema that its names are resolved in.
-    pub(super) fn find(&mut self, sql: &[u8], schema: &Option<Arc<str>>) -> Option<Arc<Prepared>> {
-        self.touch(|s| *s.sql == *sql && s.schema == *schema)
+    /// A statement by its text and the session that it is read in.
+    pub(super) fn find(
+        &mut self,
+        sql: &[u8],
+        (schema, vars): (&Option<Arc<str>>, &Shared),
+    ) -> Option<Arc<Prepared>> {
+        self.touch(|s| *s.sql == *sql && s.schema == *schema && same(&s.vars, vars))
             .map(|(_, held)| held)
     }
 
@@ -136,13 +160,14 @@ const PREPARE: &str = "preparing a statement";
 impl Link {
     /// Prepares `sql` in the schema that is current, unless the server holds it already.
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>, Error> {
-        let schema = self.session.schema.clone();
-        if let Some(held) = self.statements.find(sql, &schema) {
+        let Session { schema, vars, .. } = &self.common.session;
+        let session = (schema.clone(), vars.clone());
+        if let Some(held) = self.statements.find(sql, (&session.0, &session.1)) {
             return Ok(held);
         }
         let made = self.com_prepare(sql).await?;
         let id = made.id;
-        let statement = Arc::new(Prepared::new(sql, made, schema));
+        let statement = Arc::new(Prepared::new(sql, made, session));
         self.hold(id, statement.clone())?;
         Ok(statement)
     }
@@ -172,6 +197,7 @@ impl Link {
             return Ok(id);
         }
         let current = self.session.schema.clone();
+        let vars = self.session.vars.clone();
         let elsewhere = match &statement.schema {
             Some(schema) if current.as_ref() != Some(schema) => Some(schema.clone()),
             _ => None,
@@ -179,10 +205,12 @@ impl Link {
         if let Some(schema) = &elsewhere {
             self.init_db(schema).await?;
         }
+        self.move_to(&statement.vars).await?;
         let made = self.com_prepare(&statement.sql).await;
         if let (Some(_), Some(current)) = (&elsewhere, &current) {
             self.init_db(current).await?;
         }
+        self.move_to(&vars).await?;
         let made = made?;
         if made.params.len() != statement.params.len() {
             return Err(Error::DriverError(
@@ -204,7 +232,9 @@ impl Link {
         parts: Option<&Parts>,
     ) -> Result<Response, Error> {
         const WHAT: &str = "a prepared statement";
+        let guards = self.session.insert_id_next.is_some();
         self.send_execute(statement, params).await?;
+        self.guarded(guards, WHAT).await?;
         let response = match self.reply_in(WHAT, None, parts).await? {
             Reply::Response(response) => response,
             _ => return Err(self.another_reply(WHAT)),
@@ -236,6 +266,7 @@ impl Link {
         }
         let id = self.id_of(statement).await?;
         let (long_data, payload) = execute(id, params, max);
+        self.guard_insert_id().await?;
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
         if !long_data.is_empty() {
             self.statements.forget(id);
@@ -256,9 +287,8 @@ impl Link {
 
     /// Forgets a statement, here and on the server.
     pub(crate) async fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<(), Error> {
-        let same =
-            |e: &Entry| e.statement.sql == statement.sql && e.statement.schema == statement.schema;
-        if let Some(at) = self.statements.entries.iter().position(same)
+        let alike = |e: &Entry| e.statement.is_like(statement);
+        if let Some(at) = self.statements.entries.iter().position(alike)
             && let Some(entry) = self.statements.entries.remove(at)
         {
             self.pipeline.push(Command::CloseStmt(entry.id))?;

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use mysql_common::constants::StatusFlags;
 
-use super::{Link, first_ok};
+use super::{Link, first_ok, questions::set_names};
 use crate::{
     error::{Error, Ran},
     opts::{identity::Identity, session::SessionOpts, target::Fixed},
@@ -14,6 +14,10 @@ use crate::{
         handshake::ServerInfo,
         result::{OkInfo, Outcome, Response},
         tracker::{Change, changes},
+    },
+    session::{
+        Doing, Pin, PinReason, Pins, Variables,
+        variables::{self, ASK_NAMES, Kind, NAMES, Shared},
     },
 };
 
@@ -33,9 +37,40 @@ pub(crate) struct Session {
     /// The handle whose session it is; 0: nobody's.
     pub owner: u64,
     pub schema: Option<Arc<str>>,
+    /// A reset took its character set from it, on MariaDB.
+    schema_stale: bool,
     pub status: StatusFlags,
-    /// The server reported a change of state that a reset would undo.
+    /// The server reported a change of state that a reset would undo, and that is no variable.
     pub changed: bool,
+    /// The variables that are not as the session began.
+    pub vars: Shared,
+    /// How it began, as far as that was reported: what init statements set, and what was put back
+    /// to the server's own value.
+    base: Arc<Variables>,
+    /// A character set or collation was set: what became of the others is not reported.
+    pub names_unknown: bool,
+    /// A variable was set that can't be moved.
+    pub stuck: Option<Arc<str>>,
+    /// Why the session can't leave the link, where its handle has one of its own.
+    pub pins: Pins,
+    /// What runs, where it has to be followed.
+    pub doing: Option<Box<Doing>>,
+    /// The last statement's error, by its number.
+    pub error: Option<u16>,
+    /// The handle that ran the last statement.
+    pub last: u64,
+    /// The handle whose `LAST_INSERT_ID()` this is.
+    pub insert_id_of: u64,
+    /// What it was set to by the last statement.
+    pub insert_id_set: Option<u64>,
+    /// It is [`SENTINEL`] unless a statement of that handle made one.
+    pub insert_id_guarded: bool,
+    /// Has `LAST_INSERT_ID()` be this before the next statement.
+    pub insert_id_next: Option<u64>,
+    /// The handle whose `FOUND_ROWS()` this is.
+    pub rows_of: u64,
+    /// The handle whose warnings these are; 0: there are none.
+    pub warnings_of: u64,
     /// The server's trackers are on. Without them every statement may have changed something.
     pub trackers: bool,
     /// What it was begun with, where nothing but neutral statements ran since. The schema is followed
@@ -45,6 +80,7 @@ pub(crate) struct Session {
     pub unsure: bool,
     /// The transaction tracker's word: something is begun, or table locks are held.
     in_transaction: bool,
+    locks_tables: bool,
     /// `SET TRANSACTION` for the next transaction stands.
     next_transaction: bool,
     /// What makes the session begin (`SET NAMES …`), known after the login.
@@ -59,12 +95,28 @@ impl Session {
             start: Start::Clean,
             owner: 0,
             schema,
+            schema_stale: false,
             status,
             changed: false,
+            vars: None,
+            base: Arc::default(),
+            names_unknown: false,
+            stuck: None,
+            pins: Pins::default(),
+            doing: None,
+            error: None,
+            last: 0,
+            insert_id_of: 0,
+            insert_id_set: None,
+            insert_id_guarded: false,
+            insert_id_next: None,
+            rows_of: 0,
+            warnings_of: 0,
             trackers: false,
             clean: None,
             unsure: false,
             in_transaction: false,
+            locks_tables: false,
             next_transaction: false,
             setup: "".into(),
             role: None,
@@ -74,11 +126,15 @@ impl Session {
     /// Takes what a statement's response says.
     pub(super) fn observe(&mut self, response: &Response) {
         self.unsure = false;
+        self.error = None;
         for outcome in &response.outcomes {
             match outcome {
                 Outcome::Ok(ok) => self.observe_ok(ok),
                 Outcome::Set(set) => self.observe_ok(&set.ok),
-                Outcome::Err(_) => self.unsure = true,
+                Outcome::Err(e) => {
+                    self.unsure = true;
+                    self.error = Some(e.code());
+                }
             }
         }
         if !self.trackers {
@@ -88,54 +144,189 @@ impl Session {
 
     pub(super) fn observe_ok(&mut self, ok: &OkInfo) {
         self.status = ok.status;
-        let (mut state, mut schema) = (false, false);
+        let (mut state, mut explained) = (false, false);
         for change in changes(&ok.changes) {
             match change {
                 Ok(Change::Schema(name)) => {
-                    schema = true;
+                    explained = true;
                     let name = String::from_utf8_lossy(name);
                     self.schema = (!name.is_empty()).then(|| name.into());
                 }
                 Ok(Change::TransactionState(flags)) => {
                     self.in_transaction = flags.iter().any(|&c| c != b'_');
+                    self.locks_tables = flags.contains(&b'L');
                 }
                 Ok(Change::TransactionCharacteristics(sql)) => {
                     self.next_transaction = !sql.is_empty()
                 }
-                Ok(Change::State(_) | Change::SystemVariable { .. }) => state = true,
+                Ok(Change::SystemVariable { name, value }) => {
+                    explained |= self.variable(name, value);
+                }
+                Ok(Change::State(_)) => state = true,
                 Ok(Change::Gtids(_)) => {}
                 // Not understood is treated as changed.
-                Ok(Change::Unknown(_)) | Err(_) => state = true,
+                Ok(Change::Unknown(_)) | Err(_) => self.changed = true,
             }
         }
-        // `USE` reports both; the schema is followed by itself. It changes nothing else but
-        // @@character_set_database and @@collation_database, which follow the schema too.
-        if state && !schema {
+        // `USE` and `SET` of a variable report both, and these are followed by themselves. `USE`
+        // changes nothing else but @@character_set_database and @@collation_database, which follow
+        // the schema too.
+        if state && !explained {
             self.changed = true;
         }
+    }
+
+    /// Whether it is state.
+    fn variable(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(name);
+        let kind = variables::kind(name);
+        match kind {
+            Kind::Noise => {}
+            Kind::Moves => self.set_variable(&text, value),
+            Kind::Names => self.names_unknown = true,
+            Kind::InsertId => {
+                self.insert_id_of = self.owner;
+                self.insert_id_guarded = false;
+                self.insert_id_set = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
+            }
+            Kind::Stays => self.stuck = Some(text.into()),
+        }
+        kind != Kind::Noise
+    }
+
+    fn set_variable(&mut self, name: &str, value: &[u8]) {
+        let mut vars = self
+            .vars
+            .take()
+            .map_or_else(Variables::default, Arc::unwrap_or_clone);
+        vars.set(name, value);
+        self.vars = variables::without(&variables::shared(vars), &self.base);
+    }
+
+    /// Takes what a response says of the session, whatever became of the statement.
+    pub(super) fn observe_quietly(&mut self, response: &Response) {
+        for outcome in &response.outcomes {
+            match outcome {
+                Outcome::Ok(ok) => self.observe_ok(ok),
+                Outcome::Set(set) => self.observe_ok(&set.ok),
+                Outcome::Err(_) => {}
+            }
+        }
+    }
+
+    /// A `SET` was run that was to make the variables these. What went back to the server's own
+    /// value was reported with it: from here on that is known.
+    fn moved(&mut self, to: &Shared, server: &Arc<str>) -> Result<(), Error> {
+        let none = Variables::default();
+        let to = to.as_deref().unwrap_or(&none);
+        self.names_unknown = false;
+        let mut vars = self
+            .vars
+            .take()
+            .map_or_else(Variables::default, Arc::unwrap_or_clone);
+        let mut base = (*self.base).clone();
+        for name in NAMES {
+            match to.get(name) {
+                Some(value) => vars.set(name, value),
+                None => vars.remove(name),
+            }
+        }
+        for (name, value) in vars.iter() {
+            if to.get(name).is_none() {
+                base.set(name, value);
+            }
+        }
+        self.base = Arc::new(base);
+        self.vars = variables::without(&variables::shared(vars), &self.base);
+        let wanted = variables::without(&variables::shared(to.clone()), &self.base);
+        if !variables::same(&self.vars, &wanted) {
+            self.changed = true;
+            return Err(Error::SessionNotRestored {
+                server: server.clone(),
+                what: variables::difference(&self.vars, &wanted),
+            });
+        }
+        Ok(())
+    }
+
+    /// The variables of another session, less what this one began with.
+    pub(crate) fn without_base_if(&self, as_begun: bool, vars: &Shared) -> Shared {
+        match as_begun {
+            true => self.without_base(vars),
+            false => vars.clone(),
+        }
+    }
+
+    pub(crate) fn without_base(&self, vars: &Shared) -> Shared {
+        variables::without(vars, &self.base)
     }
 
     pub(crate) fn in_transaction(&self) -> bool {
         self.in_transaction || self.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
     }
 
-    /// Why the session can't leave this link, if it can't.
-    pub(crate) fn pin(&self) -> Option<&'static str> {
+    pub(crate) fn locks_tables(&self) -> bool {
+        self.locks_tables
+    }
+
+    /// What of the session can't be moved to another link, if anything.
+    pub(crate) fn stays(&self) -> Option<PinReason> {
         if self.in_transaction() {
-            Some("an open transaction or table locks")
+            Some(PinReason::Transaction)
         } else if self.next_transaction {
-            Some("SET TRANSACTION for the next transaction")
+            Some(PinReason::NextTransaction)
+        } else if self.stuck.is_some() {
+            Some(PinReason::SystemVariable)
         } else if self.changed {
-            Some("session state that was set")
+            Some(PinReason::Unknown)
         } else {
-            None
+            self.pins.first().map(Pin::reason)
         }
     }
 
-    /// It is as it began, and nothing that is neutral by itself makes it otherwise.
+    /// Why it is not as it began, if it isn't.
+    pub(crate) fn pin(&self) -> Option<PinReason> {
+        let moves = self.vars.is_some() || self.names_unknown;
+        self.stays().or(moves.then_some(PinReason::SystemVariable))
+    }
+
+    pub(crate) fn names_of_variables(&self) -> Vec<String> {
+        let vars = self.vars.as_deref();
+        vars.map_or_else(Vec::new, |vars| {
+            vars.iter().map(|(name, _)| name.to_owned()).collect()
+        })
+    }
+
+    /// The statement under way may change more than the server tells when it fails.
+    pub(crate) fn may_have_changed(&self) -> bool {
+        self.doing.as_ref().is_some_and(|doing| doing.may_change())
+    }
+
+    /// What goes with the link, for people.
+    pub(crate) fn lost(&self) -> Option<String> {
+        let gone = self
+            .pins
+            .iter()
+            .filter(|pin| pin.reason().is_of_the_session());
+        let gone: Vec<_> = gone.map(ToString::to_string).collect();
+        match gone.is_empty() {
+            true => self
+                .in_transaction()
+                .then(|| PinReason::Transaction.to_string()),
+            false => Some(gone.join("; ")),
+        }
+    }
+
+    /// `SET TRANSACTION` for the next transaction stands.
+    pub(crate) fn awaits_transaction(&self) -> bool {
+        self.next_transaction
+    }
+
+    /// It is as it began but for variables, and nothing that is neutral by itself makes it otherwise.
     pub(crate) fn is_shareable(&self) -> bool {
         self.clean.is_some()
-            && self.pin().is_none()
+            && self.stays().is_none()
+            && !self.names_unknown
             && self.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
     }
 
@@ -146,9 +337,10 @@ impl Session {
         self.clean = None;
     }
 
-    /// It is as these options begin it, but for what neutral statements leave.
+    /// It is as these options begin it, but for variables and for what neutral statements leave.
     pub(crate) fn is_as_begun(&self, begin: &Arc<SessionOpts>) -> bool {
-        self.pin().is_none()
+        self.stays().is_none()
+            && !self.names_unknown
             && self
                 .clean
                 .as_ref()
@@ -159,9 +351,41 @@ impl Session {
         self.start = Start::Clean;
         self.owner = 0;
         self.changed = false;
+        self.vars = None;
+        self.base = Arc::default();
+        self.names_unknown = false;
+        self.stuck = None;
+        self.pins.clear();
+        self.doing = None;
+        self.last = 0;
+        self.insert_id_of = 0;
+        self.insert_id_guarded = false;
+        self.insert_id_next = None;
+        self.rows_of = 0;
+        self.warnings_of = 0;
         self.unsure = false;
         self.in_transaction = false;
+        self.locks_tables = false;
         self.next_transaction = false;
+    }
+}
+
+/// What a session is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape<'a> {
+    pub schema: Option<&'a str>,
+    pub vars: &'a Shared,
+    pub begin: &'a Arc<SessionOpts>,
+}
+
+impl SessionOpts {
+    /// The session as these begin it.
+    pub(crate) fn as_begun(self: &Arc<Self>) -> Shape<'_> {
+        Shape {
+            schema: self.db_name.as_deref(),
+            vars: &None,
+            begin: self,
+        }
     }
 }
 
@@ -174,7 +398,8 @@ pub(super) fn setup_sql(fixed: &Fixed, trackers: bool) -> String {
     }
     if trackers {
         sql.push_str(
-            ", session_track_schema=ON, session_track_state_change=ON, \
+            ", session_track_system_variables='*', session_track_schema=ON, \
+             session_track_state_change=ON, \
              session_track_transaction_info='CHARACTERISTICS'",
         );
     }
@@ -183,35 +408,32 @@ pub(super) fn setup_sql(fixed: &Fixed, trackers: bool) -> String {
 
 impl Link {
     /// Begins a session: whatever stood on the link before is undone by `COM_RESET_CONNECTION` and
-    /// what that doesn't undo or undoes too much (roles stay, trackers go); then come the schema and
-    /// the options' own statements. All in one write, one round trip.
+    /// what that doesn't undo or undoes too much (roles stay, trackers go); then come the schema, the
+    /// options' own statements, and the variables. All in one write, one round trip.
     ///
     /// Where the schema or an init statement fails the link stays usable, for a session that is
     /// begun anew.
     ///
-    /// `as_begun`: what stood before is as these options begin it, and may stay; only the schema may
-    /// be another.
-    pub(crate) async fn begin(
-        &mut self,
-        schema: Option<&str>,
-        begin: &Arc<SessionOpts>,
-        as_begun: bool,
-    ) -> Result<(), Error> {
-        self.begin_and(schema, begin, as_begun, None)
-            .await
-            .map(drop)
+    /// `as_begun`: what stood before is as these options begin it, and may stay; only the schema and
+    /// variables may be others.
+    pub(crate) async fn begin(&mut self, want: Shape<'_>, as_begun: bool) -> Result<(), Error> {
+        self.begin_and(want, as_begun, None).await.map(drop)
     }
 
     /// As [`Self::begin`], where nothing has to be sent for it. Whether that is so, and the session
     /// can be shared.
-    pub(crate) fn begin_free(&mut self, schema: Option<&str>, begin: &Arc<SessionOpts>) -> bool {
-        let fresh = self.session.start == Start::Clean && begin.init.is_empty();
-        let free = fresh || self.session.is_as_begun(begin);
-        if !free || self.session.schema.as_deref() != schema {
+    pub(crate) fn begin_free(&mut self, want: Shape<'_>) -> bool {
+        let fresh = self.session.start == Start::Clean && want.begin.init.is_empty();
+        let free = fresh || self.session.is_as_begun(want.begin);
+        if !free
+            || self.session.schema.as_deref() != want.schema
+            || self.session.schema_stale
+            || !variables::same(&self.session.vars, want.vars)
+        {
             return false;
         }
         self.session.start = Start::Used;
-        self.session.clean = Some(begin.clone());
+        self.session.clean = Some(want.begin.clone());
         self.session.is_shareable()
     }
 
@@ -220,19 +442,20 @@ impl Link {
     /// `read`.
     pub(crate) async fn begin_and(
         &mut self,
-        schema: Option<&str>,
-        begin: &Arc<SessionOpts>,
+        want: Shape<'_>,
         as_begun: bool,
         read: Option<&[u8]>,
     ) -> Result<Option<Response>, Error> {
         let init = match as_begun {
             true => &[],
-            false => &begin.init[..],
+            false => &want.begin.init[..],
         };
         let setup = self.session.setup.clone();
         let role = self.role_sql();
+        let set = self.bridge(want.vars, as_begun);
         let mut commands = Vec::new();
-        if self.session.start == Start::Used && !as_begun {
+        let resets = self.session.start == Start::Used && !as_begun;
+        if resets {
             commands.push(Command::ResetConnection);
             commands.push(Command::Query(setup.as_bytes()));
             commands.extend(role.as_ref().map(|role| Command::Query(role.as_bytes())));
@@ -240,13 +463,23 @@ impl Link {
             self.counters.resets.fetch_add(1, Ordering::Relaxed);
         }
         let ours = commands.len();
-        if let Some(schema) = schema.filter(|s| self.session.schema.as_deref() != Some(s)) {
+        let schema = want.schema;
+        // Behind a reset MariaDB has the schema, but no more its character set.
+        self.session.schema_stale |= resets;
+        let session = &self.common.session;
+        let is_other = |s: &&str| session.schema_stale || session.schema.as_deref() != Some(s);
+        if let Some(schema) = schema.filter(is_other) {
             commands.push(Command::InitDb(schema));
         }
         let theirs = commands.len();
         commands.extend(init.iter().map(|sql| Command::Query(sql.as_bytes())));
+        if !init.is_empty() {
+            commands.push(Command::Query(ASK_NAMES.as_bytes()));
+        }
+        let begun = commands.len();
+        commands.extend(set.as_ref().map(|sql| Command::Query(sql.as_bytes())));
         if commands.is_empty() {
-            self.session.clean = Some(begin.clone());
+            self.session.clean = Some(want.begin.clone());
             return Ok(None);
         }
         commands.extend(read.map(Command::Query));
@@ -255,21 +488,32 @@ impl Link {
         self.session.owner = 0;
         let what = "beginning the session";
         let mut responses = self.train(&commands, what).await.map_err(not_run)?;
+        let again = read;
         let read = read.and_then(|_| responses.pop());
         self.counters
             .init_command_executed_count
             .fetch_add(init.len() as u64, Ordering::Relaxed);
         if theirs > ours {
             self.session.schema = schema.map(Into::into);
+            self.session.schema_stale = false;
         }
+        let set = responses.split_off(begun.min(responses.len())).pop();
+        if !as_begun {
+            self.session.vars = None;
+            self.session.base = Arc::default();
+            self.session.names_unknown = false;
+        }
+        let mut names = None;
         for (i, response) in responses.into_iter().enumerate() {
-            for outcome in &response.outcomes {
-                match outcome {
-                    Outcome::Ok(ok) => self.session.observe_ok(ok),
-                    Outcome::Set(set) => self.session.observe_ok(&set.ok),
-                    Outcome::Err(_) => {}
-                }
+            if i >= theirs && i + 1 == begun {
+                names = Some(response);
+                continue;
             }
+            if i == ours {
+                // What the setup reported is what every session begins with.
+                self.session.names_unknown = false;
+            }
+            self.session.observe_quietly(&response);
             if let Err(e) = first_ok(response) {
                 if i < ours {
                     // Half a reset is nobody's session.
@@ -284,13 +528,69 @@ impl Link {
                 return Err(e);
             }
         }
-        self.session.restarted();
-        self.session.clean = Some(begin.clone());
+        if as_begun {
+            self.session.changed = false;
+        } else {
+            let vars = self.session.vars.take();
+            let mut base = vars.map_or_else(Variables::default, Arc::unwrap_or_clone);
+            if self.session.names_unknown
+                && let Some(names) = names
+            {
+                set_names(&mut base, super::connect::texts(names));
+            }
+            self.session.restarted();
+            self.session.base = Arc::new(base);
+        }
+        if let Some(response) = set {
+            self.session.observe_quietly(&response);
+            if let Err(e) = first_ok(response) {
+                // Whatever part of it was done: whoever comes next begins anew.
+                self.session.changed = true;
+                // What could not be put back may be undone by a reset.
+                return match as_begun {
+                    true => Box::pin(self.begin_and(want, false, again)).await,
+                    false => Err(e),
+                };
+            }
+            let server = self.common.name.clone();
+            self.session.moved(want.vars, &server)?;
+        }
+        self.session.start = Start::Clean;
+        self.session.unsure = false;
+        self.session.clean = Some(want.begin.clone());
         if let Some(response) = &read {
             self.counters.statements.fetch_add(1, Ordering::Relaxed);
             self.session.observe(response);
         }
         Ok(read)
+    }
+
+    /// The `SET` that makes the variables these.
+    fn bridge(&self, to: &Shared, as_begun: bool) -> Option<String> {
+        let (none, fresh) = (Variables::default(), None);
+        let (from, base) = match as_begun {
+            true => (&self.session.vars, &*self.session.base),
+            false => (&fresh, &none),
+        };
+        let setup = self.session.setup.strip_prefix("SET ").unwrap_or("");
+        let names = setup.split(',').next().unwrap_or("");
+        variables::bridge(from, to, base, names)
+    }
+
+    /// Makes the variables these.
+    pub(super) async fn move_to(&mut self, vars: &Shared) -> Result<(), Error> {
+        let vars = self.session.without_base(vars);
+        let Some(sql) = self.bridge(&vars, true) else {
+            return Ok(());
+        };
+        let what = "restoring the session";
+        let set = self.train(&[Command::Query(sql.as_bytes())], what).await?;
+        for response in set {
+            self.session.observe_quietly(&response);
+            first_ok(response)?;
+        }
+        let server = self.common.name.clone();
+        self.session.moved(&vars, &server)
     }
 
     /// Neither server's reset puts an active role back.

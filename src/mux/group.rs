@@ -4,6 +4,7 @@
 //! in order; what comes free goes straight to the one who waited longest and can use it.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
@@ -18,6 +19,7 @@ use super::{
     account::Account,
     digests::Digests,
     limits::Limits,
+    marks::Marks,
     stats::{Counters, Counts},
     waiter::{Queue, Waiter},
     wish::{Close, Got, Grant, Need, Wish},
@@ -28,6 +30,7 @@ use crate::{
     link::{self, Face, Lane, Link, Owner, Place, Stream, offload},
     opts::{Opts, session::SessionOpts, target::Target},
     proto::handshake::ServerInfo,
+    session::variables::same,
 };
 
 /// Statements on the least busy lane from which on another link may be worth its cost, if one more
@@ -47,6 +50,10 @@ pub(crate) struct Group {
     pub counters: Arc<Counters>,
     pub limits: Arc<Limits>,
     pub digests: Digests,
+    /// Statements whose `LAST_INSERT_ID()` is asked for.
+    pub asked_ids: Marks,
+    /// Statements that change their session, though their text doesn't say so.
+    pub touchy: Marks,
     state: Mutex<State>,
     /// Somebody waits; looked at without the lock.
     waiting: AtomicUsize,
@@ -101,6 +108,8 @@ struct Shared {
     begin: Arc<SessionOpts>,
     /// Somebody waits to have the link alone: no place is given any more.
     draining: bool,
+    /// Somebody waits for this link and no other.
+    claimed: bool,
 }
 
 /// A link that somebody holds.
@@ -110,7 +119,7 @@ struct Busy {
     connection_id: u32,
     handle: u64,
     since: Instant,
-    why: &'static str,
+    why: Cow<'static, str>,
     slow: bool,
     stream: Arc<Stream>,
 }
@@ -122,6 +131,8 @@ impl Group {
             counters: Arc::default(),
             limits,
             digests: Digests::default(),
+            asked_ids: Marks::default(),
+            touchy: Marks::default(),
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
             changed: Condvar::new(),
@@ -188,12 +199,13 @@ impl Group {
             owns: false,
             begin: account.opts.session().clone(),
             schema: None,
+            vars: None,
             why: "opening a handle",
         };
         match self.acquire(wish, face, None).await? {
             Got::Link(mut link) => {
                 let begin = account.opts.session();
-                let free = !account.is_shared() && link.begin_free(begin.db_name.as_deref(), begin);
+                let free = !account.is_shared() && link.begin_free(begin.as_begun());
                 self.release(link, account, free.then_some(begin));
             }
             Got::Place(..) | Got::Nothing => {}
@@ -331,7 +343,7 @@ impl Group {
                     }
                 },
                 Grant::Failed(e) => return Err(e),
-                Grant::Proven => return Ok(Got::Nothing),
+                Grant::Nothing => return Ok(Got::Nothing),
             }
         }
     }
@@ -343,7 +355,7 @@ impl Group {
             && !wish.owns
             && link.can_share()
             && !wish.account.is_shared()
-            && link.begin_free(wish.schema.as_deref(), &wish.begin);
+            && link.begin_free(wish.want());
         if !shares {
             return Got::Link(link);
         }
@@ -373,6 +385,7 @@ impl Group {
             account: account.clone(),
             begin: begin.clone(),
             draining: false,
+            claimed: false,
         });
         lane
     }
@@ -603,7 +616,7 @@ impl Group {
         let account = &wish.account;
         // Not the link itself: it is for statements.
         if wish.need == Need::Proof && account.ready.load(Ordering::Relaxed) > 0 {
-            return Some(Grant::Proven);
+            return Some(Grant::Nothing);
         }
         if wish.owns
             && let Some(at) = state
@@ -614,6 +627,18 @@ impl Group {
             return Some(Grant::Link(state.parked.remove(at).link));
         }
         match wish.need {
+            Need::Exact(id) => {
+                if let Some(at) = state.parked.iter().position(|p| p.link.id == id) {
+                    return Some(Grant::Link(state.parked.remove(at).link));
+                }
+                let Some(shared) = state.lanes.iter_mut().find(|s| s.lane.id == id) else {
+                    return Some(Grant::Nothing);
+                };
+                shared.claimed = true;
+                return shared.take().map(Grant::Link).inspect(|_| {
+                    state.lanes.retain(|s| s.lane.id != id);
+                });
+            }
             Need::Place => {
                 if let Some(place) = self.lane_for(state, wish) {
                     return Some(place);
@@ -668,7 +693,9 @@ impl Group {
             return Some(steal(state.parked.remove(at), account));
         }
         let at = state.lanes.iter().position(|s| {
-            s.account.may_lose_links() && s.lane.load.taken.load(Ordering::SeqCst) == 0
+            s.account.may_lose_links()
+                && !s.claimed
+                && s.lane.load.taken.load(Ordering::SeqCst) == 0
         })?;
         let link = Box::new(state.lanes[at].lane.take_back()?);
         let shared = state.lanes.swap_remove(at);
@@ -792,9 +819,9 @@ impl Group {
     }
 
     /// Says why a link stays with its handle.
-    pub(super) fn note(&self, link: u64, why: &'static str) {
+    pub(super) fn note(&self, link: u64, why: String) {
         if let Some(busy) = self.state.lock().busy.iter_mut().find(|b| b.link == link) {
-            busy.why = why;
+            busy.why = why.into();
         }
     }
 
@@ -970,8 +997,7 @@ impl Group {
                 Ok(mut link) => {
                     // A session as the account's own options begin it, for whoever comes.
                     let begin = account.opts.session().clone();
-                    let schema = begin.db_name.clone();
-                    let begun = link::now(link.begin(schema.as_deref(), &begin, false));
+                    let begun = link::now(link.begin(begin.as_begun(), false));
                     let clean = begun.is_ok() && link.session.is_shareable();
                     self.release(link, &account, clean.then_some(&begin));
                 }
@@ -1083,7 +1109,7 @@ impl State {
             connection_id: link.server.connection_id,
             handle: wish.handle,
             since: Instant::now(),
-            why: wish.why,
+            why: wish.why.into(),
             slow: wish.need == Need::Slow,
             stream: link.stream().clone(),
         });
@@ -1093,7 +1119,15 @@ impl State {
 impl Shared {
     /// A statement of this handle may go there, if there is room.
     fn is_open_to(&self, wish: &Wish) -> bool {
-        !self.draining && self.fits(wish) && !self.lane.is_tainted()
+        !self.draining && !self.claimed && self.fits(wish) && !self.lane.is_tainted()
+    }
+
+    /// The link, if nobody uses it.
+    fn take(&self) -> Option<Box<Link>> {
+        match self.lane.load.taken.load(Ordering::SeqCst) {
+            0 => self.lane.take_back().map(Box::new),
+            _ => None,
+        }
     }
 
     /// The session on it is as this handle's.
@@ -1101,6 +1135,7 @@ impl Shared {
         Arc::ptr_eq(&self.account, &wish.account)
             && (self.account.is_shared()
                 || (self.lane.schema == wish.schema
+                    && same(&self.lane.vars, &wish.vars)
                     && (Arc::ptr_eq(&self.begin, &wish.begin)
                         || self.begin.begins_like(&wish.begin))))
     }
@@ -1121,6 +1156,11 @@ impl Waiting<'_> {
         }
         let mut state = self.group.state.lock();
         state.queue.leave(self.waiter);
+        if let Need::Exact(id) = self.waiter.wish.need
+            && let Some(shared) = state.lanes.iter_mut().find(|s| s.lane.id == id)
+        {
+            shared.claimed = false;
+        }
         self.group
             .waiting
             .store(state.queue.len(), Ordering::SeqCst);
@@ -1141,7 +1181,7 @@ impl Drop for Waiting<'_> {
             Grant::Steal(link) => group.drop_link(link, account, Close::Implicit, false),
             Grant::Open => group.open_failed(account, None),
             // A place goes back by itself.
-            Grant::Place(..) | Grant::Failed(_) | Grant::Proven => {}
+            Grant::Place(..) | Grant::Failed(_) | Grant::Nothing => {}
         }
     }
 }
@@ -1206,11 +1246,11 @@ fn take_lane(state: &mut State, fits: impl Fn(&Shared) -> bool) -> Option<Box<Li
     for at in (0..state.lanes.len()).rev() {
         let shared = &state.lanes[at];
         if fits(shared)
-            && shared.lane.load.taken.load(Ordering::SeqCst) == 0
-            && let Some(link) = shared.lane.take_back()
+            && !shared.claimed
+            && let Some(link) = shared.take()
         {
             state.lanes.swap_remove(at);
-            return Some(Box::new(link));
+            return Some(link);
         }
     }
     None

@@ -13,6 +13,7 @@ use super::{Shared, account::Account, group::Group, left::Left, wish::Close};
 use crate::{
     error::DriverError,
     link::{Face, Kill, kill, now},
+    opts::session::SessionOpts,
 };
 
 /// A link that was left while something ran there, or whose handle is gone while its session was
@@ -84,10 +85,13 @@ pub(super) fn clean(leftover: Leftover) {
         }
         link.settle().await?;
         link.deadline = None;
-        if !ends && link.session.pin().is_none() {
+        // What a statement did that nobody waited for is undone.
+        let followed = link.session.doing.take().is_none();
+        if !ends && followed && link.session.pin().is_none() {
             return Ok(());
         }
-        link.begin(None, &Arc::default(), false).await
+        let nothing = Arc::<SessionOpts>::default();
+        link.begin(nothing.as_begun(), false).await
     });
     match done {
         Ok(()) => account.group.release(link, &account, None),

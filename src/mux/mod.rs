@@ -9,6 +9,7 @@ mod housekeeper;
 mod left;
 mod limited;
 mod limits;
+mod marks;
 mod op;
 mod recent;
 mod seat;

@@ -5,6 +5,8 @@
 //! Everything here can be given up between two waits: what a caller that goes away leaves behind is
 //! in the seat, and is finished by the next one.
 
+mod own;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -12,12 +14,15 @@ use std::{
 
 use mysql_common::value::Value;
 
+use own::{InsertId, Plan, texts_of};
+
 use super::{
     Mux,
     account::Account,
     housekeeper::Leftover,
     left::Left,
     limited,
+    marks::half,
     op::{Done, Op},
     recent,
     wish::{Close, Got, Need, Wish},
@@ -25,8 +30,8 @@ use super::{
 use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
     link::{
-        Answer, Ask, Asked, Face, How, Kill, Lane, Link, Parts, Place, Prepared, Streamed, kill,
-        offload,
+        Answer, Ask, Asked, Face, How, Kill, Lane, Link, Parts, Place, Prepared, Shape, Streamed,
+        kill, offload,
     },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
     proto::{
@@ -34,6 +39,7 @@ use crate::{
         pipeline::Reply,
         result::{OkInfo, Outcome, Response},
     },
+    session::variables::{Shared, same},
     sql::{self, Effect},
 };
 
@@ -70,6 +76,13 @@ pub(crate) struct Seat {
     server: Option<Arc<ServerInfo>>,
     /// The handle's current schema.
     schema: Option<Arc<str>>,
+    /// The variables that it has set.
+    vars: Shared,
+    /// Where its `LAST_INSERT_ID()` is, and which statement made it.
+    insert_id: InsertId,
+    insert_digest: u32,
+    /// The link that ran its last statement; 0: there was none.
+    last_link: u64,
     /// Shared sessions that were lost before this handle, or of which it was told.
     lost_sessions: u64,
     ok: OkInfo,
@@ -77,11 +90,15 @@ pub(crate) struct Seat {
     connection_id: u32,
     /// Wishes to keep the link, whatever the session's state.
     holds: u32,
+    /// Of them leases.
+    leases: u32,
     face: Face,
     /// The link is kept from one statement to the next.
     kept: bool,
     /// It left a link whose session may have more of it than the server tells.
     owns: bool,
+    /// What each statement leaves is kept until the next one.
+    keeps_diagnostics: bool,
     /// A stream has not come to its end.
     streaming: bool,
     /// Nothing kept the link before the API's transaction did.
@@ -102,9 +119,6 @@ impl Seat {
     /// the same credentials.
     pub(crate) async fn open(mux: &Mux, opts: Opts, face: Face) -> Result<Seat> {
         opts.check()?;
-        if opts.get_isolation() == Isolation::Session {
-            return Err(DriverError::SessionIsolationUnavailable.into());
-        }
         let id = recent::number();
         let account = mux.enter(&opts, id, face).await?;
         Ok(Seat {
@@ -113,14 +127,20 @@ impl Seat {
             held: None,
             server: account.group.server(),
             schema: opts.session().db_name.as_deref().map(Into::into),
+            vars: None,
+            insert_id: InsertId::Known(0),
+            insert_digest: 0,
+            last_link: 0,
             lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
             timeout: opts.get_statement_timeout(),
             connection_id: 0,
             holds: 0,
+            leases: 0,
             face,
             kept: false,
             owns: false,
+            keeps_diagnostics: opts.get_keep_diagnostics(),
             streaming: false,
             plain_before_hold: true,
             rollback: false,
@@ -179,7 +199,10 @@ impl Seat {
                 done => return done,
             }
         }
-        match self.alone(Op::Prepare(sql), true, deadline).await? {
+        match self
+            .alone(Op::Prepare(sql), Plan::neutral(), deadline)
+            .await?
+        {
             Done::Prepared(prepared) => Ok(prepared),
             _ => Err(DriverError::MuxShutDown.into()),
         }
@@ -202,34 +225,41 @@ impl Seat {
     ) -> Result<Response> {
         let op = Op::Execute(statement, params, parts);
         let deadline = self.deadline();
-        let mut read = statement.statement;
-        if params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES
-            || (statement.schema != self.schema && !self.is_shared())
-        {
-            read.effect = match read.effect {
-                Effect::Other => Effect::Other,
-                // As neutral as it was, but not for a lane.
-                _ => {
-                    let done = self.alone(op, true, deadline).await?.response();
-                    self.keep_ok(&done);
-                    return Ok(done);
-                }
-            };
-        }
-        let response = self.statement(op, read, deadline).await?;
+        let read = statement.statement;
+        let elsewhere = !self.is_shared()
+            && (statement.schema != self.schema || !same(&statement.vars, &self.vars));
+        let many = || params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES;
+        let response = if read.effect != Effect::Other && (elsewhere || many()) {
+            // As neutral as it was, but not for a lane.
+            let plan = self.plan(true, &read, op.text().into_iter())?;
+            self.alone(op, plan, deadline).await?.response()
+        } else {
+            self.statement(op, read, deadline).await?
+        };
         self.keep_ok(&response);
         Ok(response)
     }
 
     /// Runs many statements in order without waiting for each, on a link alone.
     pub(crate) async fn run_all(&mut self, asks: Vec<Ask>) -> Result<Vec<Result<Response>>> {
-        let neutral = asks.iter().all(|ask| match ask {
-            Ask::Query(sql) => sql::read(sql).effect != Effect::Other,
-            Ask::Execute(statement, _) => statement.statement.effect != Effect::Other,
-        });
-        let neutral = neutral && !self.shows_sessions();
+        let mut all = sql::Statement {
+            effect: Effect::Read,
+            digest: 0,
+            hint_at: None,
+        };
+        for ask in &asks {
+            let read = match ask {
+                Ask::Query(sql) => sql::read(sql),
+                Ask::Execute(statement, _) => statement.statement,
+            };
+            all.effect = all.effect.and(read.effect);
+        }
+        let neutral = all.effect != Effect::Other && !self.shows_sessions();
+        self.come_back();
+        let mut plan = self.plan(neutral, &all, texts_of(&asks))?;
+        plan.is_many = true;
         let mut running = Running::new(self);
-        let ran = running.seat.run_all_to_the_end(asks, neutral).await;
+        let ran = running.seat.run_all_to_the_end(asks, plan).await;
         running.over = true;
         ran
     }
@@ -237,26 +267,34 @@ impl Seat {
     async fn run_all_to_the_end(
         &mut self,
         asks: Vec<Ask>,
-        neutral: bool,
+        plan: Plan,
     ) -> Result<Vec<Result<Response>>> {
         let deadline = self.deadline();
         let infile = self.opts.get_local_infile_handler().cloned();
-        self.take("many statements", Need::Alone, deadline).await?;
-        let begun = self.begin(neutral, deadline).await;
+        self.take("many statements", plan.need(), deadline).await?;
+        self.check(&plan)?;
+        let begun = self.begin(&plan, deadline).await;
+        let begun = match begun {
+            Ok(()) => self.prepare_for(&plan).await,
+            Err(e) => Err(e),
+        };
         let ran = match (begun, self.held.as_mut()) {
             (Ok(()), Some(link)) => Ok(link.run_all(asks, infile.as_ref()).await),
             (Err(e), _) => Err(e),
             (Ok(()), None) => Ok(Vec::new()),
         };
-        let late = ran.iter().flatten().find_map(|result| match result {
-            Err(e @ Error::StatementTimeout(_)) => Some(e.clone()),
-            _ => None,
-        });
-        match (&ran, late) {
-            (_, Some(e)) => self.after(Some(&e)).await?,
-            (Err(e), _) => self.after(Some(e)).await?,
-            (Ok(_), None) => self.after(None).await?,
+        for response in ran.iter().flatten().flatten() {
+            self.note(&plan, response);
         }
+        let is_late = |e: &&Error| matches!(e, Error::StatementTimeout(_));
+        let failed = match &ran {
+            Ok(results) => results
+                .iter()
+                .filter_map(|r| r.as_ref().err())
+                .find(is_late),
+            Err(e) => Some(e),
+        };
+        self.after(failed).await?;
         if let Ok(results) = &ran
             && let Some(Ok(last)) = results.last()
         {
@@ -267,8 +305,7 @@ impl Seat {
 
     /// Sends a query whose rows are taken piece by piece.
     pub(crate) async fn start_query(&mut self, sql: &[u8]) -> Result<()> {
-        let neutral = sql::read(sql).effect != Effect::Other && !self.shows_sessions();
-        self.start(Op::StartQuery(sql), neutral).await
+        self.start(Op::StartQuery(sql), sql::read(sql)).await
     }
 
     /// Runs a prepared statement whose rows are taken piece by piece.
@@ -277,29 +314,28 @@ impl Seat {
         statement: &Arc<Prepared>,
         params: &[Value],
     ) -> Result<()> {
-        let neutral = statement.statement.effect != Effect::Other && !self.shows_sessions();
-        self.start(Op::StartExecute(statement, params), neutral)
+        self.start(Op::StartExecute(statement, params), statement.statement)
             .await
     }
 
-    async fn start(&mut self, op: Op<'_>, neutral: bool) -> Result<()> {
+    async fn start(&mut self, op: Op<'_>, statement: sql::Statement) -> Result<()> {
+        let neutral = statement.effect != Effect::Other && !self.shows_sessions();
+        self.come_back();
+        let mut plan = self.plan(neutral, &statement, op.text().into_iter())?;
+        plan.is_many = true;
         let mut running = Running::new(self);
-        let started = running.seat.start_to_the_end(op, neutral).await;
+        let started = running.seat.start_to_the_end(op, plan).await;
         running.over = true;
         started
     }
 
-    async fn start_to_the_end(&mut self, op: Op<'_>, neutral: bool) -> Result<()> {
+    async fn start_to_the_end(&mut self, op: Op<'_>, plan: Plan) -> Result<()> {
         let deadline = self.deadline();
-        self.take(
-            "a result that is read piece by piece",
-            Need::Alone,
-            deadline,
-        )
-        .await?;
+        self.take(op.why(), plan.need(), deadline).await?;
+        self.check(&plan)?;
         self.streaming = true;
-        let started = match self.begin(neutral, deadline).await {
-            Ok(()) => self.on_link(op, deadline).await.map(drop),
+        let started = match self.begin(&plan, deadline).await {
+            Ok(()) => self.on_link(op, &plan, deadline).await.map(drop),
             Err(e) => Err(e),
         };
         if let Err(e) = &started {
@@ -356,14 +392,14 @@ impl Seat {
     /// their caches turn over.
     pub(crate) async fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<()> {
         let deadline = self.deadline();
-        self.alone(Op::Close(statement), true, deadline)
+        self.alone(Op::Close(statement), Plan::neutral(), deadline)
             .await
             .map(drop)
     }
 
     pub(crate) async fn ping(&mut self) -> Result<()> {
         let deadline = self.deadline();
-        if let Done::Ok(ok) = self.alone(Op::Ping, true, deadline).await? {
+        if let Done::Ok(ok) = self.alone(Op::Ping, Plan::neutral(), deadline).await? {
             self.ok = ok;
         }
         Ok(())
@@ -371,7 +407,10 @@ impl Seat {
 
     pub(crate) async fn statistics(&mut self) -> Result<String> {
         let deadline = self.deadline();
-        match self.alone(Op::Statistics, true, deadline).await? {
+        match self
+            .alone(Op::Statistics, Plan::neutral(), deadline)
+            .await?
+        {
             Done::Line(line) => Ok(line),
             _ => Ok(String::new()),
         }
@@ -379,7 +418,10 @@ impl Seat {
 
     pub(crate) async fn select_db(&mut self, schema: &str) -> Result<()> {
         let deadline = self.deadline();
-        if let Done::Ok(ok) = self.alone(Op::InitDb(schema), true, deadline).await? {
+        if let Done::Ok(ok) = self
+            .alone(Op::InitDb(schema), Plan::neutral(), deadline)
+            .await?
+        {
             self.ok = ok;
         }
         Ok(())
@@ -395,6 +437,9 @@ impl Seat {
 
     async fn reset_to_the_end(&mut self) -> Result<()> {
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
+        self.vars = None;
+        self.insert_id = InsertId::Known(0);
+        self.last_link = 0;
         let deadline = self.deadline();
         self.take("resetting the session", Need::Alone, deadline)
             .await?;
@@ -402,7 +447,7 @@ impl Seat {
             // Whoever's session it is: the next step begins it anew.
             link.session.disown();
         }
-        let begun = self.begin(true, None).await;
+        let begun = self.begin(&Plan::neutral(), deadline).await;
         self.after(begun.as_ref().err()).await?;
         begun
     }
@@ -443,7 +488,7 @@ impl Seat {
         let deadline = running.seat.deadline();
         let held = running
             .seat
-            .alone_to_the_end(Op::Hold, true, deadline)
+            .alone_to_the_end(Op::Hold, Plan::neutral(), deadline)
             .await;
         running.over = true;
         if held.is_err() {
@@ -481,13 +526,16 @@ impl Seat {
         }
     }
 
-    /// Why a link is kept, if one is.
-    pub(crate) fn pin(&self) -> Option<&'static str> {
-        let link = self.held.as_ref()?;
-        if self.streaming {
-            return Some("a result that is read piece by piece");
-        }
-        link.session.pin().or(Some("a transaction of the API"))
+    /// The same, because the user wishes it.
+    pub(crate) async fn lease(&mut self) -> Result<()> {
+        self.hold().await?;
+        self.leases += 1;
+        Ok(())
+    }
+
+    pub(crate) fn end_lease(&mut self) {
+        self.leases -= 1;
+        self.release();
     }
 
     pub(crate) fn last_ok(&self) -> &OkInfo {
@@ -530,7 +578,7 @@ impl Seat {
         self.come_back();
         let neutral = statement.effect != Effect::Other && !self.shows_sessions();
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
-        if neutral && self.can_share() {
+        if neutral && self.can_share() && !self.must_be_alone(&statement) {
             let limited = match (&op, deadline) {
                 (Op::Query(sql, _), Some((_, time))) => {
                     let server = self.server.as_deref();
@@ -574,7 +622,8 @@ impl Seat {
             Op::Query(sql, parts) if statement.effect == Effect::Read => Op::Read(sql, parts),
             op => op,
         };
-        let done = self.alone(op, neutral, deadline).await?;
+        let plan = self.plan(neutral, &statement, op.text().into_iter())?;
+        let done = self.alone(op, plan, deadline).await?;
         if let Some(began) = began {
             let digests = &self.account.group.digests;
             digests.took(statement.digest, began.elapsed());
@@ -610,6 +659,7 @@ impl Seat {
             owns: self.owns,
             begin: self.opts.session().clone(),
             schema: self.schema.clone(),
+            vars: self.vars.clone(),
             why,
         }
     }
@@ -680,6 +730,9 @@ impl Seat {
                 deadline: deadline.map(|(at, _)| at.checked_add(PATIENCE).unwrap_or(at)),
                 careful: statement.effect == Effect::Write,
                 handle: self.id,
+                no_id: self.insert_id == InsertId::Known(0),
+                is_first: self.last_link == 0,
+                limited: deadline.is_some(),
             };
             let began = Instant::now();
             let mut answer = lane.ask(asked, how, place).await;
@@ -703,6 +756,12 @@ impl Seat {
                 Ok(Answer::Reply(Reply::Response(response))) => {
                     if self.is_shared() {
                         self.schema = lane.schema.clone();
+                    }
+                    if self.is_own() {
+                        self.note_on_lane(&response, &statement, &lane);
+                        if lane.is_tainted() && lane.may_have_changed(&response) {
+                            self.claim(lane.id, statement.digest, deadline).await?;
+                        }
                     }
                     return Ok(Some(response));
                 }
@@ -751,6 +810,9 @@ impl Seat {
             deadline: deadline.map(|(at, _)| at),
             careful: false,
             handle: self.id,
+            no_id: false,
+            is_first: false,
+            limited: false,
         };
         match lane.ask(Asked::Prepare(sql), how, place).await? {
             Answer::Reply(Reply::Prepared(made)) => {
@@ -774,11 +836,10 @@ impl Seat {
         }
     }
 
-    /// Runs one thing on a link alone whose session is this handle's. `neutral`: it leaves the
-    /// session as it is, or tells what becomes of it.
-    async fn alone(&mut self, op: Op<'_>, neutral: bool, deadline: Deadline) -> Result<Done> {
+    /// Runs one thing on a link alone whose session is this handle's.
+    async fn alone(&mut self, op: Op<'_>, plan: Plan, deadline: Deadline) -> Result<Done> {
         let mut running = Running::new(self);
-        let done = running.seat.alone_to_the_end(op, neutral, deadline).await;
+        let done = running.seat.alone_to_the_end(op, plan, deadline).await;
         running.over = true;
         done
     }
@@ -786,14 +847,15 @@ impl Seat {
     async fn alone_to_the_end(
         &mut self,
         op: Op<'_>,
-        neutral: bool,
+        plan: Plan,
         deadline: Deadline,
     ) -> Result<Done> {
         let why = op.why();
         let mut again = true;
         let mut op = Some(op);
         while let Some(this) = op.take() {
-            self.take(why, Need::Alone, deadline).await?;
+            self.take(why, plan.need(), deadline).await?;
+            self.check(&plan)?;
             let was_kept = self.kept;
             let next = this.again();
             let read = match this {
@@ -801,9 +863,12 @@ impl Seat {
                 _ => None,
             };
             next.parts().inspect(|parts| parts.begin());
-            let ran = match self.begin_and(neutral, deadline, read).await {
-                Ok(Some(response)) => Ok(Done::Response(response)),
-                Ok(None) => self.on_link(this, deadline).await,
+            let ran = match self.begin_and(&plan, deadline, read).await {
+                Ok(Some(response)) => {
+                    self.note(&plan, &response);
+                    Ok(Done::Response(response))
+                }
+                Ok(None) => self.on_link(this, &plan, deadline).await,
                 Err(e) => Err(e),
             };
             self.after(ran.as_ref().err()).await?;
@@ -819,14 +884,15 @@ impl Seat {
         Ok(Done::Nothing)
     }
 
-    async fn on_link(&mut self, op: Op<'_>, deadline: Deadline) -> Result<Done> {
+    async fn on_link(&mut self, op: Op<'_>, plan: &Plan, deadline: Deadline) -> Result<Done> {
+        self.prepare_for(plan).await?;
         let infile = self.opts.get_local_infile_handler().cloned();
         let Some(link) = &mut self.held else {
             return Ok(Done::Nothing);
         };
         link.deadline = deadline;
         self.connection_id = link.server.connection_id;
-        match op {
+        let done = match op {
             Op::Query(sql, parts) | Op::Read(sql, parts) => {
                 let response = link.query(sql, infile.as_ref(), parts).await;
                 response.map(Done::Response)
@@ -849,7 +915,12 @@ impl Seat {
                 .start_execute(statement, params)
                 .await
                 .map(|()| Done::Nothing),
+        };
+        match &done {
+            Ok(Done::Response(response)) => self.note(plan, response),
+            _ => self.note(plan, &Response::default()),
         }
+        done
     }
 
     /// Sees to it that the seat has a link alone that lives and is at rest: the one it has, if it
@@ -864,6 +935,7 @@ impl Seat {
             link.face = self.face;
             if !link.is_quiet() {
                 self.settle().await?;
+                self.catch_up().await?;
             }
         }
         if self.rollback
@@ -899,20 +971,21 @@ impl Seat {
             return Ok(());
         };
         // A session that was being begun when its task left is nobody's yet.
-        let pin = link.session.pin().filter(|_| link.session.owner != NOBODY);
-        let lost = match (pin, self.kept && self.holds > 0) {
-            (Some(pin), _) => Some(pin),
-            (None, true) => Some("a transaction"),
-            (None, false) => None,
+        let theirs = link.session.owner != NOBODY;
+        let lost = match self.kept && self.holds > 0 {
+            _ if theirs && self.is_own() => link.session.lost().or(self.hold_lost()),
+            held => link
+                .session
+                .pin()
+                .filter(|_| theirs)
+                .map(|reason| reason.to_string())
+                .or((held).then(|| "a transaction".to_owned())),
         };
         self.kept = false;
         let server = link.name.clone();
         self.account.group.give_up(link, &self.account, Close::Lost);
         match lost {
-            Some(lost) => Err(Error::SessionLost {
-                server,
-                lost: lost.to_owned(),
-            }),
+            Some(lost) => Err(Error::SessionLost { server, lost }),
             None => Ok(()),
         }
     }
@@ -957,17 +1030,18 @@ impl Seat {
     }
 
     /// Makes the session on the link this handle's.
-    async fn begin(&mut self, neutral: bool, deadline: Deadline) -> Result<()> {
-        self.begin_and(neutral, deadline, None).await.map(drop)
+    async fn begin(&mut self, plan: &Plan, deadline: Deadline) -> Result<()> {
+        self.begin_and(plan, deadline, None).await.map(drop)
     }
 
     /// The same; where it has something to send, `read` goes with it.
     async fn begin_and(
         &mut self,
-        neutral: bool,
+        plan: &Plan,
         deadline: Deadline,
         read: Option<&[u8]>,
     ) -> Result<Option<Response>> {
+        let (own, shared) = (self.is_own(), self.is_shared());
         let Some(link) = &mut self.held else {
             return Ok(None);
         };
@@ -976,11 +1050,10 @@ impl Seat {
             self.opts.get_stmt_cache_size(),
             self.opts.get_max_result_size(),
         );
-        let session = self.opts.session();
-        if self.opts.get_isolation() == Isolation::Shared {
+        let begin = self.opts.session();
+        if shared {
             if link.session.owner != EVERYBODY {
-                link.begin(session.db_name.as_deref(), session, false)
-                    .await?;
+                link.begin(begin.as_begun(), false).await?;
                 link.session.owner = EVERYBODY;
                 link.session.start = crate::link::Start::Used;
             }
@@ -994,11 +1067,15 @@ impl Seat {
             }
             return Ok(None);
         }
-        // What neutral statements leave of others is seen by none that is neutral itself.
-        let mut as_begun =
-            link.session.is_as_begun(session) && (neutral || link.session.owner == NOBODY);
-        let ours =
-            link.session.owner == self.id || (as_begun && link.session.schema == self.schema);
+        let mut as_begun = link.session.is_as_begun(begin);
+        let ours = if own {
+            self.kept && link.session.owner == self.id
+        } else {
+            // What neutral statements leave of others is seen by none that is neutral itself.
+            as_begun &=
+                link.session.vars.is_none() && (plan.neutral || link.session.owner == NOBODY);
+            link.session.owner == self.id || (as_begun && link.session.schema == self.schema)
+        };
         let mut response = None;
         if !ours {
             if self.schema.is_none() && link.session.schema.is_some() {
@@ -1006,12 +1083,23 @@ impl Seat {
                 link.change_user(self.opts.identity(), None).await?;
                 as_begun = false;
             }
-            let schema = self.schema.as_deref();
-            response = link.begin_and(schema, session, as_begun, read).await?;
+            if plan.is_fresh() {
+                as_begun = false;
+                link.session.start = crate::link::Start::Used;
+            }
+            let vars = link.session.without_base_if(as_begun, &self.vars);
+            let shape = Shape {
+                schema: self.schema.as_deref(),
+                vars: &vars,
+                begin,
+            };
+            let read = read.filter(|_| !plan.is_exact());
+            response = link.begin_and(shape, as_begun, read).await?;
         }
         link.session.owner = self.id;
+        link.session.last = self.id;
         link.session.start = crate::link::Start::Used;
-        if !neutral {
+        if !plan.neutral && !own {
             link.session.clean = None;
         }
         Ok(response)
@@ -1022,7 +1110,7 @@ impl Seat {
         if let Some(Error::StatementTimeout(_)) = failed {
             self.settle().await?;
         }
-        let shared = self.is_shared();
+        let (own, shared) = (self.is_own(), self.is_shared());
         let Some(link) = &mut self.held else {
             return Ok(());
         };
@@ -1037,14 +1125,27 @@ impl Seat {
                 None => self.lose(),
             };
         }
-        if !shared
-            && link.session.unsure
-            && link.session.clean.is_none()
-            && link.session.owner == self.id
-            && link.ping().await.is_err()
-        {
-            // The statement's own error stands; the link is gone with whatever it held.
-            self.give_up();
+        let error = link.session.error.take();
+        let theirs = link.session.owner == self.id;
+        let asks = match own {
+            // A link that is kept may tell with the next statement.
+            true => link.session.may_have_changed() && !self.kept && !self.keeps_diagnostics,
+            false => !shared && link.session.clean.is_none(),
+        };
+        if link.session.unsure && asks && theirs {
+            if link.ping().await.is_err() {
+                // The statement's own error stands; the link is gone with whatever it held.
+                self.give_up();
+                return Ok(());
+            }
+            link.session.last = NOBODY;
+        }
+        if own && theirs && !self.streaming && self.follow(error).await.is_err() {
+            // The same.
+            let lost = self.lose();
+            if let Err(e) = lost {
+                self.owe(e);
+            }
             return Ok(());
         }
         self.let_go();
@@ -1060,8 +1161,8 @@ impl Seat {
 
     /// Lets go of the link unless the session can't leave it.
     fn let_go(&mut self) {
-        let shared = self.is_shared();
-        let Some(link) = &mut self.held else {
+        let (own, shared) = (self.is_own(), self.is_shared());
+        let Some(link) = &self.held else {
             return;
         };
         let group = &self.account.group;
@@ -1069,10 +1170,17 @@ impl Seat {
         if ours {
             self.schema = link.session.schema.clone();
         }
-        let pin = link.session.pin().filter(|_| ours && !shared);
-        if self.holds > 0 || pin.is_some() {
+        if ours && own {
+            self.vars = link.session.vars.clone();
+        }
+        let pins = match own {
+            true => link.session.stays().is_some(),
+            false => link.session.pin().is_some(),
+        };
+        if self.holds > 0 || (pins && ours && !shared) {
             self.kept = true;
-            group.note(link.id, pin.unwrap_or("a transaction of the API"));
+            let why = self.pin().map(|pin| pin.to_string());
+            group.note(link.id, why.unwrap_or_default());
             return;
         }
         self.kept = false;

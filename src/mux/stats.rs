@@ -5,12 +5,15 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use crate::session::PinReason;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Counts of one group, added to without a lock.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub $name: AtomicU64,)*
+            pub pins: [AtomicU64; PinReason::ALL.len()],
         }
 
         /// Counts since the mux was made, and what is open now.
@@ -18,6 +21,7 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Counts {
             $($(#[$doc])* pub $name: u64,)*
+            pub(crate) pins: [u64; PinReason::ALL.len()],
             /// Physical connections open now.
             pub active_connections: u64,
             /// Of them, those that nobody uses at the moment.
@@ -32,6 +36,7 @@ macro_rules! counters {
             pub(crate) fn snapshot(&self) -> Counts {
                 Counts {
                     $($name: self.$name.load(Ordering::Relaxed),)*
+                    pins: self.pins.each_ref().map(|count| count.load(Ordering::Relaxed)),
                     ..Counts::default()
                 }
             }
@@ -40,10 +45,18 @@ macro_rules! counters {
         impl Counts {
             fn add(&mut self, other: &Counts) {
                 $(self.$name += other.$name;)*
+                for (count, more) in self.pins.iter_mut().zip(other.pins) {
+                    *count += more;
+                }
                 self.active_connections += other.active_connections;
                 self.idle_connections += other.idle_connections;
                 self.handles += other.handles;
                 self.waiting += other.waiting;
+            }
+
+            /// How often a handle had to keep a link to itself for this reason.
+            pub fn pins(&self, reason: PinReason) -> u64 {
+                self.pins[reason as usize]
             }
 
             fn rows(&self) -> Vec<(&'static str, u64)> {
@@ -127,6 +140,12 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in self.total.rows() {
             writeln!(f, "{name:<28} {value:>12}")?;
+        }
+        for reason in PinReason::ALL {
+            let count = self.total.pins(*reason);
+            if count > 0 {
+                writeln!(f, "pinned by {reason}: {count}")?;
+            }
         }
         for (key, counts) in &self.groups {
             writeln!(

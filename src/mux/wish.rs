@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::account::Account;
 use crate::{
     error::Error,
-    link::{Lane, Link, Place},
+    link::{Lane, Link, Place, Shape},
     opts::session::SessionOpts,
+    session::variables::Shared,
 };
 
 /// What a caller needs for one statement.
@@ -18,6 +19,8 @@ pub(crate) enum Need {
     Slow,
     /// A link alone.
     Alone,
+    /// This link alone, for what was left there; nothing, where it is not at hand.
+    Exact(u64),
     /// A link that has proven the credentials; one that is being opened is waited for.
     Proof,
 }
@@ -32,10 +35,20 @@ pub(crate) struct Wish {
     pub owns: bool,
     pub begin: Arc<SessionOpts>,
     pub schema: Option<Arc<str>>,
+    pub vars: Shared,
     pub why: &'static str,
 }
 
 impl Wish {
+    /// The session that is wished for.
+    pub(super) fn want(&self) -> Shape<'_> {
+        Shape {
+            schema: self.schema.as_deref(),
+            vars: &self.vars,
+            begin: &self.begin,
+        }
+    }
+
     pub(super) fn is_like(&self, other: &Wish) -> bool {
         Arc::ptr_eq(&self.account, &other.account) && self.need == other.need
     }
@@ -51,15 +64,15 @@ pub(crate) enum Grant {
     Steal(Box<Link>),
     /// Open a link; it is counted already.
     Open,
-    /// The credentials are proven: nothing is needed.
-    Proven,
+    /// Nothing: the credentials are proven, or the link is not to be had.
+    Nothing,
     Failed(Error),
 }
 
 /// What a caller got.
 #[derive(Debug)]
 pub(crate) enum Got {
-    /// Nothing, where only a proof was needed.
+    /// Nothing, where only a proof was needed, or a link that is not to be had.
     Nothing,
     Place(Place, Arc<Lane>),
     Link(Box<Link>),

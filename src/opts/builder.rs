@@ -18,6 +18,7 @@ use super::{
     target::{Endpoint, Fixed, Pipelining, SocketOpts, Target},
     url,
 };
+use crate::session::{PinPolicy, PinReason};
 
 /// Builds [`Opts`].
 ///
@@ -98,6 +99,9 @@ impl Default for OptsBuilder {
                 max_result_size: 1 << 30,
                 stmt_cache_size: 32,
                 statement_timeout: None,
+                keep_diagnostics: false,
+                keep_insert_id: false,
+                pin_policies: Vec::new(),
                 local_infile_handler: None,
                 prefer_socket: true,
                 fault: None,
@@ -250,7 +254,43 @@ impl OptsBuilder {
         self
     }
 
-    /// Isolation mode. Default: [`Isolation::Reset`].
+    /// Keeps what each statement leaves (warnings, `ROW_COUNT()`, `FOUND_ROWS()`) until the handle's
+    /// next one, on a link that the handle therefore keeps to itself. Without it, what a statement left
+    /// is there as long as nobody else used the link, and an error
+    /// ([`Error::NotKept`](crate::Error::NotKept)) says so otherwise; a handle that asks for it once is
+    /// remembered. Default: `false`. URL: `keep_diagnostics`.
+    pub fn keep_diagnostics(mut self, keep: bool) -> Self {
+        self.other.keep_diagnostics = keep;
+        self
+    }
+
+    /// Asks the server for `LAST_INSERT_ID()` after each statement that may change it, so that a
+    /// statement that uses it is right on whatever link it runs. Without it, that is done for
+    /// statements after which it was asked for once. What
+    /// [`Handle::last_insert_id`](crate::Handle::last_insert_id) tells needs neither. Default: `false`.
+    /// URL: `keep_insert_id`.
+    pub fn keep_insert_id(mut self, keep: bool) -> Self {
+        self.other.keep_insert_id = keep;
+        self
+    }
+
+    /// What is done about a reason to pin a link to the handle. Default: [`PinPolicy::Allow`] for all.
+    ///
+    /// ```
+    /// use mysql_mux::{OptsBuilder, PinPolicy, PinReason};
+    ///
+    /// // Whoever needs a temporary table here should lease a link.
+    /// let opts = OptsBuilder::default().pin_policy(PinReason::TemporaryTable, PinPolicy::Deny);
+    /// ```
+    pub fn pin_policy(mut self, reason: PinReason, policy: PinPolicy) -> Self {
+        self.other
+            .pin_policies
+            .retain(|(known, _)| *known != reason);
+        self.other.pin_policies.push((reason, policy));
+        self
+    }
+
+    /// Isolation mode. Default: [`Isolation::Session`].
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.other.isolation = isolation;
         self

@@ -31,6 +31,8 @@ pub use ssl::{ClientIdentity, SslOpts};
 pub use target::Pipelining;
 pub use url::UrlError;
 
+use crate::session::{PinPolicy, PinReason};
+
 use identity::Identity;
 use session::SessionOpts;
 use target::{Endpoint, Target};
@@ -46,10 +48,12 @@ pub enum Isolation {
     /// has what only the server holds: an open transaction, table locks, variables that were set,
     /// temporary tables. (Not noticed are user variables assigned within a `SELECT`, `GET_LOCK`,
     /// `HANDLER` and `LAST_INSERT_ID()`: use them inside a transaction.)
-    #[default]
     Reset,
-    /// A session of its own for every handle, over shared links. Not available in this version:
-    /// opening a handle with it is an error.
+    /// A session of its own for every handle, over shared links. What can be set again (the schema,
+    /// system variables, character sets, the last insert id) goes with the handle to whatever link;
+    /// what only the server holds keeps a link with the handle, for a reason that
+    /// [`Handle::pin`](crate::Handle::pin) tells.
+    #[default]
     Session,
 }
 
@@ -83,6 +87,9 @@ struct Other {
     max_result_size: usize,
     stmt_cache_size: usize,
     statement_timeout: Option<Duration>,
+    keep_diagnostics: bool,
+    keep_insert_id: bool,
+    pin_policies: Vec<(PinReason, PinPolicy)>,
     local_infile_handler: Option<LocalInfileHandler>,
     prefer_socket: bool,
     /// Why these options can't be used, found while they were built.
@@ -225,7 +232,25 @@ impl Opts {
         self.0.target.ssl.as_ref()
     }
 
-    /// The isolation mode. Default: [`Isolation::Reset`].
+    /// What each statement leaves for the next is kept. Default: no, until the handle asks for it.
+    pub fn get_keep_diagnostics(&self) -> bool {
+        self.0.other.keep_diagnostics
+    }
+
+    /// `LAST_INSERT_ID()` is asked for after each statement that may change it. Default: no, until it
+    /// is asked for after that statement.
+    pub fn get_keep_insert_id(&self) -> bool {
+        self.0.other.keep_insert_id
+    }
+
+    /// What is done about a reason to pin. Default: [`PinPolicy::Allow`].
+    pub fn get_pin_policy(&self, reason: PinReason) -> PinPolicy {
+        let of = |known: &&(PinReason, PinPolicy)| known.0 == reason;
+        let set = self.0.other.pin_policies.iter().find(of);
+        set.map_or(PinPolicy::Allow, |(_, policy)| *policy)
+    }
+
+    /// The isolation mode. Default: [`Isolation::Session`].
     pub fn get_isolation(&self) -> Isolation {
         self.0.other.isolation
     }

@@ -104,6 +104,12 @@ const PARAMETERS: &[(&str, Set)] = &[
             _ => return invalid(name, v, "shared, reset or session"),
         }))
     }),
+    ("keep_diagnostics", |b, name, v| {
+        Ok(b.keep_diagnostics(flag(name, v)?))
+    }),
+    ("keep_insert_id", |b, name, v| {
+        Ok(b.keep_insert_id(flag(name, v)?))
+    }),
     ("init", |mut b, _, v| {
         b.session.init.push(v.to_owned());
         Ok(b)

@@ -45,6 +45,16 @@ pub(crate) enum Failure {
     Local(Error),
 }
 
+impl Failure {
+    /// The server's error number; 0: the error is ours.
+    pub(crate) fn code(&self) -> u16 {
+        match self {
+            Failure::Server(e) => e.code,
+            Failure::Local(_) => 0,
+        }
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {

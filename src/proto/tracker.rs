@@ -40,6 +40,23 @@ pub(crate) fn changes(raw: &[u8]) -> Changes<'_> {
     }
 }
 
+/// Whether there is more in it than MySQL's `statement_id`, which comes with every statement where
+/// all variables are tracked, and than that `but` was set.
+pub(crate) fn says_something(raw: &[u8], but: Option<&[u8]>) -> bool {
+    if let Some(but) = but {
+        return changes(raw).any(|change| match change {
+            Ok(Change::SystemVariable { name, .. }) => name != but,
+            Ok(Change::State(_)) => false,
+            _ => true,
+        });
+    }
+    const NUMBER: &[u8] = b"\x0cstatement_id";
+    let [0, len, variable @ ..] = raw else {
+        return !raw.is_empty();
+    };
+    variable.len() != usize::from(*len) || !variable.starts_with(NUMBER)
+}
+
 /// See [`changes`].
 #[derive(Clone)]
 pub(crate) struct Changes<'a> {
@@ -63,7 +80,8 @@ impl<'a> Changes<'a> {
                 return self.variable();
             }
             1 => Change::Schema(data.lenenc_str()?),
-            2 => Change::State(data.lenenc_str()? == b"1"),
+            // MySQL sends a string of one letter, MariaDB the letter.
+            2 => Change::State(data.0.last() == Some(&b'1')),
             // The first byte says how the GTIDs are written; 0 is the only way there is: as text.
             3 => match data.byte()? {
                 0 => Change::Gtids(data.lenenc_str()?),

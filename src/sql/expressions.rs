@@ -132,9 +132,9 @@ impl Reader<'_> {
             _ => false,
         };
         if is_of_sessions {
-            self.facts.needs_connection_id = true;
+            // Among the variables. All else that they show is the connection's, and says so.
+            self.facts.needs_insert_id = true;
             self.facts.reads_user_variables = true;
-            self.facts.needs_diagnostics = true;
         }
     }
 
@@ -188,7 +188,8 @@ impl Reader<'_> {
             b"row" => {}
             b"last_insert_id" if is_empty => self.facts.needs_insert_id = true,
             b"last_insert_id" => self.facts.sets_insert_id = true,
-            b"found_rows" | b"row_count" => self.facts.needs_diagnostics = true,
+            b"row_count" => self.facts.needs_diagnostics = true,
+            b"found_rows" => self.facts.needs_found_rows = true,
             b"connection_id" => self.facts.needs_connection_id = true,
             b"get_lock" => {
                 let lock = self.lock(open + 1, What::Comma);
@@ -199,7 +200,7 @@ impl Reader<'_> {
                 self.act(Act::ReleaseLock(lock));
             }
             b"release_all_locks" => self.act(Act::ReleaseAllLocks),
-            b"is_free_lock" | b"is_used_lock" | b"load_file" => {}
+            b"current_role" | b"is_free_lock" | b"is_used_lock" | b"load_file" => {}
             // An XPath may name them.
             b"extractvalue" | b"updatexml" => self.facts.reads_user_variables = true,
             // Where they aren't built in they are somebody's.

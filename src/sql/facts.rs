@@ -18,7 +18,6 @@ use super::{
 };
 
 /// What a statement needs of its session and does to it, as far as its text tells.
-#[allow(dead_code)] // The session layer, which comes next, is what uses it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Facts {
     /// It may do anything that no tracker tells.
@@ -29,6 +28,8 @@ pub(crate) struct Facts {
     pub needs_insert_id: bool,
     /// It reads what the statement before it left: warnings, counts of rows.
     pub needs_diagnostics: bool,
+    /// It reads `FOUND_ROWS()`, which the last result set left.
+    pub needs_found_rows: bool,
     /// It reads what tells its connection from others.
     pub needs_connection_id: bool,
     /// It may change `LAST_INSERT_ID()`.
@@ -56,7 +57,6 @@ pub(crate) struct Facts {
 /// Names of prepared statements are in lower case; all others are as written. User locks `A` and
 /// `a` are one to MySQL, and two to MariaDB, whatever its documentation says: if they are taken for
 /// two, none is believed to be released that isn't.
-#[allow(dead_code)] // The session layer, which comes next, is what uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Act {
     /// A table, or MariaDB's sequence.
@@ -105,7 +105,6 @@ pub(crate) enum Act {
 }
 
 /// A table's name as written, without its quotes.
-#[allow(dead_code)] // The session layer, which comes next, is what uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Name {
     pub schema: Option<Vec<u8>>,
@@ -134,12 +133,13 @@ impl Facts {
     }
 
     /// Of both, one after the other.
-    pub(super) fn and(mut self, mut other: Facts) -> Facts {
+    pub(crate) fn and(mut self, mut other: Facts) -> Facts {
         self.acts.append(&mut other.acts);
         Facts {
             unknown: self.unknown | other.unknown,
             reads_only: self.reads_only & other.reads_only,
             needs_insert_id: self.needs_insert_id | other.needs_insert_id,
+            needs_found_rows: self.needs_found_rows | other.needs_found_rows,
             needs_diagnostics: self.needs_diagnostics | other.needs_diagnostics,
             needs_connection_id: self.needs_connection_id | other.needs_connection_id,
             sets_insert_id: self.sets_insert_id | other.sets_insert_id,
@@ -166,7 +166,6 @@ impl Facts {
 }
 
 /// Reads a text of one or more statements.
-#[allow(dead_code)] // The session layer, which comes next, is what uses it.
 pub(crate) fn facts(sql: &[u8]) -> Facts {
     let readings = pieces::modes(sql).filter_map(|modes| reading(sql, modes));
     readings.reduce(Facts::or).unwrap_or_else(Facts::unknown)

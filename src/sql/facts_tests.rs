@@ -12,6 +12,7 @@ fn short(facts: &Facts) -> String {
         ("reads", facts.reads_only),
         ("needs_id", facts.needs_insert_id),
         ("needs_diag", facts.needs_diagnostics),
+        ("needs_rows", facts.needs_found_rows),
         ("needs_conn", facts.needs_connection_id),
         ("sets_id", facts.sets_insert_id),
         ("sets_vars", facts.sets_user_variables),
@@ -161,7 +162,7 @@ fn session_functions() {
             "reads needs_id",
         ),
         ("SELECT @@insert_id", "reads needs_id"),
-        ("SELECT FOUND_ROWS()", "reads needs_diag"),
+        ("SELECT FOUND_ROWS()", "reads needs_rows"),
         ("SELECT ROW_COUNT()", "reads needs_diag"),
         ("SELECT @@warning_count", "reads needs_diag"),
         ("SELECT @@session . error_count", "reads needs_diag"),
@@ -177,11 +178,11 @@ fn session_functions() {
         ),
         (
             "SELECT * FROM performance_schema.threads",
-            "reads needs_diag needs_conn vars",
+            "reads needs_id vars",
         ),
         (
             "SELECT * FROM information_schema.processlist",
-            "reads needs_diag needs_conn vars",
+            "reads needs_id vars",
         ),
         ("SELECT @@port FROM information_schema.tables", "reads"),
     ]);
@@ -380,7 +381,7 @@ fn shows_and_explains() {
         ("SHOW COUNT(*) WARNINGS", "reads needs_diag"),
         ("SHOW COUNT(*) ERRORS", "reads needs_diag"),
         ("SHOW PROFILES", "reads needs_diag"),
-        ("SHOW VARIABLES", "reads needs_id needs_diag needs_conn"),
+        ("SHOW VARIABLES", "reads needs_id"),
         (
             "SHOW SESSION VARIABLES LIKE 'last\\_insert\\_id'",
             "reads needs_id",
@@ -609,11 +610,8 @@ fn prepared_statements_and_handlers() {
             "GET CURRENT DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT",
             "needs_diag sets_vars vars",
         ),
-        (
-            "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'x'",
-            "needs_diag",
-        ),
-        ("RESIGNAL", "needs_diag"),
+        ("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'x'", ""),
+        ("RESIGNAL", ""),
     ]);
     unknown(&[
         "PREPARE p",

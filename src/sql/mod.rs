@@ -45,9 +45,7 @@ mod tests;
 mod token;
 mod words;
 
-#[allow(unused_imports)] // The session layer, which comes next, is what uses them.
 pub(crate) use facts::{Act, Facts, Name, facts};
-#[allow(unused_imports)] // The same.
 pub(crate) use outline::outline;
 
 use digest::Digest;
@@ -63,6 +61,17 @@ pub(crate) enum Effect {
     Write,
     /// Anything.
     Other,
+}
+
+impl Effect {
+    /// Of two statements in a row.
+    pub(crate) fn and(self, other: Effect) -> Effect {
+        match (self, other) {
+            (Effect::Other, _) | (_, Effect::Other) => Effect::Other,
+            (Effect::Write, _) | (_, Effect::Write) => Effect::Write,
+            (Effect::Read, Effect::Read) => Effect::Read,
+        }
+    }
 }
 
 /// What the text of a statement tells.

@@ -9,7 +9,6 @@ const LIMIT: usize = 120;
 ///
 /// Where SQL modes would find literals in different places, it ends; where not even the modes
 /// tell, it is the first word only.
-#[allow(dead_code)] // The session layer, which comes next, is what uses it.
 pub(crate) fn outline(sql: &[u8]) -> String {
     let mut readings = pieces::modes(sql).map(|modes| pieces::pieces(sql, modes));
     // There is at least one.

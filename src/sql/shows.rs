@@ -35,7 +35,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Those whose value only the session has are among them, unless the pattern says otherwise.
+    /// Those whose value only the session has are among them, unless the pattern says otherwise. Who
+    /// has all of them shown doesn't ask for what the last statement left, nor for the connection.
     fn show_variables(&mut self) {
         let mut pattern = None;
         if self.is(self.at + 1, "LIKE") {
@@ -46,8 +47,10 @@ impl Reader<'_> {
         let fixed = before_wildcards(&pattern);
         let shows = |names: &[&str]| names.iter().any(|name| name.as_bytes().starts_with(&fixed));
         self.facts.needs_insert_id |= shows(&["last_insert_id", "identity", "insert_id"]);
-        self.facts.needs_diagnostics |= shows(&["warning_count", "error_count", "last_gtid"]);
-        self.facts.needs_connection_id |= shows(&["pseudo_thread_id"]);
+        if !fixed.is_empty() {
+            self.facts.needs_diagnostics |= shows(&["warning_count", "error_count", "last_gtid"]);
+            self.facts.needs_connection_id |= shows(&["pseudo_thread_id"]);
+        }
     }
 
     /// `EXPLAIN` and its like; of `ANALYZE` the statement is run.

@@ -44,10 +44,8 @@ impl Reader<'_> {
             b"EXECUTE" => self.execute(),
             b"DEALLOCATE" => self.deallocate(),
             b"GET" => self.diagnostics(),
-            b"SIGNAL" | b"RESIGNAL" => {
-                self.facts.needs_diagnostics = true;
-                self.run()
-            }
+            // Outside of a routine there is nothing that could be signalled again.
+            b"SIGNAL" | b"RESIGNAL" => self.run(),
             b"CREATE" => self.create(),
             b"ALTER" => self.alter(),
             b"DROP" => self.drop(),

@@ -38,9 +38,12 @@ const NOT_OF_THE_SESSION: &[&str] = &[
 /// The steps that ask a handle's session for its state, in an order in which none hides what the
 /// next one asks for.
 pub fn steps(program: &Program, kind: Kind, handle: usize) -> Vec<Step> {
-    let mut asks: Vec<String> = vec![
-        "SHOW WARNINGS".into(),
-        "SELECT FOUND_ROWS(), LAST_INSERT_ID(), @@identity, @@insert_id".into(),
+    let mut asks: Vec<String> = Vec::new();
+    if program.may_pin(handle) {
+        asks.push("SHOW WARNINGS".into());
+    }
+    asks.extend([
+        "SELECT LAST_INSERT_ID(), @@identity, @@insert_id".into(),
         "SELECT DATABASE(), CURRENT_ROLE(), @@autocommit".into(),
         format!(
             "SHOW SESSION VARIABLES WHERE Variable_name NOT IN ('{}')",
@@ -48,7 +51,7 @@ pub fn steps(program: &Program, kind: Kind, handle: usize) -> Vec<Step> {
         ),
         "SELECT IF(@@timestamp < 1100000000, @@timestamp, 'now')".into(),
         "SELECT @v0, @v1, @v2, @v3".into(),
-    ];
+    ]);
     for variable in ["@v0", "@v1", "@v2", "@v3"] {
         asks.push(format!(
             "SELECT CHARSET({variable}), COLLATION({variable}), COERCIBILITY({variable})"

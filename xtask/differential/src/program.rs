@@ -91,8 +91,8 @@ pub struct Program {
     pub handles: usize,
     /// Links beside those that handles may keep to themselves.
     pub links: usize,
-    /// Handles that may keep a link to themselves.
-    pub pinners: usize,
+    /// Which handles may keep a link to themselves.
+    pub may_pin: Vec<bool>,
     pub steps: Vec<Step>,
 }
 
@@ -188,7 +188,7 @@ impl Program {
             mode,
             handles,
             links,
-            pinners: may_pin.iter().filter(|may| **may).count(),
+            may_pin,
             steps,
         }
     }
@@ -203,7 +203,12 @@ impl Program {
 
     /// The limit of links that leaves each handle that may keep one room to do so.
     pub fn max_links(&self) -> usize {
-        self.pinners + self.links
+        self.may_pin.iter().filter(|may| **may).count() + self.links
+    }
+
+    /// A handle may keep a link to itself.
+    pub fn may_pin(&self, handle: usize) -> bool {
+        self.may_pin.get(handle).copied().unwrap_or(false)
     }
 }
 

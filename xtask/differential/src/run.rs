@@ -223,7 +223,8 @@ fn connect(program: &Program, side: &mut dyn Side) -> Result<Vec<Option<Box<dyn 
     (0..program.handles)
         .map(|handle| {
             let acts = program.steps.iter().any(|step| step.handle == handle);
-            acts.then(|| side.connect()).transpose()
+            acts.then(|| side.connect(program.may_pin(handle)))
+                .transpose()
         })
         .collect()
 }
@@ -419,7 +420,7 @@ mod tests {
             mode,
             handles: 3,
             links: 1,
-            pinners: 0,
+            may_pin: Vec::new(),
             steps: steps
                 .iter()
                 .map(|&(handle, sql)| Step {

@@ -67,7 +67,7 @@ mod tests {
             mode: Mode::Sequential,
             handles: 4,
             links: 1,
-            pinners: 0,
+            may_pin: Vec::new(),
             steps: (0..count)
                 .map(|number| Step {
                     handle: number % 4,

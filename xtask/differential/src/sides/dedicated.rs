@@ -31,7 +31,7 @@ impl Dedicated {
 }
 
 impl Side for Dedicated {
-    fn connect(&mut self) -> Result<Box<dyn Session>> {
+    fn connect(&mut self, _: bool) -> Result<Box<dyn Session>> {
         let opts = OptsBuilder::new()
             .socket(Some(&self.server.socket))
             .prefer_socket(false)

@@ -18,7 +18,7 @@ pub struct Fake {
 }
 
 impl Side for Fake {
-    fn connect(&mut self) -> Result<Box<dyn Session>> {
+    fn connect(&mut self, _: bool) -> Result<Box<dyn Session>> {
         Ok(Box::new(self.clone()))
     }
 

@@ -29,8 +29,8 @@ pub trait Session: Send {
 
 /// A side, for one program.
 pub trait Side {
-    /// A session for a handle.
-    fn connect(&mut self) -> Result<Box<dyn Session>>;
+    /// A session for a handle, which may have to keep what each statement leaves.
+    fn connect(&mut self, keeps: bool) -> Result<Box<dyn Session>>;
 
     /// Its connections are killed where a program has it so. The side that tells what is right is
     /// as if nothing had happened: the other either is so too, or says that it is not.

@@ -4,7 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context as _, Result};
 use mysql_mux::{
-    DriverError, Error, Handle, Isolation, Mux, OptsBuilder, Statement, prelude::Queryable as _,
+    DriverError, Error, Handle, Isolation, Mux, OptsBuilder, PinReason, Statement,
+    prelude::Queryable as _,
 };
 
 use super::{
@@ -27,6 +28,7 @@ pub fn is_honest(error: &Error) -> Option<&'static str> {
         Error::SessionLost { .. } => Some("SessionLost"),
         Error::AcquireTimeout(_) => Some("AcquireTimeout"),
         Error::ConnectionLost(_) => Some("ConnectionLost"),
+        Error::NotKept { .. } => Some("NotKept"),
         _ => None,
     }
 }
@@ -54,13 +56,15 @@ impl Muxed {
 }
 
 impl Side for Muxed {
-    fn connect(&mut self) -> Result<Box<dyn Session>> {
+    fn connect(&mut self, keeps: bool) -> Result<Box<dyn Session>> {
         let opts = OptsBuilder::new()
             .socket(Some(&self.server.socket))
             .user(Some(&self.server.user))
             .pass(Some(&self.server.password))
             .db_name(Some(&self.names.db))
             .init(self.server.init())
+            .keep_insert_id(true)
+            .keep_diagnostics(keeps)
             .isolation(self.isolation);
         let conn = self.mux.connect(opts).context("a handle of the mux")?;
         Ok(Box::new(One {
@@ -76,7 +80,11 @@ impl Side for Muxed {
 
     fn summary(&self) -> Vec<(&'static str, u64)> {
         let total = self.mux.stats().total;
-        vec![
+        let pins = PinReason::ALL
+            .iter()
+            .map(|reason| (reason.text(), total.pins(*reason)));
+        let pins: Vec<_> = pins.filter(|(_, count)| *count > 0).collect();
+        let mut lines = vec![
             ("links opened", total.connect_success),
             ("links lost", total.lost_connections),
             ("sessions reset", total.resets),
@@ -84,7 +92,9 @@ impl Side for Muxed {
             ("waits in vain", total.acquire_timeouts),
             ("statements sent", total.statements),
             ("statements prepared", total.prepares),
-        ]
+        ];
+        lines.extend(pins);
+        lines
     }
 }
 

@@ -1,0 +1,145 @@
+//! What a server is asked about the session on a link, because it doesn't tell by itself. Whoever
+//! asks has the link alone. An ERR packet is an answer; any other error is the link's end.
+
+use std::sync::Arc;
+
+use super::{Link, MANY};
+use crate::{
+    error::{LostCause, ProtocolError, Ran, Result},
+    proto::{command::Command, pipeline::Reply, result::Outcome},
+    session::{
+        PinReason, Variables,
+        variables::{self, ASK_NAMES, Kind, NAMES},
+    },
+};
+
+impl Link {
+    /// The first row of a statement's result, as text.
+    async fn ask_for(&mut self, sql: &str, what: &'static str) -> Result<Vec<Option<String>>> {
+        let asked = Command::Query(sql.as_bytes());
+        let response = self.train(&[asked], what).await?.pop().unwrap_or_default();
+        match response.outcomes.front() {
+            Some(Outcome::Err(e)) => Err(e.clone().into()),
+            _ => Ok(super::connect::texts(response)),
+        }
+    }
+
+    /// Has `LAST_INSERT_ID()` be this.
+    pub(crate) async fn set_insert_id(&mut self, id: u64) -> Result<()> {
+        let sql = format!("SET SESSION last_insert_id={id}");
+        let set = self.ask_for(&sql, "restoring LAST_INSERT_ID()").await;
+        set.map(drop)
+    }
+
+    /// Sends ahead of a statement what `LAST_INSERT_ID()` is to be where the statement leaves it. The
+    /// statement doesn't depend on it, so that nobody waits for it. Whether it has a reply to come.
+    pub(super) async fn guard_insert_id(&mut self) -> Result<bool> {
+        let Some(id) = self.session.insert_id_next.take() else {
+            return Ok(false);
+        };
+        if !self.pipelining {
+            self.set_insert_id(id).await?;
+            return Ok(false);
+        }
+        let sql = format!("SET SESSION last_insert_id={id}");
+        self.pipeline.push(Command::Query(sql.as_bytes()))?;
+        Ok(true)
+    }
+
+    /// Takes the reply to what [`Self::guard_insert_id`] sent.
+    pub(super) async fn guarded(&mut self, is_due: bool, what: &'static str) -> Result<()> {
+        if is_due
+            && let Reply::Response(response) = self.reply(what, None).await?
+            && let Some(Outcome::Err(_)) = response.outcomes.front()
+        {
+            self.session.insert_id_of = MANY;
+        }
+        Ok(())
+    }
+
+    /// `LAST_INSERT_ID()`.
+    pub(crate) async fn insert_id(&mut self) -> Result<u64> {
+        const WHAT: &str = "asking for LAST_INSERT_ID()";
+        let answer = self
+            .ask_for("SELECT CAST(LAST_INSERT_ID() AS BINARY)", WHAT)
+            .await?;
+        let id = answer.into_iter().next().flatten();
+        let e = || LostCause::Protocol(ProtocolError::new("LAST_INSERT_ID() is no number"));
+        id.and_then(|id| id.parse().ok())
+            .ok_or_else(|| self.lost(WHAT, Ran::Maybe, e()))
+    }
+
+    /// Has there be no warnings. On MariaDB only a statement that uses tables does so.
+    pub(crate) async fn clear_warnings(&mut self) -> Result<()> {
+        let cleared = self
+            .ask_for("SHOW DATABASES LIKE ''", "clearing warnings")
+            .await;
+        cleared.map(drop)
+    }
+
+    /// Has the server report a variable that it did not report when it was set.
+    pub(crate) async fn learn_variable(&mut self, name: &str) -> Result<()> {
+        const WHAT: &str = "asking for a variable";
+        if variables::kind(name.as_bytes()) == Kind::Stays {
+            self.session.stuck = Some(name.into());
+            return Ok(());
+        }
+        let sql = format!("SET SESSION {name} = @@session.{name}");
+        let asked = Command::Query(sql.as_bytes());
+        for response in self.train(&[asked], WHAT).await? {
+            self.session.observe_quietly(&response);
+        }
+        Ok(())
+    }
+
+    /// Asks for the character sets, where not all that became of them was reported.
+    pub(crate) async fn learn_names(&mut self) -> Result<()> {
+        if !self.session.names_unknown {
+            return Ok(());
+        }
+        let names = self
+            .ask_for(ASK_NAMES, "asking for the character set")
+            .await?;
+        let session = &mut self.session;
+        session.names_unknown = false;
+        let vars = session.vars.take();
+        let mut vars = vars.map_or_else(Variables::default, Arc::unwrap_or_clone);
+        set_names(&mut vars, names);
+        session.vars = session.without_base(&variables::shared(vars));
+        Ok(())
+    }
+
+    /// Ends the pins of user locks that the server says are not this session's. One whose name is
+    /// not known stands until all are released.
+    pub(crate) async fn learn_locks(&mut self) -> Result<()> {
+        let reason = PinReason::UserLock;
+        let names = self.session.pins.names(reason).flatten();
+        let names: Vec<Arc<str>> = names.map(Into::into).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut sql = String::from("SELECT ");
+        for (at, name) in names.iter().enumerate() {
+            sql.push_str(if at > 0 { ", " } else { "" });
+            sql.push_str("CAST(COALESCE(IS_USED_LOCK(CONVERT(X'");
+            for byte in name.bytes() {
+                sql.push_str(&format!("{byte:02X}"));
+            }
+            sql.push_str("' USING utf8mb4)) = CONNECTION_ID(), 0) AS BINARY)");
+        }
+        let held = self.ask_for(&sql, "asking for user locks").await?;
+        for (name, held) in names.iter().zip(held) {
+            if held.as_deref() == Some("0") {
+                self.session.pins.end_one(reason, name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the answer to [`ASK_NAMES`].
+pub(super) fn set_names(vars: &mut Variables, answer: Vec<Option<String>>) {
+    for (name, value) in NAMES.iter().zip(answer) {
+        vars.set(name, value.as_deref().unwrap_or("").as_bytes());
+    }
+}

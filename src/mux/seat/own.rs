@@ -1,0 +1,532 @@
+//! What `Isolation::Session` adds: a handle's statement gets what it needs of what the handle did
+//! before, wherever that was; and what it leaves is followed, and kept where it can't be moved.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use super::{Deadline, Need, Op, Seat, half};
+use crate::{
+    error::{Error, Result},
+    events,
+    link::{Ask, Lane, has_warnings, leaves_insert_id},
+    opts::Isolation,
+    proto::result::{Outcome, Response},
+    session::{Doing, Pin, PinPolicy, PinReason, Said, follow, reasons},
+    sql::{self, Effect, Facts},
+};
+
+/// Where the handle's `LAST_INSERT_ID()` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InsertId {
+    Known(u64),
+    /// On this link, unless another handle's statement made one there since.
+    OnLink(u64),
+    /// A statement may have made one on a link that had another handle's.
+    Lost,
+}
+
+/// Stands for an id that is lost: what is not this, was made since. No table comes so far.
+const SENTINEL: u64 = u64::MAX - 0x6d75_785f_6c6f_7374;
+
+/// How a statement is run on a link alone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Plan {
+    /// It leaves the session as it is, or tells what becomes of it.
+    pub neutral: bool,
+    /// What to follow.
+    doing: Option<Box<Doing>>,
+    /// It may have changed `LAST_INSERT_ID()` where it failed.
+    writes: bool,
+    digest: u64,
+    /// It asks for what was left, on this link.
+    exact: Option<u64>,
+    wanted: Option<Wanted>,
+    /// It asks for `LAST_INSERT_ID()`.
+    needs_id: bool,
+    /// Many statements, or a result in pieces: nothing can be sent right before it.
+    pub is_many: bool,
+    /// It asks what a session that has just begun would answer.
+    fresh: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Diagnostics,
+    FoundRows,
+    InsertId,
+}
+
+impl Plan {
+    /// For what the text of no statement is known of.
+    pub(super) fn neutral() -> Plan {
+        Plan {
+            neutral: true,
+            ..Plan::default()
+        }
+    }
+
+    pub(super) fn need(&self) -> Need {
+        match self.exact {
+            Some(link) => Need::Exact(link),
+            None => Need::Alone,
+        }
+    }
+
+    /// What was left on the link is asked for, so that nothing may run there before.
+    pub(super) fn is_exact(&self) -> bool {
+        self.exact.is_some()
+    }
+
+    /// It may change `LAST_INSERT_ID()`, or leave it.
+    fn may_leave_id(&self) -> bool {
+        let facts = self.doing.as_ref().map(|doing| &doing.facts);
+        self.writes || facts.is_some_and(|facts| facts.sets_insert_id || facts.unknown)
+    }
+
+    /// The session has to begin anew, whatever stands on the link.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+}
+
+impl Seat {
+    /// The handle has a session of its own over shared links.
+    pub(super) fn is_own(&self) -> bool {
+        self.opts.get_isolation() == Isolation::Session
+    }
+
+    /// A statement that is neutral by its text runs on a link alone all the same.
+    pub(super) fn must_be_alone(&self, statement: &sql::Statement) -> bool {
+        self.is_own()
+            && (self.keeps_diagnostics
+                || self.reads_insert_ids()
+                || self.account.group.touchy.has(half(statement.digest))
+                || (statement.effect == Effect::Write
+                    && self.keeps_insert_id(half(statement.digest))))
+    }
+
+    fn keeps_insert_id(&self, digest: u32) -> bool {
+        self.opts.get_keep_insert_id() || self.account.group.asked_ids.has(digest)
+    }
+
+    /// `sql_auto_is_null`: any comparison with NULL may ask for the last insert id.
+    fn reads_insert_ids(&self) -> bool {
+        let vars = self.vars.as_deref();
+        vars.is_some_and(|vars| vars.get("sql_auto_is_null") == Some(b"ON"))
+    }
+
+    /// How to run statements that may not be neutral, of these texts.
+    ///
+    /// # Errors
+    /// The options don't allow what they would pin for.
+    pub(super) fn plan<'a>(
+        &mut self,
+        neutral: bool,
+        statement: &sql::Statement,
+        texts: impl Iterator<Item = (&'a [u8], Option<&'a Facts>)>,
+    ) -> Result<Plan> {
+        let mut plan = Plan {
+            neutral,
+            writes: statement.effect == Effect::Write,
+            digest: statement.digest,
+            ..Plan::default()
+        };
+        if !self.is_own() {
+            return Ok(plan);
+        }
+        let (mut needs_id, mut needs_diagnostics) = (self.reads_insert_ids(), false);
+        let mut needs_rows = false;
+        let mut first = true;
+        if !neutral {
+            for (sql, facts) in texts {
+                let facts = facts.cloned().unwrap_or_else(|| sql::facts(sql));
+                self.may_pin(&facts, sql)?;
+                needs_id |= facts.needs_insert_id;
+                needs_rows |= facts.needs_found_rows && first;
+                needs_diagnostics |= (facts.needs_diagnostics || facts.needs_found_rows) && first;
+                first = false;
+                match &mut plan.doing {
+                    None => plan.doing = Some(Box::new(Doing::new(facts, sql))),
+                    Some(doing) => doing.add(facts, sql),
+                }
+            }
+        }
+        if needs_diagnostics {
+            self.keeps_diagnostics = true;
+        }
+        if needs_id {
+            self.account.group.asked_ids.mark(self.insert_digest);
+        }
+        plan.needs_id = needs_id;
+        plan.wanted = match (needs_rows, needs_diagnostics) {
+            (true, _) => Some(Wanted::FoundRows),
+            (_, true) => Some(Wanted::Diagnostics),
+            _ => None,
+        };
+        if self.held.is_none() {
+            plan.exact = match (plan.wanted, self.insert_id) {
+                (Some(_), _) if self.last_link != 0 => Some(self.last_link),
+                (_, InsertId::OnLink(link)) if needs_id => Some(link),
+                _ => None,
+            };
+            plan.fresh = plan.wanted.is_some() && self.last_link == 0;
+        }
+        Ok(plan)
+    }
+
+    fn may_pin(&self, facts: &Facts, sql: &[u8]) -> Result<()> {
+        let denied = reasons(facts).find(|r| self.opts.get_pin_policy(*r) == PinPolicy::Deny);
+        match denied {
+            None => Ok(()),
+            Some(reason) => Err(Error::PinDenied {
+                reason,
+                statement: sql::outline(sql),
+            }),
+        }
+    }
+
+    /// The link that was got for a plan has what is asked for.
+    pub(super) fn check(&mut self, plan: &Plan) -> Result<()> {
+        let id = self.id;
+        let missing = match &self.held {
+            None => plan.wanted.or(Some(Wanted::InsertId)),
+            Some(link) => {
+                let session = &link.session;
+                plan.wanted.filter(|wanted| match wanted {
+                    _ if plan.fresh => false,
+                    Wanted::FoundRows => session.rows_of != id || session.last != id,
+                    _ => session.last != id || session.warnings_of != id,
+                })
+            }
+        };
+        match missing {
+            None => Ok(()),
+            Some(wanted) => Err(self.not_kept(wanted)),
+        }
+    }
+
+    /// An error for what is not there any more. The link that was got is left as it came.
+    fn not_kept(&mut self, wanted: Wanted) -> Error {
+        let (what, option) = match wanted {
+            Wanted::Diagnostics => ("warnings and counts", "keep_diagnostics"),
+            Wanted::FoundRows => ("FOUND_ROWS()", "keep_diagnostics"),
+            Wanted::InsertId => ("LAST_INSERT_ID()", "keep_insert_id"),
+        };
+        if !self.kept {
+            self.put_back();
+        }
+        Error::NotKept {
+            server: self.server_name(),
+            what,
+            option,
+        }
+    }
+
+    /// A link that was not used after all, as it came.
+    fn put_back(&mut self) {
+        if let Some(link) = self.held.take() {
+            let begin = link.session.clean.clone();
+            let share = begin.filter(|_| link.session.is_shareable());
+            self.account
+                .group
+                .release(link, &self.account, share.as_ref());
+        }
+    }
+
+    /// What a plan needs on the link, and has to be sent before its statement.
+    pub(super) async fn prepare_for(&mut self, plan: &Plan) -> Result<()> {
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        link.session.pins.end(PinReason::FoundRows);
+        if !self.keeps_diagnostics {
+            link.session.pins.end(PinReason::Diagnostics);
+        }
+        link.session.doing = plan.doing.clone();
+        if self.keeps_diagnostics && plan.wanted.is_none() && link.session.warnings_of != self.id {
+            if link.server.mariadb && link.session.warnings_of != 0 {
+                link.clear_warnings().await?;
+            }
+            link.session.warnings_of = self.id;
+        }
+        if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
+            self.place_insert_id(plan.needs_id).await?;
+        }
+        if plan.is_many
+            && let Some(link) = &mut self.held
+            && let Some(id) = link.session.insert_id_next.take()
+        {
+            link.set_insert_id(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the link have the handle's `LAST_INSERT_ID()`, for a statement that needs it or may leave
+    /// it as it is.
+    async fn place_insert_id(&mut self, needs: bool) -> Result<()> {
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        if link.session.insert_id_of == self.id {
+            if !needs || !link.session.insert_id_guarded {
+                return Ok(());
+            }
+            // Whether one was made since, it tells.
+            match link.insert_id().await? {
+                SENTINEL => {}
+                _ => {
+                    link.session.insert_id_guarded = false;
+                    return Ok(());
+                }
+            }
+        } else if let InsertId::Known(id) = self.insert_id {
+            if needs {
+                link.set_insert_id(id).await?;
+            } else if id != 0 || link.session.insert_id_of != 0 {
+                link.session.insert_id_next = Some(id);
+            }
+            link.session.insert_id_of = self.id;
+            link.session.insert_id_guarded = false;
+            return Ok(());
+        }
+        if needs {
+            return Err(self.not_kept(Wanted::InsertId));
+        }
+        link.session.insert_id_next = Some(SENTINEL);
+        link.session.insert_id_of = self.id;
+        link.session.insert_id_guarded = true;
+        Ok(())
+    }
+
+    /// Notes where the insert id of a statement is that ran on a lane.
+    pub(super) fn note_on_lane(
+        &mut self,
+        response: &Response,
+        statement: &sql::Statement,
+        lane: &Lane,
+    ) {
+        self.last_link = lane.id;
+        if leaves_insert_id(response, statement.effect == Effect::Write) {
+            self.insert_id = match lane.has_insert_id_of(self.id) {
+                true => InsertId::OnLink(lane.id),
+                false => InsertId::Lost,
+            };
+            self.insert_digest = half(statement.digest);
+        }
+    }
+
+    /// Notes where the insert id of a statement is that ran on the link at hand.
+    pub(super) fn note(&mut self, plan: &Plan, response: &Response) {
+        let Some(link) = &mut self.held else {
+            return;
+        };
+        let clears = plan.writes || !link.server.mariadb;
+        let session = &mut link.session;
+        if let Some(Outcome::Set(_)) = response.outcomes.back() {
+            session.rows_of = self.id;
+        }
+        let is_new = clears || has_warnings(response);
+        if is_new || session.warnings_of == 0 && self.last_link == 0 {
+            session.warnings_of = self.id;
+        }
+        if plan.may_leave_id() && link.session.insert_id_of == self.id {
+            let is_new = plan.doing.is_some() || leaves_insert_id(response, plan.writes);
+            if is_new || link.session.insert_id_guarded {
+                self.insert_id = InsertId::OnLink(link.id);
+                self.insert_digest = half(plan.digest);
+            }
+        }
+    }
+
+    /// Follows the statement that was given up on the link that is kept. On one that is not, what it
+    /// did is undone.
+    pub(super) async fn catch_up(&mut self) -> Result<()> {
+        let own = self.is_own();
+        let Some(link) = self.held.as_mut().filter(|_| own) else {
+            return Ok(());
+        };
+        let error = link.session.error.take();
+        if !self.kept {
+            link.session.changed |= link.session.doing.take().is_some();
+            return Ok(());
+        }
+        match self.follow(error).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.lose(),
+        }
+    }
+
+    /// Follows the statement that ran, asks for what the server doesn't tell by itself, and keeps
+    /// what has to be kept. An error is the link's end.
+    pub(super) async fn follow(&mut self, error: Option<u16>) -> Result<()> {
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        let session = &mut link.session;
+        let doing = session.doing.take();
+        let nothing = || Box::new(Doing::new(Facts::default(), b""));
+        let doing = doing.unwrap_or_else(nothing);
+        let (facts, outline) = (&doing.facts, &doing.outline);
+        let now = Instant::now();
+        let changed = std::mem::take(&mut session.changed);
+        let said = Said {
+            failed: error.is_some(),
+            refused: !changed && doing.was_refused(error),
+            changed,
+            schema: session.schema.as_deref(),
+            statement: outline,
+            now,
+        };
+        let asks = follow(&mut session.pins, facts, &said);
+        let standing = [
+            (PinReason::TableLocks, session.locks_tables()),
+            (
+                PinReason::Transaction,
+                session.in_transaction() && !session.locks_tables(),
+            ),
+            (PinReason::NextTransaction, session.awaits_transaction()),
+            (PinReason::Diagnostics, self.keeps_diagnostics),
+        ];
+        for (reason, stands) in standing {
+            match stands {
+                true => drop(session.pins.add(reason, None, outline, now)),
+                false => session.pins.end(reason),
+            }
+        }
+        if let Some(id) = session.insert_id_set.take() {
+            self.insert_id = InsertId::Known(id);
+        }
+        self.last_link = link.id;
+        if asks {
+            no_answer(link.learn_locks().await)?;
+        }
+        if link.server.mariadb {
+            // What `SET STATEMENT` sets is reported, and is gone behind it.
+            let set: Vec<String> = match doing.is_limited {
+                true => link.session.names_of_variables(),
+                false => Vec::new(),
+            };
+            for name in doing.unscoped.iter().chain(&set) {
+                no_answer(link.learn_variable(name).await)?;
+            }
+        }
+        no_answer(link.learn_names().await)?;
+        if let Some(name) = link.session.stuck.take() {
+            let reason = PinReason::SystemVariable;
+            link.session.pins.add(reason, Some(name), outline, now);
+        }
+        let group = &self.account.group;
+        let server = link.name.clone();
+        for pin in link.session.pins.new_ones() {
+            group.counters.pins[pin.reason() as usize].fetch_add(1, Ordering::Relaxed);
+            if self.opts.get_pin_policy(pin.reason()) == PinPolicy::Warn {
+                events::pinned(self.id, &server, pin);
+            }
+        }
+        self.keep_insert_id().await
+    }
+
+    /// Asks for the insert id where it is known to be asked for later, and the link is left.
+    async fn keep_insert_id(&mut self) -> Result<()> {
+        let keeps = self.keeps_insert_id(self.insert_digest);
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        let leaves = self.holds == 0 && !self.streaming && link.session.stays().is_none();
+        if self.insert_id == InsertId::OnLink(link.id) && leaves && keeps {
+            match no_answer(link.insert_id().await)? {
+                Some(SENTINEL) if link.session.insert_id_guarded => self.insert_id = InsertId::Lost,
+                Some(id) => self.insert_id = InsertId::Known(id),
+                None => {}
+            }
+            // What that left is nobody's.
+            link.session.last = 0;
+        }
+        Ok(())
+    }
+
+    /// A statement that was neutral by its text changed the session of a lane: from here on that
+    /// link is this handle's, if it can still be had, and such statements run on links alone.
+    pub(super) async fn claim(&mut self, lane: u64, digest: u64, deadline: Deadline) -> Result<()> {
+        self.account.group.touchy.mark(half(digest));
+        let why = "a statement that changed the session";
+        let got = self.acquire(why, Need::Exact(lane), deadline).await?;
+        let lost = |seat: &Seat| Error::SessionLost {
+            server: seat.server_name(),
+            lost: "what a trigger or a view changed in the session".to_owned(),
+        };
+        match got {
+            super::Got::Link(link) => {
+                self.held = Some(link);
+                let Some(link) = &mut self.held else {
+                    return Ok(());
+                };
+                link.session.owner = self.id;
+                let failed = self.follow(None).await;
+                if failed.is_err() {
+                    self.give_up();
+                    self.owe(lost(self));
+                    return Ok(());
+                }
+                self.let_go();
+            }
+            _ => self.owe(lost(self)),
+        }
+        Ok(())
+    }
+
+    /// What goes with a link that is held for its user.
+    pub(super) fn hold_lost(&self) -> Option<String> {
+        match (self.kept && self.holds > 0, self.leases) {
+            (false, _) => None,
+            (true, 0) => Some(PinReason::Hold.to_string()),
+            (true, _) => Some(PinReason::Lease.to_string()),
+        }
+    }
+
+    /// Why a link is kept, if one is.
+    pub(crate) fn pin(&self) -> Option<Pin> {
+        let link = self.held.as_ref()?;
+        let plain = |reason| Pin::new(reason, "".into(), link.used);
+        if self.streaming {
+            return Some(plain(PinReason::Stream));
+        }
+        if let Some(pin) = link.session.pins.iter().next() {
+            return Some(pin.clone());
+        }
+        let held = match self.leases {
+            0 => PinReason::Hold,
+            _ => PinReason::Lease,
+        };
+        Some(plain(link.session.pin().unwrap_or(held)))
+    }
+}
+
+/// An ERR packet instead of an answer changes nothing: what was asked for stays unknown.
+fn no_answer<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::MySqlError(_)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The texts of statements to be run, and what is known of them.
+pub(super) fn texts_of(asks: &[Ask]) -> impl Iterator<Item = (&[u8], Option<&Facts>)> {
+    asks.iter().map(|ask| match ask {
+        Ask::Query(sql) => (&sql[..], None),
+        Ask::Execute(statement, _) => (&statement.sql[..], Some(statement.facts())),
+    })
+}
+
+impl Op<'_> {
+    /// The text of a statement, and what is known of it.
+    pub(super) fn text(&self) -> Option<(&[u8], Option<&Facts>)> {
+        match self {
+            Op::Query(sql, _) | Op::Read(sql, _) | Op::StartQuery(sql) => Some((sql, None)),
+            Op::Execute(statement, ..) | Op::StartExecute(statement, _) => {
+                Some((&statement.sql, Some(statement.facts())))
+            }
+            _ => None,
+        }
+    }
+}

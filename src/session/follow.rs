@@ -1,0 +1,303 @@
+//! What a statement leaves that stays with its link: the text says what it may be, the server's word
+//! confirms it where there is one. What neither explains is pinned as unknown.
+//!
+//! # What the servers don't report
+//! User variables assigned in an expression or by `INTO`, user locks, `HANDLER`, global locks on both
+//! servers, roles on MySQL: the text has to tell. State changes without a variable or a schema
+//! (`session_track_state_change`) are reported for `SET @x`, temporary tables, `PREPARE`, and
+//! MariaDB's roles, whoever caused them: a trigger's are unknown.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{PinReason, Pins};
+pub(crate) use crate::sql::{Act, Facts, Name};
+
+/// A statement under way that is followed when it is done.
+#[derive(Debug, Clone)]
+pub(crate) struct Doing {
+    pub facts: Facts,
+    /// The statement for people.
+    pub outline: Arc<str>,
+    /// Variables that it may have set as `@@name`, which MariaDB doesn't report.
+    pub unscoped: Vec<String>,
+    /// It may have MariaDB's `SET STATEMENT` in it.
+    pub is_limited: bool,
+    /// It can't run others, so that an error of syntax is its own.
+    plain: bool,
+}
+
+/// Words that statements begin with that may run others.
+const RUNS: [&str; 18] = [
+    "begin", "call", "create", "delete", "do", "execute", "explain", "handler", "insert", "load",
+    "replace", "select", "set", "show", "table", "update", "values", "with",
+];
+
+impl Doing {
+    pub(crate) fn new(facts: Facts, sql: &[u8]) -> Doing {
+        let outline = crate::sql::outline(sql);
+        let mut words = outline.split(|c: char| !c.is_ascii_alphabetic());
+        let first = words.next().unwrap_or("").to_ascii_lowercase();
+        Doing {
+            is_limited: is_limited(sql),
+            unscoped: unscoped(&facts, sql),
+            facts,
+            plain: !first.is_empty() && !RUNS.contains(&&*first),
+            outline: outline.into(),
+        }
+    }
+
+    /// One more, right behind it.
+    pub(crate) fn add(&mut self, facts: Facts, sql: &[u8]) {
+        self.plain = false;
+        self.is_limited |= is_limited(sql);
+        self.unscoped.extend(unscoped(&facts, sql));
+        self.facts = std::mem::take(&mut self.facts).and(facts);
+    }
+
+    /// It does something to the session, besides what each statement leaves.
+    pub(crate) fn may_change(&self) -> bool {
+        let facts = &self.facts;
+        facts.unknown || facts.sets_user_variables || facts.sets_role || !facts.acts.is_empty()
+    }
+
+    /// An error with which the server told that it did nothing at all.
+    pub(crate) fn was_refused(&self, error: Option<u16>) -> bool {
+        const ER_PARSE_ERROR: u16 = 1064;
+        self.plain && error == Some(ER_PARSE_ERROR)
+    }
+}
+
+/// There is a word `STATEMENT` in it.
+fn is_limited(sql: &[u8]) -> bool {
+    sql.windows(9)
+        .any(|word| word.eq_ignore_ascii_case(b"statement"))
+}
+
+/// The variables that a `SET` names as `@@name`, without a scope.
+fn unscoped(facts: &Facts, sql: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    if !facts.acts.contains(&Act::SetVariables) {
+        return names;
+    }
+    for (at, _) in sql.windows(2).enumerate().filter(|(_, two)| two == b"@@") {
+        let rest = &sql[at + 2..];
+        let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+        let len = rest.iter().take_while(|b| is_name(b)).count();
+        if len > 0 && rest.get(len) != Some(&b'.') {
+            names.push(String::from_utf8_lossy(&rest[..len]).to_ascii_lowercase());
+        }
+    }
+    names
+}
+
+/// What the server said of a statement, and when.
+pub(crate) struct Said<'a> {
+    /// An error ended it; what came before the error was done.
+    pub failed: bool,
+    /// It was not parsed, so that nothing was done.
+    pub refused: bool,
+    /// The session changed in something that is neither a variable nor the schema.
+    pub changed: bool,
+    /// The schema that names belong to.
+    pub schema: Option<&'a str>,
+    /// The statement for people.
+    pub statement: &'a Arc<str>,
+    pub now: Instant,
+}
+
+/// Brings the pins up to date. Whether the server has to be asked which user locks are left.
+pub(crate) fn follow(pins: &mut Pins, facts: &Facts, said: &Said<'_>) -> bool {
+    let mut explained = false;
+    let asks = follow_one(pins, facts, said, &mut explained);
+    if said.changed && !explained {
+        pins.add(PinReason::Unknown, None, said.statement, said.now);
+    }
+    asks
+}
+
+fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut bool) -> bool {
+    if said.refused {
+        return false;
+    }
+    let add = |pins: &mut Pins, reason, name: Option<Arc<str>>| {
+        pins.add(reason, name, said.statement, said.now);
+    };
+    if facts.unknown {
+        *explained = true;
+        add(pins, PinReason::Unknown, None);
+    } else if facts.sets_user_variables {
+        *explained = true;
+        add(pins, PinReason::UserVariable, None);
+    }
+    if facts.sets_role {
+        *explained = true;
+        add(pins, PinReason::Role, None);
+    }
+    if facts.uses_sequence {
+        add(pins, PinReason::Sequence, None);
+    }
+    if facts.needs_connection_id {
+        add(pins, PinReason::ConnectionId, None);
+    }
+    if facts.counts_found_rows && !said.failed {
+        add(pins, PinReason::FoundRows, None);
+    }
+    let mut asks = false;
+    for act in &facts.acts {
+        match act {
+            Act::CreateTemporary(name) => {
+                *explained = true;
+                if !said.failed || said.changed {
+                    add(
+                        pins,
+                        PinReason::TemporaryTable,
+                        Some(full(name, said.schema)),
+                    );
+                }
+            }
+            Act::DropTables { names, .. } => {
+                *explained = true;
+                // A name is that of the temporary table, as long as there is one.
+                if !said.failed {
+                    for name in names {
+                        pins.end_one(PinReason::TemporaryTable, &full(name, said.schema));
+                    }
+                }
+            }
+            Act::RenameTemporary => {
+                if pins.has(PinReason::TemporaryTable) {
+                    *explained = true;
+                    add(pins, PinReason::TemporaryTable, None);
+                }
+            }
+            Act::TakeLock(name) => {
+                let name = name.as_deref().map(text);
+                add(pins, PinReason::UserLock, name);
+                asks = true;
+            }
+            Act::ReleaseLock(_) => asks = true,
+            Act::ReleaseAllLocks => {
+                // Also those whose names are not known; but not one that is taken behind it.
+                if !said.failed {
+                    pins.end(PinReason::UserLock);
+                }
+            }
+            Act::Prepare { name, text: sql } => {
+                *explained = true;
+                let name = name.to_ascii_lowercase();
+                pins.prepared.retain(|(known, _)| *known != name);
+                if !said.failed {
+                    let known = sql.as_deref().map(|sql| (crate::sql::facts(sql), sql));
+                    let all = known.filter(|(facts, sql)| unscoped(facts, sql).is_empty());
+                    let facts = all.map(|(facts, _)| facts);
+                    add(pins, PinReason::PreparedStatement, Some(text(&name)));
+                    pins.prepared.push((name, facts));
+                }
+            }
+            Act::Deallocate(name) => {
+                *explained = true;
+                if !said.failed {
+                    let name = name.to_ascii_lowercase();
+                    pins.end_one(PinReason::PreparedStatement, &text(&name));
+                    pins.prepared.retain(|(known, _)| *known != name);
+                }
+            }
+            Act::Execute(name) => {
+                let name = name.to_ascii_lowercase();
+                let known = pins.prepared.iter().find(|(known, _)| *known == name);
+                match known.map(|(_, facts)| facts.clone()) {
+                    Some(Some(facts)) => asks |= follow_one(pins, &facts, said, explained),
+                    // Nobody prepared it: it failed.
+                    None if said.failed => {}
+                    Some(None) | None => add(pins, PinReason::Unknown, None),
+                }
+            }
+            Act::ExecuteImmediate(Some(sql)) => {
+                asks |= follow_one(pins, &crate::sql::facts(sql), said, explained);
+            }
+            Act::ExecuteImmediate(None) => add(pins, PinReason::Unknown, None),
+            Act::OpenHandler(name) => {
+                if !said.failed {
+                    add(pins, PinReason::Handler, Some(text(name)));
+                }
+            }
+            Act::CloseHandler(name) => {
+                if !said.failed {
+                    pins.end_one(PinReason::Handler, &text(name));
+                }
+            }
+            Act::GlobalReadLock => add(pins, PinReason::GlobalLock, Some("tables".into())),
+            Act::LockInstance => add(pins, PinReason::GlobalLock, Some("instance".into())),
+            Act::BackupStage { ends: false } => {
+                add(pins, PinReason::GlobalLock, Some("backup stage".into()));
+            }
+            Act::BackupLock => add(pins, PinReason::GlobalLock, Some("backup lock".into())),
+            Act::UnlockTables => end_lock(pins, said, "tables"),
+            Act::UnlockInstance => end_lock(pins, said, "instance"),
+            Act::BackupStage { ends: true } => end_lock(pins, said, "backup stage"),
+            Act::BackupUnlock => end_lock(pins, said, "backup lock"),
+            Act::XaBegin | Act::XaPrepare => add(pins, PinReason::Xa, None),
+            Act::XaEnd => {
+                if !said.failed {
+                    pins.end(PinReason::Xa);
+                }
+            }
+            Act::ResourceGroup => add(pins, PinReason::ResourceGroup, None),
+            // The trackers tell.
+            Act::LockTables | Act::SetVariables => {}
+        }
+    }
+    asks
+}
+
+fn end_lock(pins: &mut Pins, said: &Said<'_>, which: &str) {
+    if !said.failed {
+        pins.end_one(PinReason::GlobalLock, which);
+    }
+}
+
+/// The reasons for which a statement would pin, as far as its text tells.
+pub(crate) fn reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
+    let told = [
+        (facts.unknown, PinReason::Unknown),
+        (facts.sets_user_variables, PinReason::UserVariable),
+        (facts.sets_role, PinReason::Role),
+        (facts.uses_sequence, PinReason::Sequence),
+        (facts.needs_connection_id, PinReason::ConnectionId),
+        (facts.counts_found_rows, PinReason::FoundRows),
+        (facts.needs_diagnostics, PinReason::Diagnostics),
+    ];
+    let acts = facts.acts.iter().filter_map(|act| match act {
+        Act::CreateTemporary(_) => Some(PinReason::TemporaryTable),
+        Act::TakeLock(_) => Some(PinReason::UserLock),
+        Act::Prepare { .. } => Some(PinReason::PreparedStatement),
+        Act::ExecuteImmediate(None) => Some(PinReason::Unknown),
+        Act::OpenHandler(_) => Some(PinReason::Handler),
+        Act::GlobalReadLock
+        | Act::LockInstance
+        | Act::BackupStage { ends: false }
+        | Act::BackupLock => Some(PinReason::GlobalLock),
+        Act::LockTables => Some(PinReason::TableLocks),
+        Act::XaBegin => Some(PinReason::Xa),
+        Act::ResourceGroup => Some(PinReason::ResourceGroup),
+        _ => None,
+    });
+    let told = told
+        .into_iter()
+        .filter_map(|(does, reason)| does.then_some(reason));
+    told.chain(acts)
+}
+
+/// A name with its schema.
+fn full(name: &Name, schema: Option<&str>) -> Arc<str> {
+    let table = String::from_utf8_lossy(&name.name);
+    match (&name.schema, schema) {
+        (Some(schema), _) => format!("{}.{table}", String::from_utf8_lossy(schema)).into(),
+        (None, Some(schema)) => format!("{schema}.{table}").into(),
+        (None, None) => table.into(),
+    }
+}
+
+fn text(bytes: &[u8]) -> Arc<str> {
+    String::from_utf8_lossy(bytes).into()
+}

@@ -1,0 +1,16 @@
+//! What makes one session another: the variables that can be moved from link to link, and what can't
+//! be moved and therefore pins. Pure: it knows what statements and servers say, and no link, handle or
+//! clock.
+//!
+//! Each piece of state has one place here that says how it is followed and restored: system variables
+//! and character sets in [`variables`]; what stays with its link in [`pins`]; what a statement does to
+//! either in [`follow`].
+
+pub(crate) mod follow;
+pub(crate) mod pins;
+pub(crate) mod variables;
+
+pub(crate) use follow::{Doing, Said, follow, reasons};
+pub(crate) use pins::Pins;
+pub use pins::{Pin, PinPolicy, PinReason};
+pub(crate) use variables::Variables;

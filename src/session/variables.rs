@@ -1,0 +1,368 @@
+//! The system variables of a session that are not as it began, and the statement that makes those of
+//! one session those of another.
+//!
+//! Both servers report every variable that was set (`session_track_system_variables='*'`), whoever set
+//! it, with a value that can be set again. What is reported otherwise, found by trying each variable
+//! on MariaDB 10.11 and MySQL 9.7, is in [`kind`].
+
+use std::{fmt::Write, sync::Arc};
+
+/// What the name of a reported variable means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its value can be set on another link.
+    Moves,
+    /// One of those that `SET NAMES` sets. Not all that changed are reported: they are asked for.
+    Names,
+    /// What `LAST_INSERT_ID()` gives; the handle follows it by itself.
+    InsertId,
+    /// It is no state: MySQL reports the number of each statement.
+    Noise,
+    /// It can't be read back or set again, or what it did stays when it is set back.
+    Stays,
+}
+
+/// The names under which [`Variables`] keeps what `SET NAMES` sets. `character_set_connection` follows
+/// from the collation.
+pub(crate) const NAMES: [&str; 3] = [
+    "character_set_client",
+    "character_set_results",
+    "collation_connection",
+];
+
+/// Asks for [`NAMES`], as bytes that no character set changes.
+pub(crate) const ASK_NAMES: &str = "SELECT CAST(@@character_set_client AS BINARY), \
+     CAST(@@character_set_results AS BINARY), CAST(@@collation_connection AS BINARY)";
+
+/// What the servers don't report as it can be set, or what acts beyond its value:
+/// - `insert_id`, `gtid_seq_no` and `gtid_next` are for the next statement, and gone after it;
+/// - `timestamp` is reported as the time of now when it is set to flow again;
+/// - `rand_seed1`, `rand_seed2` change with each `RAND()`, and MySQL reports 0;
+/// - `profiling`, `optimizer_trace` gather what `SHOW PROFILES` and `information_schema` show;
+/// - `pseudo_thread_id`, `pseudo_slave_mode` rename the session's temporary tables;
+/// - `session_track_…` would have us blind;
+/// - `character_set_database`, `collation_database` follow the schema, and no `USE` reports them;
+/// - those of debug builds act where they are set.
+const STAY: [&str; 23] = [
+    "binlog_rows_query_log_events",
+    "character_set_database",
+    "collation_database",
+    "debug",
+    "debug_dbug",
+    "debug_sync",
+    "gtid_next",
+    "gtid_seq_no",
+    "immediate_server_version",
+    "insert_id",
+    "optimizer_trace",
+    "original_commit_timestamp",
+    "original_server_version",
+    "profiling",
+    "pseudo_replica_mode",
+    "pseudo_slave_mode",
+    "pseudo_thread_id",
+    "rand_seed1",
+    "rand_seed2",
+    "resultset_metadata",
+    "skip_replication",
+    "sql_log_bin",
+    "timestamp",
+];
+
+/// Variables that have no global value. For the others `DEFAULT` should be the same as that, but
+/// MySQL 9.7 makes `foreign_key_checks` and `unique_checks` the reverse of it.
+const ONLY_SESSION: [&str; 6] = [
+    "transaction_allow_batching",
+    "use_secondary_engine",
+    "default_collation_for_utf8mb4",
+    "default_master_connection",
+    "require_row_format",
+    "show_create_table_skip_secondary_engine",
+];
+
+/// What becomes of a variable of this name.
+pub(crate) fn kind(name: &[u8]) -> Kind {
+    match name {
+        b"character_set_client"
+        | b"character_set_connection"
+        | b"character_set_results"
+        | b"collation_connection" => Kind::Names,
+        b"statement_id" => Kind::Noise,
+        b"last_insert_id" | b"identity" => Kind::InsertId,
+        _ if name.starts_with(b"session_track_")
+            || STAY.iter().any(|stays| stays.as_bytes() == name) =>
+        {
+            Kind::Stays
+        }
+        _ => Kind::Moves,
+    }
+}
+
+/// Values by name, as the server reported them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Variables(Vec<(Arc<str>, Arc<[u8]>)>);
+
+impl Variables {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        let at = self.find(name).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
+        match self.find(name) {
+            Ok(at) => self.0[at].1 = value.into(),
+            Err(at) => self.0.insert(at, (name.into(), value.into())),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        if let Ok(at) = self.find(name) {
+            self.0.remove(at);
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(name, _)| name)
+    }
+}
+
+/// Values that are shared, `None` where none differs.
+pub(crate) type Shared = Option<Arc<Variables>>;
+
+/// `None` where nothing is in it.
+pub(crate) fn shared(variables: Variables) -> Shared {
+    (!variables.is_empty()).then(|| Arc::new(variables))
+}
+
+/// Whether two sessions have the same.
+pub(crate) fn same(one: &Shared, other: &Shared) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+        _ => false,
+    }
+}
+
+/// The `SET` that makes the variables `from` those of `to`; `None`: they are the same.
+///
+/// `base`: what is known of how the session began. What is not known to have been set then goes back
+/// to the server's global value, as a session that begins has it. `names`: the `SET NAMES` that the
+/// session began with.
+pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) -> Option<String> {
+    if same(from, to) {
+        return None;
+    }
+    let none = Variables::default();
+    let from = from.as_deref().unwrap_or(&none);
+    let to = to.as_deref().unwrap_or(&none);
+    let mut sql = String::new();
+    let add = |sql: &mut String| sql.push_str(if sql.is_empty() { "SET " } else { ", " });
+    let has_names = |v: &Variables| v.get(NAMES[2]).is_some();
+    if NAMES.iter().any(|name| from.get(name) != to.get(name)) {
+        if has_names(to) || has_names(base) {
+            for name in NAMES {
+                add(&mut sql);
+                write_value(&mut sql, name, to.get(name).or(base.get(name)));
+            }
+        } else {
+            add(&mut sql);
+            sql.push_str(names);
+        }
+    }
+    let mut before = None;
+    let mut all: Vec<&str> = from.names().chain(to.names()).collect();
+    all.sort_unstable();
+    for name in all {
+        if before.replace(name) == Some(name) || NAMES.contains(&name) {
+            continue;
+        }
+        let is = from.get(name).or(base.get(name));
+        let want = to.get(name).or(base.get(name));
+        if want.is_none() || is != want {
+            add(&mut sql);
+            write_value(&mut sql, name, want);
+        }
+    }
+    (!sql.is_empty()).then_some(sql)
+}
+
+/// The names of those that two sessions don't have in common, for people.
+pub(crate) fn difference(one: &Shared, other: &Shared) -> String {
+    let none = Variables::default();
+    let (one, other) = (
+        one.as_deref().unwrap_or(&none),
+        other.as_deref().unwrap_or(&none),
+    );
+    let mut names: Vec<_> = one.names().chain(other.names()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| one.get(name) != other.get(name));
+    names.join(", ")
+}
+
+/// What a session has that is not as `base` begins it.
+pub(crate) fn without(variables: &Shared, base: &Variables) -> Shared {
+    let Some(differ) = variables else { return None };
+    let is_base = |name: &str, value: &[u8]| {
+        base.get(name) == Some(value)
+            && (!NAMES.contains(&name) || NAMES.iter().all(|n| differ.get(n) == base.get(n)))
+    };
+    if !differ.0.iter().any(|(name, value)| is_base(name, value)) {
+        return variables.clone();
+    }
+    let left = differ
+        .0
+        .iter()
+        .filter(|(name, value)| !is_base(name, value));
+    shared(Variables(left.cloned().collect()))
+}
+
+/// `SESSION name=value`, in letters that mean the same in every character set and SQL mode.
+fn write_value(sql: &mut String, name: &str, value: Option<&[u8]>) {
+    sql.push_str("SESSION ");
+    sql.push_str(name);
+    sql.push('=');
+    match value {
+        None if ONLY_SESSION.contains(&name) => sql.push_str("DEFAULT"),
+        None => {
+            sql.push_str("@@GLOBAL.");
+            sql.push_str(name);
+        }
+        // Only this one can be NULL, which is reported as no bytes.
+        Some(b"") if name == NAMES[1] => sql.push_str("NULL"),
+        Some(value) if is_number(value) => sql.push_str(&String::from_utf8_lossy(value)),
+        Some(value)
+            if value
+                .iter()
+                .all(|b| matches!(b, b' '..=b'~') && !b"'\\".contains(b)) =>
+        {
+            sql.push('\'');
+            sql.push_str(&String::from_utf8_lossy(value));
+            sql.push('\'');
+        }
+        Some(value) => {
+            sql.push_str("_utf8mb4 X'");
+            for byte in value {
+                // A string takes everything.
+                let _ = write!(sql, "{byte:02X}");
+            }
+            sql.push('\'');
+        }
+    }
+}
+
+/// Variables of numbers take no strings, and those of strings no numbers.
+fn is_number(value: &[u8]) -> bool {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let mut parts = digits.splitn(2, |b| *b == b'.');
+    parts.all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit)) && !digits.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES_SQL: &str = "NAMES utf8mb4";
+
+    fn of(values: &[(&str, &str)]) -> Shared {
+        let mut variables = Variables::default();
+        for (name, value) in values {
+            variables.set(name, value.as_bytes());
+        }
+        shared(variables)
+    }
+
+    fn bridged(from: &[(&str, &str)], to: &[(&str, &str)], base: &[(&str, &str)]) -> String {
+        let base = of(base).map(|b| (*b).clone()).unwrap_or_default();
+        bridge(&of(from), &of(to), &base, NAMES_SQL).unwrap_or_default()
+    }
+
+    #[test]
+    fn nothing_is_sent_for_the_same() {
+        assert_eq!(bridged(&[], &[], &[]), "");
+        let zone = [("time_zone", "+03:00")];
+        assert_eq!(bridged(&zone, &zone, &[]), "");
+    }
+
+    #[test]
+    fn what_differs_is_set_in_one_statement() {
+        assert_eq!(
+            bridged(
+                &[("sql_mode", "ANSI"), ("sort_buffer_size", "300000")],
+                &[("sort_buffer_size", "300000"), ("time_zone", "+03:00")],
+                &[]
+            ),
+            "SET SESSION sql_mode=@@GLOBAL.sql_mode, SESSION time_zone='+03:00'"
+        );
+    }
+
+    #[test]
+    fn what_the_session_began_with_comes_back() {
+        assert_eq!(
+            bridged(&[("time_zone", "+03:00")], &[], &[("time_zone", "UTC")]),
+            "SET SESSION time_zone='UTC'"
+        );
+    }
+
+    #[test]
+    fn what_is_as_the_session_began_needs_nothing() {
+        let base = [("foreign_key_checks", "ON")];
+        assert_eq!(bridged(&[], &base, &base), "");
+        assert_eq!(without(&of(&base), &of(&base).unwrap()), None);
+    }
+
+    #[test]
+    fn character_sets_move_together() {
+        let latin1 = [
+            ("character_set_client", "latin1"),
+            ("character_set_results", ""),
+            ("collation_connection", "latin1_bin"),
+        ];
+        assert_eq!(
+            bridged(&[], &latin1, &[]),
+            "SET SESSION character_set_client='latin1', SESSION character_set_results=NULL, \
+             SESSION collation_connection='latin1_bin'"
+        );
+        assert_eq!(bridged(&latin1, &[], &[]), "SET NAMES utf8mb4");
+        assert_eq!(
+            bridged(
+                &latin1,
+                &[],
+                &latin1.map(|(n, v)| (n, if v.is_empty() { "utf8mb4" } else { v }))
+            ),
+            "SET SESSION character_set_client='latin1', SESSION character_set_results='utf8mb4', \
+             SESSION collation_connection='latin1_bin'"
+        );
+    }
+
+    #[test]
+    fn values_mean_the_same_in_every_sql_mode() {
+        let value = |value: &str| bridged(&[], &[("x", value)], &[]);
+        assert_eq!(value("1.5"), "SET SESSION x=1.5");
+        assert_eq!(value("-1"), "SET SESSION x=-1");
+        assert_eq!(value("1."), "SET SESSION x='1.'");
+        assert_eq!(value("it's"), "SET SESSION x=_utf8mb4 X'69742773'");
+        assert_eq!(value("a\\"), "SET SESSION x=_utf8mb4 X'615C'");
+        assert_eq!(value(""), "SET SESSION x=''");
+    }
+
+    #[test]
+    fn some_variables_stay() {
+        assert_eq!(kind(b"session_track_schema"), Kind::Stays);
+        assert_eq!(kind(b"insert_id"), Kind::Stays);
+        assert_eq!(kind(b"identity"), Kind::InsertId);
+        assert_eq!(kind(b"time_zone"), Kind::Moves);
+    }
+}

@@ -1,0 +1,305 @@
+//! `Isolation::Session`: a handle can't tell its session from that of a connection of its own, though
+//! others use the same link before and after.
+
+mod support;
+
+use mysql_mux::{PinPolicy, PinReason, Row};
+use support::*;
+
+/// A mux with one link, so that handles can't avoid each other.
+fn one_link() -> Mux {
+    builder().max_links(1).build()
+}
+
+fn own() -> OptsBuilder {
+    server().tcp().isolation(Isolation::Session)
+}
+
+fn two(mux: &Mux) -> (Handle, Handle) {
+    (mux.connect(own()).unwrap(), mux.connect(own()).unwrap())
+}
+
+fn reason(handle: &Handle) -> Option<PinReason> {
+    handle.pin().map(|pin| pin.reason())
+}
+
+/// An empty table that gives ids.
+fn ids(name: &str) -> String {
+    let mut root = server().root();
+    root.query_drop(format!("DROP TABLE IF EXISTS mux_test.{name}"))
+        .unwrap();
+    let columns = "id INT AUTO_INCREMENT PRIMARY KEY, v INT";
+    root.query_drop(format!("CREATE TABLE mux_test.{name} ({columns})"))
+        .unwrap();
+    format!("mux_test.{name}")
+}
+
+mod what_moves {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_the_handles_wherever_it_runs() {
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("SET time_zone = '+03:00'").unwrap();
+        assert_eq!(a.pin(), None);
+        b.query_drop("SET time_zone = '+05:00'").unwrap();
+        for _ in 0..3 {
+            assert_eq!(one::<String>(&mut a, "SELECT @@time_zone"), "+03:00");
+            assert_eq!(one::<String>(&mut b, "SELECT @@time_zone"), "+05:00");
+        }
+        let mut c = mux.connect(own()).unwrap();
+        assert_eq!(
+            one::<String>(&mut c, "SELECT @@session.time_zone = @@global.time_zone"),
+            "1"
+        );
+        assert_eq!(mux.stats().total.resets, 0);
+    }
+
+    #[test]
+    fn so_are_the_character_sets() {
+        const ASK: &str = "SELECT CONCAT_WS(' ', @@character_set_client, @@character_set_connection, \
+             @@character_set_results, @@collation_connection)";
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        let before: String = one(&mut a, ASK);
+        a.query_drop("SET NAMES latin1 COLLATE latin1_bin").unwrap();
+        assert_eq!(one::<String>(&mut b, ASK), before);
+        assert_eq!(
+            one::<String>(&mut a, ASK),
+            "latin1 latin1 latin1 latin1_bin"
+        );
+        b.query_drop("SET collation_connection = 'utf8mb4_bin'")
+            .unwrap();
+        assert_eq!(
+            one::<String>(&mut a, ASK),
+            "latin1 latin1 latin1 latin1_bin"
+        );
+        assert_eq!(
+            one::<String>(&mut b, ASK),
+            "utf8mb4 utf8mb4 utf8mb4 utf8mb4_bin"
+        );
+        a.query_drop("SET NAMES utf8mb4").unwrap();
+        a.query_drop("SET character_set_results = NULL").unwrap();
+        assert_eq!(
+            one::<String>(&mut b, ASK),
+            "utf8mb4 utf8mb4 utf8mb4 utf8mb4_bin"
+        );
+        assert_eq!(
+            one::<Option<String>>(&mut a, "SELECT @@character_set_results"),
+            None
+        );
+    }
+
+    #[test]
+    fn what_is_set_back_to_the_default_needs_no_restore() {
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("SET foreign_key_checks = 0").unwrap();
+        assert_eq!(one::<u32>(&mut b, "SELECT @@foreign_key_checks"), 1);
+        a.query_drop("SET foreign_key_checks = 1").unwrap();
+        assert_eq!(one::<u32>(&mut a, "SELECT @@foreign_key_checks"), 1);
+        let before = mux.stats().total.writes;
+        assert_eq!(one::<u32>(&mut b, "SELECT 1"), 1);
+        assert_eq!(one::<u32>(&mut a, "SELECT 1"), 1);
+        assert_eq!(mux.stats().total.writes, before + 2);
+    }
+
+    #[test]
+    fn what_init_statements_set_stands_for_each() {
+        let mux = one_link();
+        let mut a = mux
+            .connect(own().init(vec!["SET time_zone = '+01:00', lc_time_names = 'de_DE'"]))
+            .unwrap();
+        let mut b = mux.connect(own()).unwrap();
+        a.query_drop("SET time_zone = '+02:00'").unwrap();
+        assert_eq!(one::<String>(&mut b, "SELECT @@lc_time_names"), "en_US");
+        assert_eq!(
+            one::<String>(&mut a, "SELECT CONCAT(@@time_zone, @@lc_time_names)"),
+            "+02:00de_DE"
+        );
+    }
+
+    #[test]
+    fn the_last_insert_id_is_the_handles() {
+        let table = ids("own_ids");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        let first: u64 = one(&mut a, "SELECT LAST_INSERT_ID()");
+        assert_eq!(first, 1);
+        // From here on it is kept.
+        for round in 1..4 {
+            a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+                .unwrap();
+            b.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+                .unwrap();
+            assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), 2 * round);
+            assert_eq!(one::<u64>(&mut b, "SELECT LAST_INSERT_ID()"), 2 * round + 1);
+        }
+        b.query_drop(format!("INSERT INTO {table} (id, v) VALUES (100, 1)"))
+            .unwrap();
+        assert_eq!(one::<u64>(&mut b, "SELECT LAST_INSERT_ID()"), 7);
+        assert_eq!(a.pin(), None);
+    }
+
+    #[test]
+    fn an_insert_id_that_was_not_kept_is_an_error_and_kept_from_then_on() {
+        let table = ids("own_ids2");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        b.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        let e = a.query_drop("SELECT LAST_INSERT_ID()").unwrap_err();
+        assert!(matches!(e, Error::NotKept { .. }), "{e}");
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        b.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), 3);
+    }
+
+    #[test]
+    fn prepared_statements_are_read_as_when_they_were_prepared() {
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        let text = a.prep("SELECT \"a\"").unwrap();
+        a.query_drop("SET sql_mode = 'ANSI_QUOTES'").unwrap();
+        b.query_drop("DO 1").unwrap();
+        assert_eq!(
+            a.exec_first::<String, _, _>(&text, ()).unwrap().unwrap(),
+            "a"
+        );
+        let e = a.prep("SELECT \"a\"").unwrap_err();
+        assert!(matches!(e, Error::MySqlError(_)), "{e}");
+        assert_eq!(one::<String>(&mut a, "SELECT @@sql_mode"), "ANSI_QUOTES");
+    }
+}
+
+mod what_pins {
+    use super::*;
+
+    fn pins(sql: &str, reason: PinReason, end: &str) {
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        a.query_drop(sql).unwrap();
+        let pin = a.pin().unwrap_or_else(|| panic!("{sql} did not pin"));
+        assert_eq!(pin.reason(), reason, "{sql}");
+        assert_eq!(mux.stats().total.pins(reason), 1);
+        a.query_drop("DO 1").unwrap();
+        if !end.is_empty() {
+            a.query_drop(end).unwrap();
+        } else {
+            a.reset().unwrap();
+        }
+        assert_eq!(a.pin(), None, "{end}");
+        let mut b = mux.connect(own()).unwrap();
+        b.query_drop("DO 1").unwrap();
+    }
+
+    #[test]
+    fn a_transaction_until_its_end() {
+        pins("BEGIN", PinReason::Transaction, "COMMIT");
+        pins("SET TRANSACTION READ ONLY", PinReason::NextTransaction, "");
+    }
+
+    #[test]
+    fn a_user_variable_until_a_reset() {
+        pins("SET @x = 1", PinReason::UserVariable, "");
+        pins("SELECT @x := 1", PinReason::UserVariable, "");
+        pins("SELECT 1 INTO @x", PinReason::UserVariable, "");
+    }
+
+    #[test]
+    fn a_temporary_table_until_it_is_dropped() {
+        pins(
+            "CREATE TEMPORARY TABLE own_t (a INT)",
+            PinReason::TemporaryTable,
+            "DROP TABLE own_t",
+        );
+    }
+
+    #[test]
+    fn a_user_lock_until_it_is_released() {
+        pins(
+            "SELECT GET_LOCK('own', 1)",
+            PinReason::UserLock,
+            "DO RELEASE_LOCK('own')",
+        );
+    }
+
+    #[test]
+    fn the_pin_says_which_and_by_which_statement() {
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        a.query_drop("CREATE TEMPORARY TABLE own_named (a INT DEFAULT 42)")
+            .unwrap();
+        let pin = a.pin().unwrap();
+        assert!(pin.name().unwrap().ends_with(".own_named"), "{pin}");
+        assert!(
+            pin.statement()
+                .starts_with("CREATE TEMPORARY TABLE own_named"),
+            "{pin}"
+        );
+        assert!(!pin.statement().contains("42"), "{pin}");
+    }
+
+    #[test]
+    fn a_lease_as_long_as_it_is_there() {
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        {
+            let mut lease = a.lease().unwrap();
+            lease.query_drop("DO 1").unwrap();
+            assert_eq!(reason(&lease), Some(PinReason::Lease));
+        }
+        assert_eq!(a.pin(), None);
+        b.query_drop("DO 1").unwrap();
+    }
+
+    #[test]
+    fn what_the_options_deny_is_not_sent() {
+        let mux = one_link();
+        let opts = own().pin_policy(PinReason::UserVariable, PinPolicy::Deny);
+        let mut a = mux.connect(opts).unwrap();
+        let e = a.query_drop("SET @x = 'secret'").unwrap_err();
+        assert!(
+            matches!(
+                e,
+                Error::PinDenied {
+                    reason: PinReason::UserVariable,
+                    ..
+                }
+            ),
+            "{e}"
+        );
+        assert!(!e.to_string().contains("secret"));
+        assert_eq!(a.pin(), None);
+    }
+}
+
+mod what_is_left {
+    use super::*;
+
+    #[test]
+    fn warnings_are_the_handles_own_or_an_error() {
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("DROP TABLE IF EXISTS own_nothing").unwrap();
+        let warnings: Vec<Row> = a.query("SHOW WARNINGS").unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert_eq!(reason(&a), Some(PinReason::Diagnostics));
+        drop(a);
+        b.query_drop("DROP TABLE IF EXISTS own_nothing").unwrap();
+        let mut c = mux.connect(own()).unwrap();
+        c.query_drop("DO 1").unwrap();
+        let e = b.query_drop("SHOW WARNINGS").unwrap_err();
+        assert!(matches!(e, Error::NotKept { .. }), "{e}");
+        b.query_drop("DROP TABLE IF EXISTS own_nothing").unwrap();
+        let warnings: Vec<Row> = b.query("SHOW WARNINGS").unwrap();
+        assert_eq!(warnings.len(), 1);
+    }
+}
