@@ -22,9 +22,9 @@
 //! # Who shares what
 //! Handles share links where the key (transport, address, TLS, and all that the handshake fixes)
 //! and the identity (user and secrets) are equal. What they see of each other is their
-//! [`Isolation`]: nothing of each other's session (`Reset`, the default), or everything (`Shared`).
-//! In a [`Transaction`], and for as long as a session has what only the server holds, a handle has
-//! its link to itself.
+//! [`Isolation`]: nothing of each other's session (`Session`, the default, and `Reset`), or
+//! everything (`Shared`). In a [`Transaction`], and for as long as a session has what only the server
+//! holds, a handle has its link to itself; [`Handle::pin`] says why.
 //!
 //! # Threads and tasks
 //! [`aio::Handle`] has the same methods, `async`, for any executor and over the same links

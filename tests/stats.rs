@@ -57,7 +57,8 @@ fn statements_and_prepares_are_counted() {
 #[test]
 fn resets_and_init_statements_are_counted() {
     let mux = builder().max_links(1).build();
-    let opts = server().tcp().init(vec!["SET @a = 1", "SET @b = 2"]);
+    let opts = server().tcp().isolation(Isolation::Reset);
+    let opts = opts.init(vec!["SET @a = 1", "SET @b = 2"]);
     let mut a = mux.connect(opts.clone()).unwrap();
     let mut b = mux.connect(opts).unwrap();
     a.query_drop("DO 1").unwrap();

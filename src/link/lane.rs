@@ -112,6 +112,8 @@ pub(crate) struct Lane {
     pub load: Load,
     /// The server told of a session that changed although nothing that could do it was asked.
     tainted: AtomicBool,
+    /// The handle whose statement did so.
+    changed_by: AtomicU64,
     one_session: bool,
     /// The only handle that used the session since it began, 0 for none, [`MANY`] for several.
     user: AtomicU64,
@@ -237,6 +239,7 @@ impl Lane {
             rows_of: AtomicU64::new(common.session.rows_of),
             warnings_of: AtomicU64::new(common.session.warnings_of),
             tainted: AtomicBool::new(false),
+            changed_by: AtomicU64::new(0),
             wire: common.wire.clone(),
             read_limit: Limit::each(common.target.socket.read_timeout),
             core: Mutex::new(Core {
@@ -296,10 +299,9 @@ impl Lane {
         self.tainted.load(Ordering::Relaxed)
     }
 
-    /// A statement with this response may be the one that changed its session.
-    pub(crate) fn may_have_changed(&self, response: &Response) -> bool {
-        let tells = |outcome| is_remarkable(outcome, false);
-        response.outcomes.iter().any(tells)
+    /// This handle's statement changed the session.
+    pub(crate) fn was_changed_by(&self, handle: u64) -> bool {
+        self.changed_by.load(Ordering::Relaxed) == handle
     }
 
     /// When it was last used and when it was opened, while it is there.
@@ -715,7 +717,10 @@ impl Lane {
                         (true, true) => Err(self.lost(Ran::Maybe, LostCause::SessionChanged)),
                     };
                     if let Ok(reply) = &reply {
-                        lead.spoilt = self.look_at(reply, entry.limited);
+                        if self.look_at(reply, entry.limited) && !lead.spoilt {
+                            lead.spoilt = true;
+                            self.changed_by.store(entry.handle, Ordering::Relaxed);
+                        }
                         self.note_owners(reply, &entry);
                     }
                     if let Some(Ok(Reply::Prepared(Ok(made)))) = entry.slot.complete(reply) {

@@ -759,7 +759,7 @@ impl Seat {
                     }
                     if self.is_own() {
                         self.note_on_lane(&response, &statement, &lane);
-                        if lane.is_tainted() && lane.may_have_changed(&response) {
+                        if lane.was_changed_by(self.id) {
                             self.claim(lane.id, statement.digest, deadline).await?;
                         }
                     }

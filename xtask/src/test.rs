@@ -16,6 +16,9 @@ const MEMBERS: [&str; 4] = [
     "--all-features",
 ];
 
+/// Minutes of random programs on each server; `cargo xtask soak` runs others, for longer.
+const DIFFERENTIAL: &str = "2";
+
 /// Runs all tests: those without a server once, the integration tests once per server.
 pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
     let _servers = Borrowed::new(only)?;
@@ -53,6 +56,17 @@ pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
                     .args(args)
                     .env("MYSQL_MUX_TEST_SERVER", kind.name())
                     .env("MYSQL_MUX_TEST_ENV", kind.env_file()?),
+            );
+        }
+    }
+    if args.is_empty() {
+        for &kind in Kind::chosen(only) {
+            summary.step(
+                &format!("differential test, {}", kind.name()),
+                cargo()
+                    .args(["run", "--package", "mysql_mux_differential", "--"])
+                    .args(["--seed", "1", "--minutes", DIFFERENTIAL, "--server-env"])
+                    .arg(kind.env_file()?),
             );
         }
     }
