@@ -61,6 +61,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Statements of many that are ended one by one; then it is the connection.
 const KILLS: u32 = 3;
 
+/// A piece of a stream is what came at once, whatever the limit of a result.
+const PIECE: usize = 16 << 20;
+
 /// Parameters of more bytes are sent in pieces, on a link alone.
 const MANY_BYTES: usize = 1 << 20;
 
@@ -334,7 +337,12 @@ impl Seat {
         self.take(op.why(), plan.need(), deadline).await?;
         self.check(&plan)?;
         self.streaming = true;
-        let started = match self.begin(&plan, deadline).await {
+        let begun = self.begin(&plan, deadline).await;
+        if let Some(link) = &mut self.held {
+            let max = self.opts.get_max_result_size().max(PIECE);
+            link.set_limits(self.opts.get_stmt_cache_size(), max);
+        }
+        let started = match begun {
             Ok(()) => self.on_link(op, &plan, deadline).await.map(drop),
             Err(e) => Err(e),
         };
