@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,7 +38,7 @@ pub(super) const ROLE: &str = "SELECT CONCAT('`', REPLACE(CURRENT_ROLE(), '`', '
 /// A login's packets are small; a peer that announces more is no server.
 const LOGIN_PACKET: usize = 1 << 20;
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
 type Fault = (ConnectPhase, ConnectCause);
 

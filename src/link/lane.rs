@@ -80,6 +80,8 @@ pub(crate) struct How<'a> {
     pub handle: u64,
     /// Its `LAST_INSERT_ID()` is 0.
     pub no_id: bool,
+    /// It was made on this lane, the last time that one was made.
+    pub id_here: bool,
     /// It is the first statement of who asks.
     pub is_first: bool,
     /// It has MariaDB's `SET STATEMENT max_statement_time` around it, which is reported though it is
@@ -101,7 +103,7 @@ pub(crate) enum Answer {
 
 /// A shared link.
 pub(crate) struct Lane {
-    pub id: u64,
+    pub id: u32,
     pub server: Arc<ServerInfo>,
     /// The server and transport, for errors.
     name: Arc<str>,
@@ -203,6 +205,7 @@ struct Entry {
     careful: bool,
     handle: u64,
     no_id: bool,
+    id_here: bool,
     is_first: bool,
     limited: bool,
 }
@@ -409,6 +412,7 @@ impl Lane {
             careful: how.careful,
             handle: how.handle,
             no_id: how.no_id,
+            id_here: how.id_here,
             is_first: how.is_first,
             limited: how.limited,
         });
@@ -824,7 +828,7 @@ impl Lane {
         }
         if leaves_insert_id(response, entry.careful) {
             let owner = match self.insert_id_of.load(Ordering::Relaxed) {
-                owner if owner == entry.handle => owner,
+                owner if owner == entry.handle && entry.id_here => owner,
                 0 if entry.no_id => entry.handle,
                 _ => MANY,
             };

@@ -86,7 +86,7 @@ pub(crate) struct Link {
 /// What a link is, whoever uses it.
 #[derive(Debug)]
 pub(crate) struct Common {
-    pub id: u64,
+    pub id: u32,
     pub server: Arc<ServerInfo>,
     /// The server and transport, for errors.
     pub name: Arc<str>,

@@ -63,7 +63,9 @@ pub(crate) struct Session {
     pub insert_id_of: u64,
     /// What it was set to by the last statement.
     pub insert_id_set: Option<u64>,
-    /// It is [`SENTINEL`] unless a statement of that handle made one.
+    /// What it is, if that is known.
+    pub insert_id_known: Option<u64>,
+    /// It is a sentinel unless a statement of that handle made one.
     pub insert_id_guarded: bool,
     /// Has `LAST_INSERT_ID()` be this before the next statement.
     pub insert_id_next: Option<u64>,
@@ -108,6 +110,7 @@ impl Session {
             last: 0,
             insert_id_of: 0,
             insert_id_set: None,
+            insert_id_known: None,
             insert_id_guarded: false,
             insert_id_next: None,
             rows_of: 0,
@@ -359,6 +362,7 @@ impl Session {
         self.doing = None;
         self.last = 0;
         self.insert_id_of = 0;
+        self.insert_id_known = None;
         self.insert_id_guarded = false;
         self.insert_id_next = None;
         self.rows_of = 0;
@@ -475,6 +479,8 @@ impl Link {
         commands.extend(init.iter().map(|sql| Command::Query(sql.as_bytes())));
         if !init.is_empty() {
             commands.push(Command::Query(ASK_NAMES.as_bytes()));
+            // What the next statement finds of the last one's is the init statements'.
+            commands.push(Command::Query(b"DO 0"));
         }
         let begun = commands.len();
         commands.extend(set.as_ref().map(|sql| Command::Query(sql.as_bytes())));
@@ -505,7 +511,7 @@ impl Link {
         }
         let mut names = None;
         for (i, response) in responses.into_iter().enumerate() {
-            if i >= theirs && i + 1 == begun {
+            if !init.is_empty() && i + 2 == begun {
                 names = Some(response);
                 continue;
             }

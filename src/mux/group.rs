@@ -115,7 +115,7 @@ struct Shared {
 /// A link that somebody holds.
 #[derive(Debug)]
 struct Busy {
-    link: u64,
+    link: u32,
     connection_id: u32,
     handle: u64,
     since: Instant,
@@ -819,7 +819,7 @@ impl Group {
     }
 
     /// Says why a link stays with its handle.
-    pub(super) fn note(&self, link: u64, why: String) {
+    pub(super) fn note(&self, link: u32, why: String) {
         if let Some(busy) = self.state.lock().busy.iter_mut().find(|b| b.link == link) {
             busy.why = why.into();
         }

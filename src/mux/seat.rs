@@ -85,7 +85,11 @@ pub(crate) struct Seat {
     insert_id: InsertId,
     insert_digest: u32,
     /// The link that ran its last statement; 0: there was none.
-    last_link: u64,
+    last_link: u32,
+    /// The link that had its last result set, for `FOUND_ROWS()`.
+    rows_link: u32,
+    /// The link that has its warnings.
+    warnings_link: u32,
     /// Shared sessions that were lost before this handle, or of which it was told.
     lost_sessions: u64,
     ok: OkInfo,
@@ -134,6 +138,8 @@ impl Seat {
             insert_id: InsertId::Known(0),
             insert_digest: 0,
             last_link: 0,
+            rows_link: 0,
+            warnings_link: 0,
             lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
             timeout: opts.get_statement_timeout(),
@@ -199,11 +205,14 @@ impl Seat {
             }
             match self.prepare_on(sql, None, &lane, place, deadline).await {
                 Err(Error::ConnectionLost(_)) => {}
-                done => return done,
+                done => {
+                    self.last_link = lane.id;
+                    return done;
+                }
             }
         }
         match self
-            .alone(Op::Prepare(sql), Plan::neutral(), deadline)
+            .alone(Op::Prepare(sql), Plan::command(), deadline)
             .await?
         {
             Done::Prepared(prepared) => Ok(prepared),
@@ -427,7 +436,7 @@ impl Seat {
     pub(crate) async fn select_db(&mut self, schema: &str) -> Result<()> {
         let deadline = self.deadline();
         if let Done::Ok(ok) = self
-            .alone(Op::InitDb(schema), Plan::neutral(), deadline)
+            .alone(Op::InitDb(schema), Plan::command(), deadline)
             .await?
         {
             self.ok = ok;
@@ -739,6 +748,7 @@ impl Seat {
                 careful: statement.effect == Effect::Write,
                 handle: self.id,
                 no_id: self.insert_id == InsertId::Known(0),
+                id_here: self.insert_id == InsertId::OnLink(lane.id),
                 is_first: self.last_link == 0,
                 limited: deadline.is_some(),
             };
@@ -819,6 +829,7 @@ impl Seat {
             careful: false,
             handle: self.id,
             no_id: false,
+            id_here: false,
             is_first: false,
             limited: false,
         };
@@ -1105,7 +1116,9 @@ impl Seat {
             response = link.begin_and(shape, as_begun, read).await?;
         }
         link.session.owner = self.id;
-        link.session.last = self.id;
+        if plan.is_statement {
+            link.session.last = self.id;
+        }
         link.session.start = crate::link::Start::Used;
         if !plan.neutral && !own {
             link.session.clean = None;

@@ -20,7 +20,7 @@ pub(crate) enum Need {
     /// A link alone.
     Alone,
     /// This link alone, for what was left there; nothing, where it is not at hand.
-    Exact(u64),
+    Exact(u32),
     /// A link that has proven the credentials; one that is being opened is waited for.
     Proof,
 }

@@ -125,7 +125,8 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
     if facts.unknown {
         *explained = true;
         add(pins, PinReason::Unknown, None);
-    } else if facts.sets_user_variables {
+    } else if facts.sets_user_variables || facts.reads_user_variables {
+        // MySQL with a binary log makes a variable of what is only read.
         *explained = true;
         add(pins, PinReason::UserVariable, None);
     }

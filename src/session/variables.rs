@@ -171,7 +171,10 @@ pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) 
     let add = |sql: &mut String| sql.push_str(if sql.is_empty() { "SET " } else { ", " });
     let has_names = |v: &Variables| v.get(NAMES[2]).is_some();
     if NAMES.iter().any(|name| from.get(name) != to.get(name)) {
-        if has_names(to) || has_names(base) {
+        if let Some(names) = as_names(to).or_else(|| as_names(base).filter(|_| !has_names(to))) {
+            add(&mut sql);
+            sql.push_str(&names);
+        } else if has_names(to) || has_names(base) {
             for name in NAMES {
                 add(&mut sql);
                 write_value(&mut sql, name, to.get(name).or(base.get(name)));
@@ -196,6 +199,26 @@ pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) 
         }
     }
     (!sql.is_empty()).then_some(sql)
+}
+
+/// The `NAMES … COLLATE …` that makes what is there. It also makes the collation that is told with the
+/// columns of results, for which there is no variable.
+fn as_names(variables: &Variables) -> Option<String> {
+    let [client, results, collation] = NAMES.map(|name| variables.get(name));
+    let (client, collation) = (client?, collation?);
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+    let is_of_it = collation == client
+        || collation
+            .strip_prefix(client)
+            .is_some_and(|rest| rest.starts_with(b"_"));
+    let fits = results == Some(client) && is_of_it && collation.iter().all(is_plain);
+    fits.then(|| {
+        let (client, collation) = (
+            String::from_utf8_lossy(client),
+            String::from_utf8_lossy(collation),
+        );
+        format!("NAMES {client} COLLATE {collation}")
+    })
 }
 
 /// The names of those that two sessions don't have in common, for people.
@@ -336,6 +359,12 @@ mod tests {
              SESSION collation_connection='latin1_bin'"
         );
         assert_eq!(bridged(&latin1, &[], &[]), "SET NAMES utf8mb4");
+        let plain =
+            latin1.map(|(name, value)| (name, if value.is_empty() { "latin1" } else { value }));
+        assert_eq!(
+            bridged(&[], &plain, &[]),
+            "SET NAMES latin1 COLLATE latin1_bin"
+        );
         assert_eq!(
             bridged(
                 &latin1,

@@ -134,7 +134,6 @@ impl Reader<'_> {
         if is_of_sessions {
             // Among the variables. All else that they show is the connection's, and says so.
             self.facts.needs_insert_id = true;
-            self.facts.reads_user_variables = true;
         }
     }
 

@@ -176,13 +176,10 @@ fn session_functions() {
             "INSERT INTO t VALUES (NEXT VALUE FOR s)",
             "sets_id sequence",
         ),
-        (
-            "SELECT * FROM performance_schema.threads",
-            "reads needs_id vars",
-        ),
+        ("SELECT * FROM performance_schema.threads", "reads needs_id"),
         (
             "SELECT * FROM information_schema.processlist",
-            "reads needs_id vars",
+            "reads needs_id",
         ),
         ("SELECT @@port FROM information_schema.tables", "reads"),
     ]);

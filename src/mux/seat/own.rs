@@ -19,7 +19,7 @@ use crate::{
 pub(super) enum InsertId {
     Known(u64),
     /// On this link, unless another handle's statement made one there since.
-    OnLink(u64),
+    OnLink(u32),
     /// A statement may have made one on a link that had another handle's.
     Lost,
 }
@@ -38,10 +38,12 @@ pub(super) struct Plan {
     writes: bool,
     digest: u64,
     /// It asks for what was left, on this link.
-    exact: Option<u64>,
+    exact: Option<u32>,
     wanted: Option<Wanted>,
     /// It asks for `LAST_INSERT_ID()`.
     needs_id: bool,
+    /// A statement, and no command that leaves what the one before left.
+    pub is_statement: bool,
     /// Many statements, or a result in pieces: nothing can be sent right before it.
     pub is_many: bool,
     /// It asks what a session that has just begun would answer.
@@ -61,6 +63,14 @@ impl Plan {
         Plan {
             neutral: true,
             ..Plan::default()
+        }
+    }
+
+    /// For a command that leaves something for the next statement, as statements do.
+    pub(super) fn command() -> Plan {
+        Plan {
+            is_statement: true,
+            ..Plan::neutral()
         }
     }
 
@@ -128,6 +138,7 @@ impl Seat {
             neutral,
             writes: statement.effect == Effect::Write,
             digest: statement.digest,
+            is_statement: true,
             ..Plan::default()
         };
         if !self.is_own() {
@@ -191,10 +202,12 @@ impl Seat {
             None => plan.wanted.or(Some(Wanted::InsertId)),
             Some(link) => {
                 let session = &link.session;
+                let has_rows = session.rows_of == id && self.rows_link == link.id;
+                let has_warnings = session.warnings_of == id && self.warnings_link == link.id;
                 plan.wanted.filter(|wanted| match wanted {
                     _ if plan.fresh => false,
-                    Wanted::FoundRows => session.rows_of != id || session.last != id,
-                    _ => session.last != id || session.warnings_of != id,
+                    Wanted::FoundRows => session.last != id || !has_rows,
+                    _ => session.last != id || !has_warnings,
                 })
             }
         };
@@ -242,11 +255,14 @@ impl Seat {
             link.session.pins.end(PinReason::Diagnostics);
         }
         link.session.doing = plan.doing.clone();
-        if self.keeps_diagnostics && plan.wanted.is_none() && link.session.warnings_of != self.id {
+        let clears = self.keeps_diagnostics && plan.is_statement && plan.wanted.is_none();
+        let has_warnings = link.session.warnings_of == self.id && self.warnings_link == link.id;
+        if clears && !has_warnings {
             if link.server.mariadb && link.session.warnings_of != 0 {
                 link.clear_warnings().await?;
             }
             link.session.warnings_of = self.id;
+            self.warnings_link = link.id;
         }
         if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
             self.place_insert_id(plan.needs_id).await?;
@@ -266,33 +282,41 @@ impl Seat {
         let Some(link) = &mut self.held else {
             return Ok(());
         };
-        if link.session.insert_id_of == self.id {
-            if !needs || !link.session.insert_id_guarded {
-                return Ok(());
-            }
-            // Whether one was made since, it tells.
-            match link.insert_id().await? {
-                SENTINEL => {}
-                _ => {
+        let is_ours = link.session.insert_id_of == self.id;
+        match self.insert_id {
+            InsertId::OnLink(at) if at == link.id && is_ours => {
+                if !needs || !link.session.insert_id_guarded {
+                    return Ok(());
+                }
+                // Whether one was made since, it tells.
+                if link.insert_id().await? != SENTINEL {
                     link.session.insert_id_guarded = false;
                     return Ok(());
                 }
             }
-        } else if let InsertId::Known(id) = self.insert_id {
-            if needs {
-                link.set_insert_id(id).await?;
-            } else if id != 0 || link.session.insert_id_of != 0 {
-                link.session.insert_id_next = Some(id);
+            InsertId::Known(id) => {
+                let stands = match link.session.insert_id_of {
+                    0 => id == 0,
+                    _ => is_ours && link.session.insert_id_known == Some(id),
+                };
+                if !stands && needs {
+                    link.set_insert_id(id).await?;
+                } else if !stands {
+                    link.session.insert_id_next = Some(id);
+                }
+                link.session.insert_id_of = self.id;
+                link.session.insert_id_known = Some(id);
+                link.session.insert_id_guarded = false;
+                return Ok(());
             }
-            link.session.insert_id_of = self.id;
-            link.session.insert_id_guarded = false;
-            return Ok(());
+            InsertId::OnLink(_) | InsertId::Lost => {}
         }
         if needs {
             return Err(self.not_kept(Wanted::InsertId));
         }
         link.session.insert_id_next = Some(SENTINEL);
         link.session.insert_id_of = self.id;
+        link.session.insert_id_known = None;
         link.session.insert_id_guarded = true;
         Ok(())
     }
@@ -305,7 +329,14 @@ impl Seat {
         lane: &Lane,
     ) {
         self.last_link = lane.id;
-        if leaves_insert_id(response, statement.effect == Effect::Write) {
+        let writes = statement.effect == Effect::Write;
+        if let Some(Outcome::Set(_)) = response.outcomes.back() {
+            self.rows_link = lane.id;
+        }
+        if writes || !lane.server.mariadb || has_warnings(response) {
+            self.warnings_link = lane.id;
+        }
+        if leaves_insert_id(response, writes) {
             self.insert_id = match lane.has_insert_id_of(self.id) {
                 true => InsertId::OnLink(lane.id),
                 false => InsertId::Lost,
@@ -316,23 +347,27 @@ impl Seat {
 
     /// Notes where the insert id of a statement is that ran on the link at hand.
     pub(super) fn note(&mut self, plan: &Plan, response: &Response) {
-        let Some(link) = &mut self.held else {
+        let Some(link) = self.held.as_mut().filter(|_| plan.is_statement) else {
             return;
         };
+        let id = link.id;
         let clears = plan.writes || !link.server.mariadb;
         let session = &mut link.session;
         if let Some(Outcome::Set(_)) = response.outcomes.back() {
             session.rows_of = self.id;
+            self.rows_link = id;
         }
         let is_new = clears || has_warnings(response);
         if is_new || session.warnings_of == 0 && self.last_link == 0 {
             session.warnings_of = self.id;
+            self.warnings_link = id;
         }
         if plan.may_leave_id() && link.session.insert_id_of == self.id {
             let is_new = plan.doing.is_some() || leaves_insert_id(response, plan.writes);
             if is_new || link.session.insert_id_guarded {
-                self.insert_id = InsertId::OnLink(link.id);
+                self.insert_id = InsertId::OnLink(id);
                 self.insert_digest = half(plan.digest);
+                link.session.insert_id_known = None;
             }
         }
     }
@@ -394,8 +429,11 @@ impl Seat {
         }
         if let Some(id) = session.insert_id_set.take() {
             self.insert_id = InsertId::Known(id);
+            session.insert_id_known = Some(id);
         }
-        self.last_link = link.id;
+        if session.last == self.id {
+            self.last_link = link.id;
+        }
         if asks {
             no_answer(link.learn_locks().await)?;
         }
@@ -435,7 +473,11 @@ impl Seat {
         if self.insert_id == InsertId::OnLink(link.id) && leaves && keeps {
             match no_answer(link.insert_id().await)? {
                 Some(SENTINEL) if link.session.insert_id_guarded => self.insert_id = InsertId::Lost,
-                Some(id) => self.insert_id = InsertId::Known(id),
+                Some(id) => {
+                    self.insert_id = InsertId::Known(id);
+                    link.session.insert_id_known = Some(id);
+                    link.session.insert_id_guarded = false;
+                }
                 None => {}
             }
             // What that left is nobody's.
@@ -446,7 +488,7 @@ impl Seat {
 
     /// A statement that was neutral by its text changed the session of a lane: from here on that
     /// link is this handle's, if it can still be had, and such statements run on links alone.
-    pub(super) async fn claim(&mut self, lane: u64, digest: u64, deadline: Deadline) -> Result<()> {
+    pub(super) async fn claim(&mut self, lane: u32, digest: u64, deadline: Deadline) -> Result<()> {
         self.account.group.touchy.mark(half(digest));
         let why = "a statement that changed the session";
         let got = self.acquire(why, Need::Exact(lane), deadline).await?;
