@@ -39,12 +39,18 @@ use crate::{
         result::{OkInfo, Outcome, Response, Rows},
         tracker::says_something,
     },
-    session::variables::{Shared, same},
+    session::{
+        InsertId,
+        variables::{Shared, same},
+    },
 };
 
 /// A task that asks waits with the flush until others have asked too, but not behind one that
 /// began to wait longer ago than this.
 const DEFER: Duration = Duration::from_micros(100);
+
+/// An id that is not known. No table gives it.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Who placed callers on the lane.
 pub(crate) trait Owner: Send + Sync {
@@ -78,10 +84,8 @@ pub(crate) struct How<'a> {
     pub deadline: Option<Instant>,
     /// Who asks.
     pub handle: u64,
-    /// Its `LAST_INSERT_ID()` is 0.
-    pub no_id: bool,
-    /// It was made on this lane, the last time that one was made.
-    pub id_here: bool,
+    /// Where its `LAST_INSERT_ID()` is.
+    pub insert_id: InsertId,
     /// It is the first statement of who asks.
     pub is_first: bool,
     /// It has MariaDB's `SET STATEMENT max_statement_time` around it, which is reported though it is
@@ -123,6 +127,8 @@ pub(crate) struct Lane {
     last: AtomicU64,
     /// The handle whose `LAST_INSERT_ID()` this is.
     insert_id_of: AtomicU64,
+    /// What it is, if that is known.
+    insert_id_known: AtomicU64,
     /// The handle whose `FOUND_ROWS()` this is.
     rows_of: AtomicU64,
     /// The handle whose warnings these are.
@@ -204,8 +210,7 @@ struct Entry {
     /// Running it twice would be wrong.
     careful: bool,
     handle: u64,
-    no_id: bool,
-    id_here: bool,
+    insert_id: InsertId,
     is_first: bool,
     limited: bool,
 }
@@ -239,6 +244,7 @@ impl Lane {
             user: AtomicU64::new(common.session.owner),
             last: AtomicU64::new(common.session.last),
             insert_id_of: AtomicU64::new(common.session.insert_id_of),
+            insert_id_known: AtomicU64::new(common.session.insert_id_known.unwrap_or(UNKNOWN)),
             rows_of: AtomicU64::new(common.session.rows_of),
             warnings_of: AtomicU64::new(common.session.warnings_of),
             tainted: AtomicBool::new(false),
@@ -286,6 +292,8 @@ impl Lane {
         }
         common.session.last = self.last.load(Ordering::Relaxed);
         common.session.insert_id_of = self.insert_id_of.load(Ordering::Relaxed);
+        let known = self.insert_id_known.load(Ordering::Relaxed);
+        common.session.insert_id_known = (known != UNKNOWN).then_some(known);
         common.session.rows_of = self.rows_of.load(Ordering::Relaxed);
         common.session.warnings_of = self.warnings_of.load(Ordering::Relaxed);
         common.used = lead.last.unwrap_or(common.used);
@@ -411,8 +419,7 @@ impl Lane {
             end: core.made,
             careful: how.careful,
             handle: how.handle,
-            no_id: how.no_id,
-            id_here: how.id_here,
+            insert_id: how.insert_id,
             is_first: how.is_first,
             limited: how.limited,
         });
@@ -827,11 +834,17 @@ impl Lane {
             self.warnings_of.store(entry.handle, Ordering::Relaxed);
         }
         if leaves_insert_id(response, entry.careful) {
-            let owner = match self.insert_id_of.load(Ordering::Relaxed) {
-                owner if owner == entry.handle && entry.id_here => owner,
-                0 if entry.no_id => entry.handle,
-                _ => MANY,
+            let (owner, known) = (
+                self.insert_id_of.load(Ordering::Relaxed),
+                self.insert_id_known.swap(UNKNOWN, Ordering::Relaxed),
+            );
+            let was_its = match entry.insert_id {
+                InsertId::Known(0) if owner == 0 => true,
+                InsertId::Known(id) => owner == entry.handle && known == id,
+                InsertId::OnLink(link) => owner == entry.handle && link == self.id,
+                InsertId::Lost => false,
             };
+            let owner = if was_its { entry.handle } else { MANY };
             self.insert_id_of.store(owner, Ordering::Relaxed);
         }
     }

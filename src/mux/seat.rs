@@ -14,7 +14,7 @@ use std::{
 
 use mysql_common::value::Value;
 
-use own::{InsertId, Plan, texts_of};
+use own::{Plan, texts_of};
 
 use super::{
     Mux,
@@ -39,7 +39,10 @@ use crate::{
         pipeline::Reply,
         result::{OkInfo, Outcome, Response},
     },
-    session::variables::{Shared, same},
+    session::{
+        InsertId,
+        variables::{Shared, same},
+    },
     sql::{self, Effect},
 };
 
@@ -747,8 +750,7 @@ impl Seat {
                 deadline: deadline.map(|(at, _)| at.checked_add(PATIENCE).unwrap_or(at)),
                 careful: statement.effect == Effect::Write,
                 handle: self.id,
-                no_id: self.insert_id == InsertId::Known(0),
-                id_here: self.insert_id == InsertId::OnLink(lane.id),
+                insert_id: self.insert_id,
                 is_first: self.last_link == 0,
                 limited: deadline.is_some(),
             };
@@ -828,8 +830,7 @@ impl Seat {
             deadline: deadline.map(|(at, _)| at),
             careful: false,
             handle: self.id,
-            no_id: false,
-            id_here: false,
+            insert_id: InsertId::Lost,
             is_first: false,
             limited: false,
         };

@@ -14,3 +14,13 @@ pub(crate) use follow::{Doing, Said, follow, reasons};
 pub(crate) use pins::Pins;
 pub use pins::{Pin, PinPolicy, PinReason};
 pub(crate) use variables::Variables;
+
+/// Where a handle's `LAST_INSERT_ID()` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InsertId {
+    Known(u64),
+    /// On this link, unless another handle's statement made one there since.
+    OnLink(u32),
+    /// A statement may have made one on a link that had another handle's.
+    Lost,
+}

@@ -10,19 +10,9 @@ use crate::{
     link::{Ask, Lane, has_warnings, leaves_insert_id},
     opts::Isolation,
     proto::result::{Outcome, Response},
-    session::{Doing, Pin, PinPolicy, PinReason, Said, follow, reasons},
+    session::{Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons},
     sql::{self, Effect, Facts},
 };
-
-/// Where the handle's `LAST_INSERT_ID()` is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InsertId {
-    Known(u64),
-    /// On this link, unless another handle's statement made one there since.
-    OnLink(u32),
-    /// A statement may have made one on a link that had another handle's.
-    Lost,
-}
 
 /// Stands for an id that is lost: what is not this, was made since. No table comes so far.
 const SENTINEL: u64 = u64::MAX - 0x6d75_785f_6c6f_7374;
