@@ -45,10 +45,15 @@ impl Bars {
     }
 
     pub fn ratio(&mut self, section: &str, ours: &str, peer: &str, is: f64, least: Option<f64>) {
+        // A bar near 1 has two digits behind the point.
+        let bar = |least: f64| match least {
+            ..1.0 => format!("{least:.2} x"),
+            _ => format!("{least:.1} x"),
+        };
         let (bar, verdict) = match least {
             None => ("-".to_owned(), ""),
-            Some(least) if is >= least => (format!("{least:.1} x"), "met"),
-            Some(least) => (format!("{least:.1} x"), "MISSED"),
+            Some(least) if is >= least => (bar(least), "met"),
+            Some(least) => (bar(least), "MISSED"),
         };
         let cells = [
             section,

@@ -47,6 +47,12 @@ impl Plan {
             rounds: choice.or_quick(5, 1),
         }
     }
+
+    /// More of them for a bar that is close, unless it is just to see that it works.
+    pub fn rounds(mut self, choice: &Choice, rounds: usize) -> Plan {
+        self.rounds = choice.or_quick(rounds, self.rounds);
+        self
+    }
 }
 
 /// What one round came to.

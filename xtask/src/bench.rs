@@ -14,13 +14,14 @@ use crate::servers::{self, Borrowed, Kind};
 use crate::{cargo, workspace};
 
 /// In the order of the document.
-const BENCHES: [&str; 7] = [
+const BENCHES: [&str; 8] = [
     "throughput",
     "instructions",
     "connect",
     "handles",
     "reset",
     "turns",
+    "sessions",
     "rows",
 ];
 

@@ -11,8 +11,13 @@ use crate::{
 };
 
 pub fn load(way: &Way, links: usize, callers: usize) -> Box<dyn Load> {
+    load_with(way.mux(), links, callers)
+}
+
+/// The same with other options.
+pub fn load_with(opts: impl Into<Opts>, links: usize, callers: usize) -> Box<dyn Load> {
     let mux = Mux::builder().max_links(links).build();
-    let opts = Opts::from(way.mux());
+    let opts = opts.into();
     let caller = |_| {
         let mut handle = mux.connect(&opts).expect("a handle");
         Box::new(move |ask| run!(handle, ask)) as Caller
