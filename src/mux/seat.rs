@@ -200,7 +200,9 @@ impl Seat {
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
         let deadline = self.deadline();
         self.come_back();
+        let plan = self.plan_to_prepare(sql);
         if self.can_share()
+            && !plan.is_followed()
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
             if let Some(held) = lane.holds(sql) {
@@ -214,10 +216,7 @@ impl Seat {
                 }
             }
         }
-        match self
-            .alone(Op::Prepare(sql), Plan::command(), deadline)
-            .await?
-        {
+        match self.alone(Op::Prepare(sql), plan, deadline).await? {
             Done::Prepared(prepared) => Ok(prepared),
             _ => Err(DriverError::MuxShutDown.into()),
         }

@@ -87,11 +87,10 @@ reasons! {
 }
 
 impl PinReason {
-    /// What would be missed if the link were lost. What a statement left is asked for with an error
-    /// of its own, and another connection has another id.
+    /// What would be missed if the link were lost. Another connection only has another id.
     pub(crate) fn is_of_the_session(self) -> bool {
         use PinReason::*;
-        !matches!(self, FoundRows | Diagnostics | ConnectionId | Stream)
+        !matches!(self, ConnectionId | Stream)
     }
 }
 

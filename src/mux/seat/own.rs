@@ -82,6 +82,11 @@ impl Plan {
         self.writes || facts.is_some_and(|facts| facts.sets_insert_id || facts.unknown)
     }
 
+    /// It does something to its session.
+    pub(super) fn is_followed(&self) -> bool {
+        self.doing.is_some()
+    }
+
     /// The session has to begin anew, whatever stands on the link.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh
@@ -172,6 +177,20 @@ impl Seat {
             plan.fresh = plan.wanted.is_some() && self.last_link == 0;
         }
         Ok(plan)
+    }
+
+    /// How to prepare a statement. That its text names a user variable makes one, on MySQL with a
+    /// binary log.
+    pub(super) fn plan_to_prepare(&self, sql: &[u8]) -> Plan {
+        let mut plan = Plan::command();
+        if self.is_own() && sql.contains(&b'@') && sql::facts(sql).reads_user_variables {
+            let facts = Facts {
+                reads_user_variables: true,
+                ..Facts::default()
+            };
+            plan.doing = Some(Box::new(Doing::new(facts, sql)));
+        }
+        plan
     }
 
     fn may_pin(&self, facts: &Facts, sql: &[u8]) -> Result<()> {

@@ -43,6 +43,17 @@ impl fmt::Debug for Cell {
     }
 }
 
+/// The character set of a collation, by one of its collations.
+pub fn character_set(collation: u16) -> u16 {
+    match collation {
+        5 | 8 | 15 | 31 | 47..=49 | 94 => 8,
+        33 | 76 | 83 | 192..=215 | 223 => 33,
+        45 | 46 | 224..=247 | 255..=323 => 45,
+        28 | 87 => 28,
+        other => other,
+    }
+}
+
 /// What the server tells of a column.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Column {
@@ -53,6 +64,8 @@ pub struct Column {
     pub schema: String,
     pub kind: u8,
     pub flags: u16,
+    /// The character set, by one of its collations. Of `SET NAMES … COLLATE` the collation is told with
+    /// columns, and there is no variable for it: it is not the session's to restore.
     pub charset: u16,
     pub length: u32,
     pub decimals: u8,

@@ -43,7 +43,7 @@ macro_rules! columns {
                 schema: $names.strip(&column.schema_str()),
                 kind: column.column_type() as u8,
                 flags: column.flags().bits() & OF_THE_TYPE,
-                charset: column.character_set(),
+                charset: crate::outcome::character_set(column.character_set()),
                 length: column.column_length(),
                 decimals: column.decimals(),
             })

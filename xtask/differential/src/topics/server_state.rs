@@ -51,7 +51,7 @@ pub const TEMPORARY: &[Template] = &[
     Template(
         1,
         Any,
-        "CREATE TEMPORARY TABLE {tmp} (id INT) ENGINE=[MEMORY|InnoDB|MyISAM]",
+        "CREATE TEMPORARY TABLE {tmp} (id INT) ENGINE=[MEMORY|InnoDB]",
     ),
     Template(
         1,

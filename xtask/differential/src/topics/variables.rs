@@ -107,9 +107,9 @@ pub const ALL: &[Template] = &[
     Template(
         1,
         Any,
-        "SET default_storage_engine = [MyISAM|InnoDB|DEFAULT|nonsense]",
+        "SET default_storage_engine = [InnoDB|DEFAULT|nonsense]",
     ),
-    Template(1, Any, "SET default_tmp_storage_engine = [MyISAM|InnoDB]"),
+    Template(1, Any, "SET default_tmp_storage_engine = [MEMORY|InnoDB]"),
     Template(1, Any, "SET net_[read|write]_timeout = 6{i}"),
     Template(1, Any, "SET wait_timeout = 2000{i}"),
     Template(1, Any, "SET lock_wait_timeout = [1|2]"),
