@@ -313,6 +313,7 @@ impl Session {
             .filter(|pin| pin.reason().is_of_the_session());
         let gone: Vec<_> = gone.map(ToString::to_string).collect();
         match gone.is_empty() {
+            true if self.names_unknown => Some("character sets that were set".to_owned()),
             true => self
                 .in_transaction()
                 .then(|| PinReason::Transaction.to_string()),

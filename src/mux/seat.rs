@@ -200,9 +200,7 @@ impl Seat {
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
         let deadline = self.deadline();
         self.come_back();
-        let plan = self.plan_to_prepare(sql);
         if self.can_share()
-            && !plan.is_followed()
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
             if let Some(held) = lane.holds(sql) {
@@ -216,7 +214,10 @@ impl Seat {
                 }
             }
         }
-        match self.alone(Op::Prepare(sql), plan, deadline).await? {
+        match self
+            .alone(Op::Prepare(sql), Plan::command(), deadline)
+            .await?
+        {
             Done::Prepared(prepared) => Ok(prepared),
             _ => Err(DriverError::MuxShutDown.into()),
         }
@@ -1195,7 +1196,7 @@ impl Seat {
             self.vars = link.session.vars.clone();
         }
         let pins = match own {
-            true => link.session.stays().is_some(),
+            true => link.session.stays().is_some() || link.session.names_unknown,
             false => link.session.pin().is_some(),
         };
         if self.holds > 0 || (pins && ours && !shared) {

@@ -9,6 +9,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use once_cell::sync::OnceCell;
+
 use super::{PinReason, Pins};
 pub(crate) use crate::sql::{Act, Facts, Name};
 
@@ -44,6 +46,12 @@ impl Doing {
             plain: !first.is_empty() && !RUNS.contains(&&*first),
             outline: outline.into(),
         }
+    }
+
+    /// What is done where nothing is.
+    pub(crate) fn nothing() -> &'static Doing {
+        static NOTHING: OnceCell<Doing> = OnceCell::new();
+        NOTHING.get_or_init(|| Doing::new(Facts::default(), b""))
     }
 
     /// One more, right behind it.
@@ -125,8 +133,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
     if facts.unknown {
         *explained = true;
         add(pins, PinReason::Unknown, None);
-    } else if facts.sets_user_variables || facts.reads_user_variables {
-        // MySQL with a binary log makes a variable of what is only read.
+    } else if facts.sets_user_variables {
         *explained = true;
         add(pins, PinReason::UserVariable, None);
     }

@@ -3,7 +3,7 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{Deadline, Need, Op, Seat, half};
+use super::{Deadline, NOBODY, Need, Op, Seat, half};
 use crate::{
     error::{Error, Result},
     events,
@@ -80,11 +80,6 @@ impl Plan {
     fn may_leave_id(&self) -> bool {
         let facts = self.doing.as_ref().map(|doing| &doing.facts);
         self.writes || facts.is_some_and(|facts| facts.sets_insert_id || facts.unknown)
-    }
-
-    /// It does something to its session.
-    pub(super) fn is_followed(&self) -> bool {
-        self.doing.is_some()
     }
 
     /// The session has to begin anew, whatever stands on the link.
@@ -177,20 +172,6 @@ impl Seat {
             plan.fresh = plan.wanted.is_some() && self.last_link == 0;
         }
         Ok(plan)
-    }
-
-    /// How to prepare a statement. That its text names a user variable makes one, on MySQL with a
-    /// binary log.
-    pub(super) fn plan_to_prepare(&self, sql: &[u8]) -> Plan {
-        let mut plan = Plan::command();
-        if self.is_own() && sql.contains(&b'@') && sql::facts(sql).reads_user_variables {
-            let facts = Facts {
-                reads_user_variables: true,
-                ..Facts::default()
-            };
-            plan.doing = Some(Box::new(Doing::new(facts, sql)));
-        }
-        plan
     }
 
     fn may_pin(&self, facts: &Facts, sql: &[u8]) -> Result<()> {
@@ -407,11 +388,11 @@ impl Seat {
         };
         let session = &mut link.session;
         let doing = session.doing.take();
-        let nothing = || Box::new(Doing::new(Facts::default(), b""));
-        let doing = doing.unwrap_or_else(nothing);
-        let (facts, outline) = (&doing.facts, &doing.outline);
-        let now = Instant::now();
         let changed = std::mem::take(&mut session.changed);
+        let nothing = Doing::nothing();
+        let doing = doing.as_deref().unwrap_or(nothing);
+        let outline = &doing.outline;
+        let now = Instant::now();
         let said = Said {
             failed: error.is_some(),
             refused: !changed && doing.was_refused(error),
@@ -420,7 +401,7 @@ impl Seat {
             statement: outline,
             now,
         };
-        let asks = follow(&mut session.pins, facts, &said);
+        let asks = follow(&mut session.pins, &doing.facts, &said);
         let standing = [
             (PinReason::TableLocks, session.locks_tables()),
             (
@@ -443,20 +424,10 @@ impl Seat {
         if session.last == self.id {
             self.last_link = link.id;
         }
-        if asks {
-            no_answer(link.learn_locks().await)?;
-        }
-        if link.server.mariadb {
-            // What `SET STATEMENT` sets is reported, and is gone behind it.
-            let set: Vec<String> = match doing.is_limited {
-                true => link.session.names_of_variables(),
-                false => Vec::new(),
-            };
-            for name in doing.unscoped.iter().chain(&set) {
-                no_answer(link.learn_variable(name).await)?;
-            }
-        }
-        no_answer(link.learn_names().await)?;
+        self.ask_what_is_not_told(asks, doing).await?;
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
         if let Some(name) = link.session.stuck.take() {
             let reason = PinReason::SystemVariable;
             link.session.pins.add(reason, Some(name), outline, now);
@@ -472,13 +443,52 @@ impl Seat {
         self.keep_insert_id().await
     }
 
-    /// Asks for the insert id where it is known to be asked for later, and the link is left.
-    async fn keep_insert_id(&mut self) -> Result<()> {
-        let keeps = self.keeps_insert_id(self.insert_digest);
+    /// Whether the link can be left, by what is known of the session.
+    fn can_leave(&self) -> bool {
+        let link = self.held.as_ref();
+        let stays = link.is_none_or(|link| link.session.stays().is_some());
+        !stays && self.holds == 0 && !self.streaming
+    }
+
+    /// Asks the server for what it doesn't tell by itself, where that matters now: what the handle's
+    /// statement left is gone then.
+    async fn ask_what_is_not_told(&mut self, locks: bool, doing: &Doing) -> Result<()> {
+        let keeps = self.keeps_diagnostics;
         let Some(link) = &mut self.held else {
             return Ok(());
         };
-        let leaves = self.holds == 0 && !self.streaming && link.session.stays().is_none();
+        if locks && !keeps {
+            link.session.last = NOBODY;
+            no_answer(link.learn_locks().await)?;
+        }
+        if link.server.mariadb {
+            // What `SET STATEMENT` sets is reported, and is gone behind it.
+            let set: Vec<String> = match doing.is_limited {
+                true => link.session.names_of_variables(),
+                false => Vec::new(),
+            };
+            for name in doing.unscoped.iter().chain(&set) {
+                link.session.last = NOBODY;
+                no_answer(link.learn_variable(name).await)?;
+            }
+        }
+        if self.can_leave()
+            && let Some(link) = &mut self.held
+            && link.session.names_unknown
+        {
+            link.session.last = NOBODY;
+            no_answer(link.learn_names().await)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the insert id where it is known to be asked for later, and the link is left.
+    async fn keep_insert_id(&mut self) -> Result<()> {
+        let keeps = self.keeps_insert_id(self.insert_digest);
+        let leaves = self.can_leave();
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
         if self.insert_id == InsertId::OnLink(link.id) && leaves && keeps {
             match no_answer(link.insert_id().await)? {
                 Some(SENTINEL) if link.session.insert_id_guarded => self.insert_id = InsertId::Lost,
@@ -490,7 +500,7 @@ impl Seat {
                 None => {}
             }
             // What that left is nobody's.
-            link.session.last = 0;
+            link.session.last = NOBODY;
         }
         Ok(())
     }

@@ -71,6 +71,23 @@ pub struct Column {
     pub decimals: u8,
 }
 
+impl Column {
+    /// Of a user variable that was never set the servers tell by its column whether it was asked for
+    /// before, on that connection. What it is otherwise is asked for by `CHARSET()` and `COLLATION()`.
+    pub fn without_what_a_variable_was(mut self) -> Column {
+        if self.name.starts_with('@') && !self.name.starts_with("@@") {
+            (
+                self.kind,
+                self.flags,
+                self.charset,
+                self.length,
+                self.decimals,
+            ) = (0, 0, 0, 0, 0);
+        }
+        self
+    }
+}
+
 impl fmt::Debug for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -35,17 +35,20 @@ macro_rules! columns {
     ($columns:expr, $names:expr) => {
         $columns
             .iter()
-            .map(|column| Column {
-                name: $names.strip(&column.name_str()),
-                table: $names.strip(&column.table_str()),
-                org_table: $names.strip(&column.org_table_str()),
-                org_name: $names.strip(&column.org_name_str()),
-                schema: $names.strip(&column.schema_str()),
-                kind: column.column_type() as u8,
-                flags: column.flags().bits() & OF_THE_TYPE,
-                charset: crate::outcome::character_set(column.character_set()),
-                length: column.column_length(),
-                decimals: column.decimals(),
+            .map(|column| {
+                let column = Column {
+                    name: $names.strip(&column.name_str()),
+                    table: $names.strip(&column.table_str()),
+                    org_table: $names.strip(&column.org_table_str()),
+                    org_name: $names.strip(&column.org_name_str()),
+                    schema: $names.strip(&column.schema_str()),
+                    kind: column.column_type() as u8,
+                    flags: column.flags().bits() & OF_THE_TYPE,
+                    charset: crate::outcome::character_set(column.character_set()),
+                    length: column.column_length(),
+                    decimals: column.decimals(),
+                };
+                column.without_what_a_variable_was()
             })
             .collect::<Vec<Column>>()
     };
