@@ -81,6 +81,8 @@ pub(crate) struct Seat {
     /// Where its `LAST_INSERT_ID()` is, and which statement made it.
     insert_id: InsertId,
     insert_digest: u32,
+    /// The one before that.
+    insert_digest_before: u32,
     /// The link that ran its last statement; 0: there was none.
     last_link: u64,
     /// Shared sessions that were lost before this handle, or of which it was told.
@@ -130,6 +132,7 @@ impl Seat {
             vars: None,
             insert_id: InsertId::Known(0),
             insert_digest: 0,
+            insert_digest_before: 0,
             last_link: 0,
             lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
@@ -188,7 +191,10 @@ impl Seat {
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
         let deadline = self.deadline();
         self.come_back();
+        // What a failure leaves may be asked for.
+        let keeps = self.is_own() && self.keeps_diagnostics;
         if self.can_share()
+            && !keeps
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
             if let Some(held) = lane.holds(sql) {
@@ -196,6 +202,10 @@ impl Seat {
             }
             match self.prepare_on(sql, None, &lane, place, deadline).await {
                 Err(Error::ConnectionLost(_)) => {}
+                Err(e @ Error::MySqlError(_)) => {
+                    self.last_link = lane.id;
+                    return Err(e);
+                }
                 done => return done,
             }
         }
@@ -448,7 +458,13 @@ impl Seat {
             link.session.disown();
         }
         let begun = self.begin(&Plan::neutral(), deadline).await;
-        self.after(begun.as_ref().err()).await?;
+        if let Some(link) = &mut self.held {
+            // It left nothing that could be asked for.
+            link.session.last = NOBODY;
+        }
+        let after = self.after(begun.as_ref().err()).await;
+        self.last_link = 0;
+        after?;
         begun
     }
 
@@ -897,7 +913,13 @@ impl Seat {
                 let response = link.query(sql, infile.as_ref(), parts).await;
                 response.map(Done::Response)
             }
-            Op::Prepare(sql) => link.prepare(sql).await.map(Done::Prepared),
+            Op::Prepare(sql) => {
+                let made = link.prepare(sql).await;
+                if let Err(Error::MySqlError(_)) = &made {
+                    link.session.warnings_of = self.id;
+                }
+                made.map(Done::Prepared)
+            }
             Op::Execute(statement, params, parts) => {
                 let response = link.execute(statement, params, parts).await;
                 response.map(Done::Response)
