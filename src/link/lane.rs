@@ -823,6 +823,9 @@ impl Lane {
     /// one that the statement named, and leaves what was there.
     fn note_owners(&self, reply: &Reply, entry: &Entry) {
         let Reply::Response(response) = reply else {
+            if let Reply::Prepared(Err(_)) = reply {
+                self.warnings_of.store(entry.handle, Ordering::Relaxed);
+            }
             return;
         };
         if let Some(Outcome::Set(_)) = response.outcomes.back() {

@@ -69,10 +69,11 @@ impl Link {
             .ok_or_else(|| self.lost(WHAT, Ran::Maybe, e()))
     }
 
-    /// Has there be no warnings. On MariaDB only a statement that uses tables does so.
+    /// Has there be no warnings, and no rows that were found. On MariaDB only a statement that uses
+    /// tables does so, and its `LIKE ''` shows all; no name ends with a blank.
     pub(crate) async fn clear_warnings(&mut self) -> Result<()> {
         let cleared = self
-            .ask_for("SHOW DATABASES LIKE ''", "clearing warnings")
+            .ask_for("SHOW DATABASES LIKE ' '", "clearing warnings")
             .await;
         cleared.map(drop)
     }

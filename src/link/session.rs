@@ -89,6 +89,8 @@ pub(crate) struct Session {
     pub setup: Arc<str>,
     /// MariaDB's role after the login, quoted for `SET ROLE`.
     pub role: Option<Arc<str>>,
+    /// A statement may have moved it to another resource group.
+    pub grouped: bool,
 }
 
 impl Session {
@@ -123,6 +125,7 @@ impl Session {
             next_transaction: false,
             setup: "".into(),
             role: None,
+            grouped: false,
         }
     }
 
@@ -372,6 +375,7 @@ impl Session {
         self.in_transaction = false;
         self.locks_tables = false;
         self.next_transaction = false;
+        self.grouped = false;
     }
 }
 
@@ -410,6 +414,9 @@ pub(super) fn setup_sql(fixed: &Fixed, trackers: bool) -> String {
     }
     sql
 }
+
+/// MySQL's threads keep their resource group through a reset and a change of user.
+const UNGROUP: &[u8] = b"SET RESOURCE GROUP USR_default";
 
 impl Link {
     /// Begins a session: whatever stood on the link before is undone by `COM_RESET_CONNECTION` and
@@ -464,6 +471,9 @@ impl Link {
             commands.push(Command::ResetConnection);
             commands.push(Command::Query(setup.as_bytes()));
             commands.extend(role.as_ref().map(|role| Command::Query(role.as_bytes())));
+            if self.session.grouped {
+                commands.push(Command::Query(UNGROUP));
+            }
             self.statements.clear();
             self.counters.resets.fetch_add(1, Ordering::Relaxed);
         }
@@ -628,6 +638,12 @@ impl Link {
             // MariaDB keeps the active role through a change of user.
             let response = self
                 .command(Command::Query(b"SET ROLE NONE"), "leaving a role", None)
+                .await?;
+            first_ok(response).map_err(|e| ended(self, e))?;
+        }
+        if self.session.grouped {
+            let response = self
+                .command(Command::Query(UNGROUP), "leaving a resource group", None)
                 .await?;
             first_ok(response).map_err(|e| ended(self, e))?;
         }

@@ -87,6 +87,8 @@ pub(crate) struct Seat {
     /// Where its `LAST_INSERT_ID()` is, and which statement made it.
     insert_id: InsertId,
     insert_digest: u32,
+    /// The one before that.
+    insert_digest_before: u32,
     /// The link that ran its last statement; 0: there was none.
     last_link: u32,
     /// The link that had its last result set, for `FOUND_ROWS()`.
@@ -140,6 +142,7 @@ impl Seat {
             vars: None,
             insert_id: InsertId::Known(0),
             insert_digest: 0,
+            insert_digest_before: 0,
             last_link: 0,
             rows_link: 0,
             warnings_link: 0,
@@ -200,7 +203,10 @@ impl Seat {
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
         let deadline = self.deadline();
         self.come_back();
+        // What a failure leaves may be asked for.
+        let keeps = self.is_own() && self.keeps_diagnostics;
         if self.can_share()
+            && !keeps
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
             if let Some(held) = lane.holds(sql) {
@@ -210,6 +216,9 @@ impl Seat {
                 Err(Error::ConnectionLost(_)) => {}
                 done => {
                     self.last_link = lane.id;
+                    if done.is_err() || !lane.server.mariadb {
+                        self.warnings_link = lane.id;
+                    }
                     return done;
                 }
             }
@@ -468,7 +477,13 @@ impl Seat {
             link.session.disown();
         }
         let begun = self.begin(&Plan::neutral(), deadline).await;
-        self.after(begun.as_ref().err()).await?;
+        if let Some(link) = &mut self.held {
+            // It left nothing that could be asked for.
+            link.session.last = NOBODY;
+        }
+        let after = self.after(begun.as_ref().err()).await;
+        self.last_link = 0;
+        after?;
         begun
     }
 
@@ -917,7 +932,13 @@ impl Seat {
                 let response = link.query(sql, infile.as_ref(), parts).await;
                 response.map(Done::Response)
             }
-            Op::Prepare(sql) => link.prepare(sql).await.map(Done::Prepared),
+            Op::Prepare(sql) => {
+                let made = link.prepare(sql).await;
+                if let Err(Error::MySqlError(_)) = &made {
+                    link.session.warnings_of = self.id;
+                }
+                made.map(Done::Prepared)
+            }
             Op::Execute(statement, params, parts) => {
                 let response = link.execute(statement, params, parts).await;
                 response.map(Done::Response)

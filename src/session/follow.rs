@@ -266,6 +266,17 @@ fn end_lock(pins: &mut Pins, said: &Said<'_>, which: &str) {
 
 /// The reasons for which a statement would pin, as far as its text tells.
 pub(crate) fn reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
+    let at_once = facts.acts.iter().filter_map(|act| match act {
+        Act::ExecuteImmediate(Some(sql)) => Some(crate::sql::facts(sql)),
+        _ => None,
+    });
+    // Such a text may hold another: no further than the first.
+    let at_once = at_once.flat_map(|facts| own_reasons(&facts).collect::<Vec<_>>());
+    own_reasons(facts).chain(at_once)
+}
+
+/// The same, but for texts that it runs.
+fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
     let told = [
         (facts.unknown, PinReason::Unknown),
         (facts.sets_user_variables, PinReason::UserVariable),

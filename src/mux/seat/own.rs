@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub is_many: bool,
     /// It asks what a session that has just begun would answer.
     fresh: bool,
+    /// It may set a resource group, which no reset undoes.
+    regroups: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +134,7 @@ impl Seat {
             ..Plan::default()
         };
         if !self.is_own() {
+            plan.regroups = !neutral && texts.into_iter().any(|(sql, _)| may_regroup(sql));
             return Ok(plan);
         }
         let (mut needs_id, mut needs_diagnostics) = (self.reads_insert_ids(), false);
@@ -141,6 +144,7 @@ impl Seat {
             for (sql, facts) in texts {
                 let facts = facts.cloned().unwrap_or_else(|| sql::facts(sql));
                 self.may_pin(&facts, sql)?;
+                plan.regroups |= may_regroup(sql);
                 needs_id |= facts.needs_insert_id;
                 needs_rows |= facts.needs_found_rows && first;
                 needs_diagnostics |= (facts.needs_diagnostics || facts.needs_found_rows) && first;
@@ -214,6 +218,10 @@ impl Seat {
             Wanted::FoundRows => ("FOUND_ROWS()", "keep_diagnostics"),
             Wanted::InsertId => ("LAST_INSERT_ID()", "keep_insert_id"),
         };
+        if wanted == Wanted::InsertId && self.insert_digest_before != 0 {
+            // The last one may have left what this made.
+            self.account.group.asked_ids.mark(self.insert_digest_before);
+        }
         if !self.kept {
             self.put_back();
         }
@@ -240,6 +248,7 @@ impl Seat {
         let Some(link) = &mut self.held else {
             return Ok(());
         };
+        link.session.grouped |= plan.regroups && !link.server.mariadb;
         link.session.pins.end(PinReason::FoundRows);
         if !self.keeps_diagnostics {
             link.session.pins.end(PinReason::Diagnostics);
@@ -253,6 +262,10 @@ impl Seat {
             }
             link.session.warnings_of = self.id;
             self.warnings_link = link.id;
+        }
+        if plan.fresh && plan.wanted == Some(Wanted::FoundRows) {
+            // A reset leaves those of the session before.
+            link.clear_warnings().await?;
         }
         if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
             self.place_insert_id(plan.needs_id).await?;
@@ -311,6 +324,12 @@ impl Seat {
         Ok(())
     }
 
+    fn made_id(&mut self, digest: u32) {
+        if self.insert_digest != digest {
+            self.insert_digest_before = std::mem::replace(&mut self.insert_digest, digest);
+        }
+    }
+
     /// Notes where the insert id of a statement is that ran on a lane.
     pub(super) fn note_on_lane(
         &mut self,
@@ -331,7 +350,7 @@ impl Seat {
                 true => InsertId::OnLink(lane.id),
                 false => InsertId::Lost,
             };
-            self.insert_digest = half(statement.digest);
+            self.made_id(half(statement.digest));
         }
     }
 
@@ -356,8 +375,8 @@ impl Seat {
             let is_new = plan.doing.is_some() || leaves_insert_id(response, plan.writes);
             if is_new || link.session.insert_id_guarded {
                 self.insert_id = InsertId::OnLink(id);
-                self.insert_digest = half(plan.digest);
                 link.session.insert_id_known = None;
+                self.made_id(half(plan.digest));
             }
         }
     }
@@ -409,7 +428,10 @@ impl Seat {
                 session.in_transaction() && !session.locks_tables(),
             ),
             (PinReason::NextTransaction, session.awaits_transaction()),
-            (PinReason::Diagnostics, self.keeps_diagnostics),
+            (
+                PinReason::Diagnostics,
+                self.keeps_diagnostics && session.last == self.id,
+            ),
         ];
         for (reason, stands) in standing {
             match stands {
@@ -560,6 +582,21 @@ impl Seat {
         };
         Some(plain(link.session.pin().unwrap_or(held)))
     }
+}
+
+/// The words `RESOURCE GROUP` are in it, perhaps in what it prepares.
+fn may_regroup(sql: &[u8]) -> bool {
+    let begins = |at: &[u8], word: &[u8]| {
+        let word = at.get(..word.len()).map(|w| w.eq_ignore_ascii_case(word));
+        word == Some(true)
+    };
+    let ends = sql.windows(8).enumerate();
+    let ends = ends.filter(|(_, word)| word.eq_ignore_ascii_case(b"resource"));
+    ends.map(|(at, _)| &sql[at + 8..]).any(|rest| {
+        let gap = rest.iter().take_while(|b| !b.is_ascii_alphanumeric());
+        let gap = gap.count();
+        gap > 0 && begins(&rest[gap..], b"group")
+    })
 }
 
 /// An ERR packet instead of an answer changes nothing: what was asked for stays unknown.
