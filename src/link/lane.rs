@@ -852,6 +852,11 @@ impl Lane {
         }
     }
 
+    /// The warnings are this handle's.
+    pub(crate) fn has_warnings_of(&self, handle: u64) -> bool {
+        self.warnings_of.load(Ordering::Relaxed) == handle
+    }
+
     /// `LAST_INSERT_ID()` is this handle's.
     pub(crate) fn has_insert_id_of(&self, handle: u64) -> bool {
         self.insert_id_of.load(Ordering::Relaxed) == handle

@@ -214,13 +214,12 @@ impl Seat {
             }
             match self.prepare_on(sql, None, &lane, place, deadline).await {
                 Err(Error::ConnectionLost(_)) => {}
-                done => {
+                Err(e @ Error::MySqlError(_)) => {
                     self.last_link = lane.id;
-                    if done.is_err() || !lane.server.mariadb {
-                        self.warnings_link = lane.id;
-                    }
-                    return done;
+                    self.warnings_link = lane.id;
+                    return Err(e);
                 }
+                done => return done,
             }
         }
         match self

@@ -284,7 +284,10 @@ fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
         (facts.uses_sequence, PinReason::Sequence),
         (facts.needs_connection_id, PinReason::ConnectionId),
         (facts.counts_found_rows, PinReason::FoundRows),
-        (facts.needs_diagnostics, PinReason::Diagnostics),
+        (
+            facts.needs_diagnostics || facts.needs_row_count || facts.needs_found_rows,
+            PinReason::Diagnostics,
+        ),
     ];
     let acts = facts.acts.iter().filter_map(|act| match act {
         Act::CreateTemporary(_) => Some(PinReason::TemporaryTable),

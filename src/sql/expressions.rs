@@ -187,7 +187,7 @@ impl Reader<'_> {
             b"row" => {}
             b"last_insert_id" if is_empty => self.facts.needs_insert_id = true,
             b"last_insert_id" => self.facts.sets_insert_id = true,
-            b"row_count" => self.facts.needs_diagnostics = true,
+            b"row_count" => self.facts.needs_row_count = true,
             b"found_rows" => self.facts.needs_found_rows = true,
             b"connection_id" => self.facts.needs_connection_id = true,
             b"get_lock" => {

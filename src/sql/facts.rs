@@ -26,8 +26,10 @@ pub(crate) struct Facts {
     pub reads_only: bool,
     /// It reads `LAST_INSERT_ID()`.
     pub needs_insert_id: bool,
-    /// It reads what the statement before it left: warnings, counts of rows.
+    /// It reads the warnings that the statement before it left.
     pub needs_diagnostics: bool,
+    /// It reads `ROW_COUNT()`, which each statement sets.
+    pub needs_row_count: bool,
     /// It reads `FOUND_ROWS()`, which the last result set left.
     pub needs_found_rows: bool,
     /// It reads what tells its connection from others.
@@ -139,6 +141,7 @@ impl Facts {
             unknown: self.unknown | other.unknown,
             reads_only: self.reads_only & other.reads_only,
             needs_insert_id: self.needs_insert_id | other.needs_insert_id,
+            needs_row_count: self.needs_row_count | other.needs_row_count,
             needs_found_rows: self.needs_found_rows | other.needs_found_rows,
             needs_diagnostics: self.needs_diagnostics | other.needs_diagnostics,
             needs_connection_id: self.needs_connection_id | other.needs_connection_id,

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     /// It asks for what was left, on this link.
     exact: Option<u32>,
     wanted: Option<Wanted>,
+    needs_rows: bool,
+    needs_warnings: bool,
     /// It asks for `LAST_INSERT_ID()`.
     needs_id: bool,
     /// A statement, and no command that leaves what the one before left.
@@ -45,6 +47,7 @@ pub(super) struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Diagnostics,
+    RowCount,
     FoundRows,
     InsertId,
 }
@@ -137,8 +140,8 @@ impl Seat {
             plan.regroups = !neutral && texts.into_iter().any(|(sql, _)| may_regroup(sql));
             return Ok(plan);
         }
-        let (mut needs_id, mut needs_diagnostics) = (self.reads_insert_ids(), false);
-        let mut needs_rows = false;
+        let mut needs_id = self.reads_insert_ids();
+        let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
         let mut first = true;
         if !neutral {
             for (sql, facts) in texts {
@@ -147,7 +150,8 @@ impl Seat {
                 plan.regroups |= may_regroup(sql);
                 needs_id |= facts.needs_insert_id;
                 needs_rows |= facts.needs_found_rows && first;
-                needs_diagnostics |= (facts.needs_diagnostics || facts.needs_found_rows) && first;
+                needs_warnings |= facts.needs_diagnostics && first;
+                needs_count |= facts.needs_row_count && first;
                 first = false;
                 match &mut plan.doing {
                     None => plan.doing = Some(Box::new(Doing::new(facts, sql))),
@@ -155,16 +159,18 @@ impl Seat {
                 }
             }
         }
-        if needs_diagnostics {
+        if needs_warnings || needs_rows || needs_count {
             self.keeps_diagnostics = true;
         }
         if needs_id {
             self.account.group.asked_ids.mark(self.insert_digest);
         }
         plan.needs_id = needs_id;
-        plan.wanted = match (needs_rows, needs_diagnostics) {
-            (true, _) => Some(Wanted::FoundRows),
-            (_, true) => Some(Wanted::Diagnostics),
+        (plan.needs_rows, plan.needs_warnings) = (needs_rows, needs_warnings);
+        plan.wanted = match (needs_warnings, needs_rows, needs_count) {
+            (true, ..) => Some(Wanted::Diagnostics),
+            (_, true, _) => Some(Wanted::FoundRows),
+            (.., true) => Some(Wanted::RowCount),
             _ => None,
         };
         if self.held.is_none() {
@@ -198,11 +204,10 @@ impl Seat {
                 let session = &link.session;
                 let has_rows = session.rows_of == id && self.rows_link == link.id;
                 let has_warnings = session.warnings_of == id && self.warnings_link == link.id;
-                plan.wanted.filter(|wanted| match wanted {
-                    _ if plan.fresh => false,
-                    Wanted::FoundRows => session.last != id || !has_rows,
-                    _ => session.last != id || !has_warnings,
-                })
+                let has_all = session.last == id
+                    && (has_rows || !plan.needs_rows)
+                    && (has_warnings || !plan.needs_warnings);
+                plan.wanted.filter(|_| !plan.fresh && !has_all)
             }
         };
         match missing {
@@ -216,6 +221,7 @@ impl Seat {
         let (what, option) = match wanted {
             Wanted::Diagnostics => ("warnings and counts", "keep_diagnostics"),
             Wanted::FoundRows => ("FOUND_ROWS()", "keep_diagnostics"),
+            Wanted::RowCount => ("ROW_COUNT()", "keep_diagnostics"),
             Wanted::InsertId => ("LAST_INSERT_ID()", "keep_insert_id"),
         };
         if wanted == Wanted::InsertId && self.insert_digest_before != 0 {
@@ -337,12 +343,13 @@ impl Seat {
         statement: &sql::Statement,
         lane: &Lane,
     ) {
+        let is_first = self.last_link == 0 && lane.has_warnings_of(self.id);
         self.last_link = lane.id;
         let writes = statement.effect == Effect::Write;
         if let Some(Outcome::Set(_)) = response.outcomes.back() {
             self.rows_link = lane.id;
         }
-        if writes || !lane.server.mariadb || has_warnings(response) {
+        if is_first || writes || !lane.server.mariadb || has_warnings(response) {
             self.warnings_link = lane.id;
         }
         if leaves_insert_id(response, writes) {
