@@ -1173,7 +1173,8 @@ pub(crate) fn has_warnings(response: &Response) -> bool {
 pub(crate) fn leaves_insert_id(response: &Response, writes: bool) -> bool {
     response.outcomes.iter().any(|outcome| match outcome {
         Outcome::Ok(ok) => ok.last_insert_id != 0,
-        Outcome::Set(_) => false,
+        // `INSERT … RETURNING` doesn't tell.
+        Outcome::Set(_) => writes,
         Outcome::Err(_) => writes,
     })
 }

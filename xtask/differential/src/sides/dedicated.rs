@@ -41,7 +41,11 @@ impl Side for Dedicated {
             .init(self.server.init())
             // A statement that two slots hold is two statements.
             .stmt_cache_size(0);
-        let conn = Conn::new(opts).context("a dedicated connection")?;
+        let mut conn = Conn::new(opts).context("a dedicated connection")?;
+        // What the crate asked while it connected is no statement of the program's.
+        for sql in ["SHOW DATABASES LIKE ' '", "DO 0"] {
+            conn.query_drop(sql)?;
+        }
         Ok(Box::new(One {
             conn,
             kind: self.server.kind,
