@@ -733,6 +733,11 @@ impl Lane {
                             self.changed_by.store(entry.handle, Ordering::Relaxed);
                         }
                         self.note_owners(reply, &entry);
+                    } else {
+                        // It ran all the same.
+                        for owner in [&self.insert_id_of, &self.rows_of, &self.warnings_of] {
+                            owner.store(MANY, Ordering::Relaxed);
+                        }
                     }
                     if let Some(Ok(Reply::Prepared(Ok(made)))) = entry.slot.complete(reply) {
                         // Nobody knows its id.
@@ -830,11 +835,17 @@ impl Lane {
         };
         if let Some(Outcome::Set(_)) = response.outcomes.back() {
             self.rows_of.store(entry.handle, Ordering::Relaxed);
+        } else if self.rows_of.load(Ordering::Relaxed) != entry.handle {
+            // `INSERT … SELECT` counts rows, too.
+            self.rows_of.store(MANY, Ordering::Relaxed);
         }
         let warnings = self.warnings_of.load(Ordering::Relaxed);
         let is_new = entry.careful || !self.server.mariadb || has_warnings(response);
         if is_new || warnings == 0 && entry.is_first {
             self.warnings_of.store(entry.handle, Ordering::Relaxed);
+        } else if warnings != 0 && warnings != entry.handle {
+            // One that uses tables clears them.
+            self.warnings_of.store(MANY, Ordering::Relaxed);
         }
         if leaves_insert_id(response, entry.careful) {
             let (owner, known) = (

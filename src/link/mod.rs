@@ -376,6 +376,9 @@ impl Link {
         self.flush(WHAT).await?;
         while self.pipeline.in_flight() > 0 {
             match self.reply(WHAT, None).await? {
+                Reply::Response(_) if std::mem::take(&mut self.session.guarding) => {
+                    self.session.forget_insert_id();
+                }
                 Reply::Response(response) => self.session.observe(&response),
                 // Nobody knows its id.
                 Reply::Prepared(Ok(made)) => drop(self.pipeline.push(Command::CloseStmt(made.id))?),
@@ -436,6 +439,9 @@ impl Link {
         infile: Option<&LocalInfileHandler>,
         parts: Option<&Parts>,
     ) -> Result<Response, Error> {
+        if let Command::Query(sql) = command {
+            self.pipeline.tx.check(sql.len() + 1)?;
+        }
         let guards = self.guard_insert_id().await?;
         self.pipeline.push(command)?;
         self.flush(attempted).await?;

@@ -202,15 +202,30 @@ impl Link {
             Some(schema) if current.as_ref() != Some(schema) => Some(schema.clone()),
             _ => None,
         };
+        if elsewhere.is_some() && current.is_none() {
+            // There is no command that leaves a schema.
+            return Err(Error::SessionNotRestored {
+                server: self.name.clone(),
+                what: "no schema, behind a statement that was prepared in one".to_owned(),
+            });
+        }
         if let Some(schema) = &elsewhere {
             self.init_db(schema).await?;
         }
-        self.move_to(&statement.vars).await?;
-        let made = self.com_prepare(&statement.sql).await;
+        // What fails half way leaves a session that is nobody's.
+        let moved = self.move_to(&statement.vars).await;
+        let made = match moved {
+            Ok(()) => self.com_prepare(&statement.sql).await,
+            Err(e) => Err(e),
+        };
         if let (Some(_), Some(current)) = (&elsewhere, &current) {
-            self.init_db(current).await?;
+            let back = self.init_db(current).await;
+            self.session.changed |= back.is_err();
+            back?;
         }
-        self.move_to(&vars).await?;
+        let back = self.move_to(&vars).await;
+        self.session.changed |= back.is_err();
+        back?;
         let made = made?;
         if made.params.len() != statement.params.len() {
             return Err(Error::DriverError(
@@ -232,8 +247,7 @@ impl Link {
         parts: Option<&Parts>,
     ) -> Result<Response, Error> {
         const WHAT: &str = "a prepared statement";
-        let guards = self.session.insert_id_next.is_some();
-        self.send_execute(statement, params).await?;
+        let guards = self.send_execute(statement, params).await?;
         self.guarded(guards, WHAT).await?;
         let response = match self.reply_in(WHAT, None, parts).await? {
             Reply::Response(response) => response,
@@ -246,12 +260,13 @@ impl Link {
     }
 
     /// Sends a `COM_STMT_EXECUTE`. Where parameters must go ahead of it they stay with the statement
-    /// at the server, which therefore runs this once and is closed.
+    /// at the server, which therefore runs this once and is closed. Whether the reply of a guard comes
+    /// first.
     pub(super) async fn send_execute(
         &mut self,
         statement: &Arc<Prepared>,
         params: &[Value],
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let max = self.pipeline.tx.max_packet();
         for param in params {
             // In pieces it would be sent, and refused when it runs.
@@ -266,7 +281,8 @@ impl Link {
         }
         let id = self.id_of(statement).await?;
         let (long_data, payload) = execute(id, params, max);
-        self.guard_insert_id().await?;
+        self.pipeline.tx.check(payload.len())?;
+        let guards = self.guard_insert_id().await?;
         self.counters.statements.fetch_add(1, Ordering::Relaxed);
         if !long_data.is_empty() {
             self.statements.forget(id);
@@ -282,7 +298,8 @@ impl Link {
         if let Some(id) = self.statements.take_spoilt() {
             self.pipeline.push(Command::CloseStmt(id))?;
         }
-        self.flush("a prepared statement").await
+        self.flush("a prepared statement").await?;
+        Ok(guards)
     }
 
     /// Forgets a statement, here and on the server.

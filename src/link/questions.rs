@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Link, MANY};
+use super::Link;
 use crate::{
     error::{LostCause, ProtocolError, Ran, Result},
     proto::{command::Command, pipeline::Reply, result::Outcome},
@@ -43,16 +43,21 @@ impl Link {
         }
         let sql = format!("SET SESSION last_insert_id={id}");
         self.pipeline.push(Command::Query(sql.as_bytes()))?;
+        self.session.guarding = true;
         Ok(true)
     }
 
     /// Takes the reply to what [`Self::guard_insert_id`] sent.
     pub(super) async fn guarded(&mut self, is_due: bool, what: &'static str) -> Result<()> {
-        if is_due
-            && let Reply::Response(response) = self.reply(what, None).await?
+        if !is_due {
+            return Ok(());
+        }
+        let reply = self.reply(what, None).await?;
+        self.session.guarding = false;
+        if let Reply::Response(response) = reply
             && let Some(Outcome::Err(_)) = response.outcomes.front()
         {
-            self.session.insert_id_of = MANY;
+            self.session.forget_insert_id();
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use mysql_common::constants::StatusFlags;
 
-use super::{Link, first_ok, questions::set_names};
+use super::{Link, MANY, first_ok, questions::set_names};
 use crate::{
     error::{Error, Ran},
     opts::{identity::Identity, session::SessionOpts, target::Fixed},
@@ -69,6 +69,10 @@ pub(crate) struct Session {
     pub insert_id_guarded: bool,
     /// Has `LAST_INSERT_ID()` be this before the next statement.
     pub insert_id_next: Option<u64>,
+    /// The reply to what was sent for that is due.
+    pub guarding: bool,
+    /// The server is being asked what a statement left.
+    pub following: bool,
     /// The handle whose `FOUND_ROWS()` this is.
     pub rows_of: u64,
     /// The handle whose warnings these are; 0: there are none.
@@ -115,6 +119,8 @@ impl Session {
             insert_id_known: None,
             insert_id_guarded: false,
             insert_id_next: None,
+            guarding: false,
+            following: false,
             rows_of: 0,
             warnings_of: 0,
             trackers: false,
@@ -132,7 +138,6 @@ impl Session {
     /// Takes what a statement's response says.
     pub(super) fn observe(&mut self, response: &Response) {
         self.unsure = false;
-        self.error = None;
         for outcome in &response.outcomes {
             match outcome {
                 Outcome::Ok(ok) => self.observe_ok(ok),
@@ -143,8 +148,26 @@ impl Session {
                 }
             }
         }
+        if response.outcomes.len() > 1 {
+            // Something may have been made behind it.
+            self.insert_id_set = None;
+        }
         if !self.trackers {
             self.changed = true;
+        }
+    }
+
+    /// Nobody knows whose `LAST_INSERT_ID()` this is.
+    pub(crate) fn forget_insert_id(&mut self) {
+        self.insert_id_of = MANY;
+        self.insert_id_known = None;
+        self.insert_id_guarded = false;
+    }
+
+    /// What was to be sent before a statement that was not sent.
+    pub(crate) fn drop_guard(&mut self) {
+        if self.insert_id_next.take().is_some() {
+            self.forget_insert_id();
         }
     }
 
@@ -369,6 +392,8 @@ impl Session {
         self.insert_id_known = None;
         self.insert_id_guarded = false;
         self.insert_id_next = None;
+        self.insert_id_set = None;
+        self.following = false;
         self.rows_of = 0;
         self.warnings_of = 0;
         self.unsure = false;
@@ -503,9 +528,11 @@ impl Link {
         self.session.clean = None;
         self.session.start = Start::Used;
         self.session.owner = 0;
+        // What the last statement left is not to be had behind these.
+        self.session.last = 0;
+        let had_schema = self.session.schema.clone();
         let what = "beginning the session";
         let mut responses = self.train(&commands, what).await.map_err(not_run)?;
-        let again = read;
         let read = read.and_then(|_| responses.pop());
         self.counters
             .init_command_executed_count
@@ -536,7 +563,8 @@ impl Link {
                     // Half a reset is nobody's session.
                     self.broken.store(true, Ordering::Relaxed);
                 } else if i < theirs {
-                    self.session.schema = None;
+                    self.session.schema = had_schema;
+                    self.session.schema_stale = true;
                 } else {
                     self.counters
                         .init_command_failed_count
@@ -563,11 +591,7 @@ impl Link {
             if let Err(e) = first_ok(response) {
                 // Whatever part of it was done: whoever comes next begins anew.
                 self.session.changed = true;
-                // What could not be put back may be undone by a reset.
-                return match as_begun {
-                    true => Box::pin(self.begin_and(want, false, again)).await,
-                    false => Err(e),
-                };
+                return Err(e);
             }
             let server = self.common.name.clone();
             self.session.moved(want.vars, &server)?;

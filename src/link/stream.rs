@@ -106,6 +106,6 @@ impl Link {
         statement: &Arc<super::Prepared>,
         params: &[mysql_common::value::Value],
     ) -> Result<(), Error> {
-        self.send_execute(statement, params).await
+        self.send_execute(statement, params).await.map(drop)
     }
 }

@@ -618,7 +618,8 @@ impl Group {
         if wish.need == Need::Proof && account.ready.load(Ordering::Relaxed) > 0 {
             return Some(Grant::Nothing);
         }
-        if wish.owns
+        if !matches!(wish.need, Need::Exact(_))
+            && wish.owns
             && let Some(at) = state
                 .parked
                 .iter()
@@ -628,10 +629,14 @@ impl Group {
         }
         match wish.need {
             Need::Exact(id) => {
-                if let Some(at) = state.parked.iter().position(|p| p.link.id == id) {
+                // It may have become another account's since.
+                let ours = |whose: &Arc<Account>| Arc::ptr_eq(whose, account);
+                let is_it = |p: &Parked| p.link.id == id && ours(&p.account);
+                if let Some(at) = state.parked.iter().position(is_it) {
                     return Some(Grant::Link(state.parked.remove(at).link));
                 }
-                let Some(shared) = state.lanes.iter_mut().find(|s| s.lane.id == id) else {
+                let is_it = |s: &&mut Shared| s.lane.id == id && ours(&s.account);
+                let Some(shared) = state.lanes.iter_mut().find(is_it) else {
                     return Some(Grant::Nothing);
                 };
                 shared.claimed = true;
@@ -1160,6 +1165,7 @@ impl Waiting<'_> {
             && let Some(shared) = state.lanes.iter_mut().find(|s| s.lane.id == id)
         {
             shared.claimed = false;
+            self.group.serve(&mut state);
         }
         self.group
             .waiting

@@ -86,7 +86,8 @@ pub(super) fn clean(leftover: Leftover) {
         link.settle().await?;
         link.deadline = None;
         // What a statement did that nobody waited for is undone.
-        let followed = link.session.doing.take().is_none();
+        link.session.drop_guard();
+        let followed = link.session.doing.take().is_none() && !link.session.following;
         if !ends && followed && link.session.pin().is_none() {
             return Ok(());
         }

@@ -526,7 +526,7 @@ impl Seat {
             .await;
         running.over = true;
         if held.is_err() {
-            running.seat.holds -= 1;
+            running.seat.release();
         }
         held.map(drop)
     }
@@ -975,8 +975,8 @@ impl Seat {
             link.face = self.face;
             if !link.is_quiet() {
                 self.settle().await?;
-                self.catch_up().await?;
             }
+            self.catch_up().await?;
         }
         if self.rollback
             && let Some(link) = &mut self.held
@@ -1082,6 +1082,8 @@ impl Seat {
         read: Option<&[u8]>,
     ) -> Result<Option<Response>> {
         let (own, shared) = (self.is_own(), self.is_shared());
+        let keeps = self.keeps_diagnostics;
+        self.begin_plan();
         let Some(link) = &mut self.held else {
             return Ok(None);
         };
@@ -1133,8 +1135,19 @@ impl Seat {
                 vars: &vars,
                 begin,
             };
-            let read = read.filter(|_| !plan.is_exact());
-            response = link.begin_and(shape, as_begun, read).await?;
+            let read = read.filter(|_| !plan.is_exact() && !keeps);
+            let begun = link.begin_and(shape, as_begun, read).await;
+            response = match begun {
+                // What could not be put back may be undone by a reset.
+                Err(Error::MySqlError(_)) if own && as_begun && link.session.changed => {
+                    let shape = Shape {
+                        vars: &self.vars,
+                        ..shape
+                    };
+                    link.begin_and(shape, false, read).await?
+                }
+                begun => begun?,
+            };
         }
         link.session.owner = self.id;
         if plan.is_statement {
@@ -1160,14 +1173,22 @@ impl Seat {
         if !link.is_usable() {
             return match failed {
                 // The error at hand says it.
-                Some(_) => {
+                Some(Error::ConnectionLost(_)) => {
                     self.give_up();
+                    Ok(())
+                }
+                Some(_) => {
+                    if let Err(e) = self.lose() {
+                        self.owe(e);
+                    }
                     Ok(())
                 }
                 None => self.lose(),
             };
         }
-        let error = link.session.error.take();
+        // What was not run, or not to its end, may have done less than its text tells.
+        let error = link.session.error.take().or(failed.map(|_| 0));
+        link.session.drop_guard();
         let theirs = link.session.owner == self.id;
         let asks = match own {
             // A link that is kept may tell with the next statement.

@@ -268,6 +268,17 @@ impl Sender {
         self.max_packet = max;
     }
 
+    /// The server takes a packet of so many bytes.
+    pub(crate) fn check(&self, size: usize) -> Result<(), Error> {
+        match size > self.max_packet {
+            true => Err(Error::PacketTooLarge {
+                size,
+                max: self.max_packet,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Appends a command to the out-buffer; gives the response that is due for it. Fails, without a
     /// trace, where the server would refuse the packet and close the connection.
     pub(crate) fn push(
@@ -277,13 +288,8 @@ impl Sender {
     ) -> Result<Option<Due>, Error> {
         let first = command.with_payload(|parts| {
             let size: usize = parts.iter().map(|p| p.len()).sum();
-            if size > self.max_packet {
-                return Err(Error::PacketTooLarge {
-                    size,
-                    max: self.max_packet,
-                });
-            }
-            Ok(self.writer.put(0, parts, &mut self.out))
+            self.check(size)
+                .map(|()| self.writer.put(0, parts, &mut self.out))
         })?;
         Ok(match command.expect() {
             Expect::Nothing => None,

@@ -89,6 +89,7 @@ fn unscoped(facts: &Facts, sql: &[u8]) -> Vec<String> {
     }
     for (at, _) in sql.windows(2).enumerate().filter(|(_, two)| two == b"@@") {
         let rest = &sql[at + 2..];
+        let rest = rest.strip_prefix(b"`").unwrap_or(rest);
         let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
         let len = rest.iter().take_while(|b| is_name(b)).count();
         if len > 0 && rest.get(len) != Some(&b'.') {
@@ -96,6 +97,11 @@ fn unscoped(facts: &Facts, sql: &[u8]) -> Vec<String> {
         }
     }
     names
+}
+
+/// What it sets is reported by itself.
+fn is_told(facts: &Facts, sql: &[u8]) -> bool {
+    unscoped(facts, sql).is_empty() && !is_limited(sql)
 }
 
 /// What the server said of a statement, and when.
@@ -196,7 +202,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 pins.prepared.retain(|(known, _)| *known != name);
                 if !said.failed {
                     let known = sql.as_deref().map(|sql| (crate::sql::facts(sql), sql));
-                    let all = known.filter(|(facts, sql)| unscoped(facts, sql).is_empty());
+                    let all = known.filter(|(facts, sql)| is_told(facts, sql));
                     let facts = all.map(|(facts, _)| facts);
                     add(pins, PinReason::PreparedStatement, Some(text(&name)));
                     pins.prepared.push((name, facts));
@@ -221,7 +227,12 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 }
             }
             Act::ExecuteImmediate(Some(sql)) => {
-                asks |= follow_one(pins, &crate::sql::facts(sql), said, explained);
+                let facts = crate::sql::facts(sql);
+                if is_told(&facts, sql) {
+                    asks |= follow_one(pins, &facts, said, explained);
+                } else {
+                    add(pins, PinReason::Unknown, None);
+                }
             }
             Act::ExecuteImmediate(None) => add(pins, PinReason::Unknown, None),
             Act::OpenHandler(name) => {

@@ -217,6 +217,13 @@ impl Pins {
         self.pins.iter().any(|pin| pin.reason == reason)
     }
 
+    /// What a statement would do that was prepared under this name, if that is known.
+    pub(crate) fn prepared(&self, name: &[u8]) -> Option<&Facts> {
+        let name = name.to_ascii_lowercase();
+        let known = self.prepared.iter().find(|(known, _)| *known == name);
+        known.and_then(|(_, facts)| facts.as_ref())
+    }
+
     /// Names that are known, of those pinned for this reason; and whether there is one without.
     pub(crate) fn names(&self, reason: PinReason) -> impl Iterator<Item = Option<&str>> {
         let these = self.pins.iter().filter(move |pin| pin.reason == reason);

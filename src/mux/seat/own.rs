@@ -11,11 +11,14 @@ use crate::{
     opts::Isolation,
     proto::result::{Outcome, Response},
     session::{Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons},
-    sql::{self, Effect, Facts},
+    sql::{self, Act, Effect, Facts},
 };
 
 /// Stands for an id that is lost: what is not this, was made since. No table comes so far.
 const SENTINEL: u64 = u64::MAX - 0x6d75_785f_6c6f_7374;
+
+/// The owner of what another handle left.
+const SOMEBODY: u64 = u64::MAX - 1;
 
 /// How a statement is run on a link alone.
 #[derive(Debug, Clone, Default)]
@@ -140,7 +143,7 @@ impl Seat {
             plan.regroups = !neutral && texts.into_iter().any(|(sql, _)| may_regroup(sql));
             return Ok(plan);
         }
-        let mut needs_id = self.reads_insert_ids();
+        let mut needs_id = self.reads_insert_ids() || self.shows_sessions();
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
         let mut first = true;
         if !neutral {
@@ -148,7 +151,9 @@ impl Seat {
                 let facts = facts.cloned().unwrap_or_else(|| sql::facts(sql));
                 self.may_pin(&facts, sql)?;
                 plan.regroups |= may_regroup(sql);
-                needs_id |= facts.needs_insert_id;
+                let facts = self.with_executed(facts, 0);
+                // A routine may ask for it.
+                needs_id |= facts.needs_insert_id || facts.unknown;
                 needs_rows |= facts.needs_found_rows && first;
                 needs_warnings |= facts.needs_diagnostics && first;
                 needs_count |= facts.needs_row_count && first;
@@ -182,6 +187,32 @@ impl Seat {
             plan.fresh = plan.wanted.is_some() && self.last_link == 0;
         }
         Ok(plan)
+    }
+
+    /// With what the statements need that it executes by their names or texts.
+    fn with_executed(&self, mut facts: Facts, depth: usize) -> Facts {
+        let prepared = self.held.as_ref().map(|link| &link.session.pins);
+        for act in &facts.acts {
+            let inner = match act {
+                Act::Execute(name) => prepared.and_then(|pins| pins.prepared(name)).cloned(),
+                Act::ExecuteImmediate(Some(text)) if depth < 3 => {
+                    Some(self.with_executed(sql::facts(text), depth + 1))
+                }
+                _ => continue,
+            };
+            let Some(inner) = inner else {
+                // Nobody prepared it, or its text isn't known.
+                facts.needs_insert_id = true;
+                facts.sets_insert_id = true;
+                continue;
+            };
+            facts.needs_insert_id |= inner.needs_insert_id || inner.unknown;
+            facts.sets_insert_id |= inner.sets_insert_id;
+            facts.needs_diagnostics |= inner.needs_diagnostics;
+            facts.needs_row_count |= inner.needs_row_count;
+            facts.needs_found_rows |= inner.needs_found_rows;
+        }
+        facts
     }
 
     fn may_pin(&self, facts: &Facts, sql: &[u8]) -> Result<()> {
@@ -240,7 +271,9 @@ impl Seat {
 
     /// A link that was not used after all, as it came.
     fn put_back(&mut self) {
-        if let Some(link) = self.held.take() {
+        if let Some(mut link) = self.held.take() {
+            link.session.doing = None;
+            link.session.drop_guard();
             let begin = link.session.clean.clone();
             let share = begin.filter(|_| link.session.is_shareable());
             self.account
@@ -249,21 +282,33 @@ impl Seat {
         }
     }
 
+    /// What was noted of the statement before is over.
+    pub(super) fn begin_plan(&mut self) {
+        let keeps = self.keeps_diagnostics;
+        if let Some(link) = &mut self.held {
+            let session = &mut link.session;
+            session.pins.end(PinReason::FoundRows);
+            if !keeps {
+                session.pins.end(PinReason::Diagnostics);
+            }
+            session.doing = None;
+            session.error = None;
+            session.insert_id_set = None;
+            session.drop_guard();
+        }
+    }
+
     /// What a plan needs on the link, and has to be sent before its statement.
     pub(super) async fn prepare_for(&mut self, plan: &Plan) -> Result<()> {
+        self.begin_plan();
         let Some(link) = &mut self.held else {
             return Ok(());
         };
         link.session.grouped |= plan.regroups && !link.server.mariadb;
-        link.session.pins.end(PinReason::FoundRows);
-        if !self.keeps_diagnostics {
-            link.session.pins.end(PinReason::Diagnostics);
-        }
-        link.session.doing = plan.doing.clone();
         let clears = self.keeps_diagnostics && plan.is_statement && plan.wanted.is_none();
         let has_warnings = link.session.warnings_of == self.id && self.warnings_link == link.id;
         if clears && !has_warnings {
-            if link.server.mariadb && link.session.warnings_of != 0 {
+            if link.server.mariadb && link.session.warnings_of != NOBODY {
                 link.clear_warnings().await?;
             }
             link.session.warnings_of = self.id;
@@ -274,23 +319,29 @@ impl Seat {
             link.clear_warnings().await?;
         }
         if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
-            self.place_insert_id(plan.needs_id).await?;
+            self.place_insert_id(plan).await?;
         }
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
         if plan.is_many
-            && let Some(link) = &mut self.held
             && let Some(id) = link.session.insert_id_next.take()
         {
             link.set_insert_id(id).await?;
         }
+        link.session.doing = plan.doing.clone();
         Ok(())
     }
 
     /// Has the link have the handle's `LAST_INSERT_ID()`, for a statement that needs it or may leave
     /// it as it is.
-    async fn place_insert_id(&mut self, needs: bool) -> Result<()> {
+    async fn place_insert_id(&mut self, plan: &Plan) -> Result<()> {
+        let needs = plan.needs_id;
         let Some(link) = &mut self.held else {
             return Ok(());
         };
+        // Nothing can be sent before a statement that asks what the last one left.
+        let may_send = plan.wanted.is_none() || plan.fresh;
         let is_ours = link.session.insert_id_of == self.id;
         match self.insert_id {
             InsertId::OnLink(at) if at == link.id && is_ours => {
@@ -298,16 +349,19 @@ impl Seat {
                     return Ok(());
                 }
                 // Whether one was made since, it tells.
-                if link.insert_id().await? != SENTINEL {
+                if may_send && link.insert_id().await? != SENTINEL {
                     link.session.insert_id_guarded = false;
                     return Ok(());
                 }
             }
             InsertId::Known(id) => {
                 let stands = match link.session.insert_id_of {
-                    0 => id == 0,
+                    NOBODY => id == 0,
                     _ => is_ours && link.session.insert_id_known == Some(id),
                 };
+                if !stands && !may_send {
+                    return Err(self.not_kept(Wanted::InsertId));
+                }
                 if !stands && needs {
                     link.set_insert_id(id).await?;
                 } else if !stands {
@@ -320,7 +374,7 @@ impl Seat {
             }
             InsertId::OnLink(_) | InsertId::Lost => {}
         }
-        if needs {
+        if needs || !may_send {
             return Err(self.not_kept(Wanted::InsertId));
         }
         link.session.insert_id_next = Some(SENTINEL);
@@ -351,6 +405,8 @@ impl Seat {
         }
         if is_first || writes || !lane.server.mariadb || has_warnings(response) {
             self.warnings_link = lane.id;
+        } else if self.warnings_link != lane.id {
+            self.warnings_link = 0;
         }
         if leaves_insert_id(response, writes) {
             self.insert_id = match lane.has_insert_id_of(self.id) {
@@ -372,11 +428,23 @@ impl Seat {
         if let Some(Outcome::Set(_)) = response.outcomes.back() {
             session.rows_of = self.id;
             self.rows_link = id;
+        } else if session.rows_of != self.id {
+            session.rows_of = SOMEBODY;
         }
         let is_new = clears || has_warnings(response);
         if is_new || session.warnings_of == 0 && self.last_link == 0 {
             session.warnings_of = self.id;
             self.warnings_link = id;
+        } else if session.warnings_of != self.id {
+            // It may have cleared them, here or where the handle's are.
+            if session.warnings_of != NOBODY {
+                session.warnings_of = SOMEBODY;
+            }
+            self.warnings_link = 0;
+        }
+        if plan.is_many {
+            // Something may have been made behind it.
+            session.insert_id_set = None;
         }
         if plan.may_leave_id() && link.session.insert_id_of == self.id {
             let is_new = plan.doing.is_some() || leaves_insert_id(response, plan.writes);
@@ -396,9 +464,16 @@ impl Seat {
             return Ok(());
         };
         let error = link.session.error.take();
+        link.session.drop_guard();
+        let session = &mut link.session;
+        let unknown = session.following || session.doing.is_some();
         if !self.kept {
-            link.session.changed |= link.session.doing.take().is_some();
+            session.doing = None;
+            session.changed |= unknown;
             return Ok(());
+        }
+        if std::mem::take(&mut session.following) {
+            session.changed = true;
         }
         match self.follow(error).await {
             Ok(()) => Ok(()),
@@ -413,6 +488,7 @@ impl Seat {
             return Ok(());
         };
         let session = &mut link.session;
+        session.following = true;
         let doing = session.doing.take();
         let changed = std::mem::take(&mut session.changed);
         let nothing = Doing::nothing();
@@ -446,10 +522,6 @@ impl Seat {
                 false => session.pins.end(reason),
             }
         }
-        if let Some(id) = session.insert_id_set.take() {
-            self.insert_id = InsertId::Known(id);
-            session.insert_id_known = Some(id);
-        }
         if session.last == self.id {
             self.last_link = link.id;
         }
@@ -457,6 +529,10 @@ impl Seat {
         let Some(link) = &mut self.held else {
             return Ok(());
         };
+        if let Some(id) = link.session.insert_id_set.take() {
+            self.insert_id = InsertId::Known(id);
+            link.session.insert_id_known = Some(id);
+        }
         if let Some(name) = link.session.stuck.take() {
             let reason = PinReason::SystemVariable;
             link.session.pins.add(reason, Some(name), outline, now);
@@ -469,7 +545,11 @@ impl Seat {
                 events::pinned(self.id, &server, pin);
             }
         }
-        self.keep_insert_id().await
+        self.keep_insert_id().await?;
+        if let Some(link) = &mut self.held {
+            link.session.following = false;
+        }
+        Ok(())
     }
 
     /// Whether the link can be left, by what is known of the session.
@@ -539,18 +619,17 @@ impl Seat {
     pub(super) async fn claim(&mut self, lane: u32, digest: u64, deadline: Deadline) -> Result<()> {
         self.account.group.touchy.mark(half(digest));
         let why = "a statement that changed the session";
-        let got = self.acquire(why, Need::Exact(lane), deadline).await?;
+        // The statement has run: what goes wrong from here on is the next one's.
+        let got = self.acquire(why, Need::Exact(lane), deadline).await;
         let lost = |seat: &Seat| Error::SessionLost {
             server: seat.server_name(),
             lost: "what a trigger or a view changed in the session".to_owned(),
         };
         match got {
-            super::Got::Link(link) => {
-                self.held = Some(link);
-                let Some(link) = &mut self.held else {
-                    return Ok(());
-                };
+            Ok(super::Got::Link(mut link)) => {
+                link.face = self.face;
                 link.session.owner = self.id;
+                self.held = Some(link);
                 let failed = self.follow(None).await;
                 if failed.is_err() {
                     self.give_up();
