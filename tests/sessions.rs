@@ -303,3 +303,138 @@ mod what_is_left {
         assert_eq!(warnings.len(), 1);
     }
 }
+
+mod what_goes_wrong {
+    use super::*;
+    use mysql_mux::Pipelining;
+
+    #[test]
+    fn a_link_that_became_another_users_gives_nobody_what_was_left_there() {
+        let table = ids("own_identity");
+        let (u1, u2) = (User::new("own_first"), User::new("own_second"));
+        server()
+            .root()
+            .query_drop(format!("GRANT ALL ON mux_test.* TO '{}'@'%'", u1.name))
+            .unwrap();
+        let mux = one_link();
+        let mut a = mux.connect(u1.tcp()).unwrap();
+        let mut b = mux.connect(u1.tcp()).unwrap();
+        let mut c = mux.connect(u2.tcp()).unwrap();
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        assert_eq!(one::<u8>(&mut c, "SELECT 1"), 1);
+        let e = a.query_drop("SELECT LAST_INSERT_ID()").unwrap_err();
+        assert!(matches!(e, Error::NotKept { .. }), "{e}");
+        let who: String = one(&mut b, "SELECT CURRENT_USER()");
+        assert!(who.starts_with(&u1.name), "{who}");
+    }
+
+    #[test]
+    fn what_is_executed_by_its_name_is_the_handles_as_well() {
+        let table = ids("own_executed");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        b.query_drop(format!("INSERT INTO {table} (v) VALUES (1), (2)"))
+            .unwrap();
+        a.query_drop("PREPARE q FROM 'SELECT LAST_INSERT_ID()'")
+            .unwrap();
+        assert_eq!(one::<u64>(&mut a, "EXECUTE q"), 0);
+        a.query_drop(format!(
+            "PREPARE q FROM 'INSERT INTO {table} (v) VALUES (3)'"
+        ))
+        .unwrap();
+        a.query_drop("EXECUTE q").unwrap();
+        assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), 3);
+    }
+
+    #[test]
+    fn what_is_sent_ahead_of_a_prepared_statement_is_not_taken_for_its_reply() {
+        let table = ids("own_guarded");
+        let schema = Schema::new("own_elsewhere");
+        for pipelining in [Pipelining::Auto, Pipelining::Off] {
+            let mux = one_link();
+            let opts = own().pipelining(pipelining).keep_insert_id(true);
+            let mut a = mux.connect(opts.clone()).unwrap();
+            let mut b = mux.connect(opts).unwrap();
+            let insert = a
+                .prep(format!("INSERT INTO {table} (v) VALUES (?)"))
+                .unwrap();
+            for round in 0..3 {
+                a.exec_drop(&insert, (round,)).unwrap();
+                let id = a.last_insert_id();
+                b.query_drop(format!("INSERT INTO {table} (v) VALUES (9)"))
+                    .unwrap();
+                assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), id);
+                // Its names are resolved where it was prepared.
+                a.select_db(&schema.name).unwrap();
+                a.exec_drop(&insert, (round,)).unwrap();
+                a.select_db(&server().database).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_goes_with_its_link_is_missed() {
+        let table = ids("own_missed");
+        let mux = one_link();
+        let mut a = mux.connect(own().max_result_size(64 << 10)).unwrap();
+        a.query_drop("BEGIN").unwrap();
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        let e = a.query_drop(numbers(300_000, 20)).unwrap_err();
+        assert!(matches!(e, Error::ResultTooLarge { .. }), "{e}");
+        let e = a.query_drop("COMMIT").unwrap_err();
+        assert!(matches!(e, Error::SessionLost { .. }), "{e}");
+    }
+
+    #[test]
+    fn what_was_not_run_has_ended_nothing() {
+        let table = ids("own_not_run");
+        let mux = builder().max_links(2).build();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        b.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        a.query_drop("CREATE TEMPORARY TABLE own_kept (a INT)")
+            .unwrap();
+        let drop = "DROP TEMPORARY TABLE own_kept; SELECT LAST_INSERT_ID()";
+        let e = a.query_drop(drop).unwrap_err();
+        assert!(matches!(e, Error::NotKept { .. }), "{e}");
+        assert_eq!(reason(&a), Some(PinReason::TemporaryTable));
+        a.query_drop("SELECT * FROM own_kept").unwrap();
+    }
+
+    #[test]
+    fn a_transaction_that_could_not_begin_keeps_no_link() {
+        let schema = Schema::new("own_gone");
+        let mux = one_link();
+        let mut a = mux.connect(schema.tcp()).unwrap();
+        let mut b = mux.connect(own()).unwrap();
+        a.query_drop("DO 1").unwrap();
+        b.query_drop(format!("DROP DATABASE `{}`", schema.name))
+            .unwrap();
+        assert!(a.start_transaction(mysql_mux::TxOpts::default()).is_err());
+        assert_eq!(one::<u8>(&mut b, "SELECT 1"), 1);
+        server()
+            .root()
+            .query_drop(format!("CREATE DATABASE `{}`", schema.name))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_variable_that_is_set_without_a_scope_is_the_handles() {
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        for set in [
+            "SET @@time_zone = '+01:00'",
+            "SET @@`time_zone` = '+02:00'",
+            "SET @@session.time_zone = '+03:00'",
+        ] {
+            a.query_drop(set).unwrap();
+            let other: String = one(&mut b, "SELECT @@time_zone");
+            assert_eq!(other, "SYSTEM", "{set}");
+        }
+        assert_eq!(one::<String>(&mut a, "SELECT @@time_zone"), "+03:00");
+    }
+}
