@@ -88,6 +88,18 @@ impl Column {
     }
 }
 
+impl Outcome {
+    /// One of its replies is ER_LOCK_WAIT_TIMEOUT.
+    pub fn is_lock_wait(&self) -> bool {
+        match self {
+            Outcome::Replies { replies, .. } => replies
+                .iter()
+                .any(|reply| matches!(reply, Reply::Error { code: 1205, .. })),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Debug for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

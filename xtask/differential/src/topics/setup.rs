@@ -143,7 +143,9 @@ pub const SETUP: &[(Only, &str)] = &[
     ),
     (
         Any,
-        "CREATE VIEW vs~ AS SELECT DATABASE() AS d, f_read~() AS r, LAST_INSERT_ID() AS lid, 1 / 3 AS q, FOUND_ROWS() AS fr",
+        // Not LAST_INSERT_ID() nor FOUND_ROWS(): what a view reads behind a statement's back isn't seen, which
+        // docs/sessions.md says.
+        "CREATE VIEW vs~ AS SELECT DATABASE() AS d, f_read~() AS r, 1 / 3 AS q",
     ),
     (
         Any,
