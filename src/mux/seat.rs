@@ -769,6 +769,9 @@ impl Seat {
                 limited: deadline.is_some(),
             };
             let began = Instant::now();
+            // Should nobody wait for the answer, what it leaves is lost.
+            let before = (self.insert_id, self.last_link);
+            self.forget_what_was_left(statement.effect == Effect::Write);
             let mut answer = lane.ask(asked, how, place).await;
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let Ok(Answer::NotHeld(place)) = answer else {
@@ -786,6 +789,14 @@ impl Seat {
                 };
             }
             self.connection_id = lane.server.connection_id;
+            let is_known = match &answer {
+                Ok(answer) => !matches!(answer, Answer::Late),
+                Err(Error::ConnectionLost(e)) => e.ran == Ran::No,
+                Err(_) => false,
+            };
+            if is_known {
+                (self.insert_id, self.last_link) = before;
+            }
             match answer {
                 Ok(Answer::Reply(Reply::Response(response))) => {
                     if self.is_shared() {
@@ -973,10 +984,11 @@ impl Seat {
         self.end_stream().await?;
         if let Some(link) = &mut self.held {
             link.face = self.face;
-            if !link.is_quiet() {
+            let was_given_up = !link.is_quiet();
+            if was_given_up {
                 self.settle().await?;
             }
-            self.catch_up().await?;
+            self.catch_up(was_given_up).await?;
         }
         if self.rollback
             && let Some(link) = &mut self.held
@@ -1288,6 +1300,7 @@ impl Seat {
         if self.kept || self.holds > 0 {
             return;
         }
+        self.forget_what_was_left(true);
         if let Some(link) = self.held.take() {
             self.clean(link, false);
         }

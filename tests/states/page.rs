@@ -49,6 +49,8 @@ whoever has the link next:
   statement that calls a routine by its name pins its link, as nobody knows what a routine does.
 - On MariaDB `SET @@x = …` without a scope in a trigger. (It isn't reported; in a statement it is asked for.)
 - On MySQL a resource group that a procedure sets stays with the link.
+- `FOUND_ROWS()`, `ROW_COUNT()` and warnings of the statement before that a routine asks for are the link's, unless
+  `keep_diagnostics` is set.
 - `SET GLOBAL` is for sessions that begin later, and on a link a session begins with the login or a reset: a
   new handle on a link that nobody had to reset has the values of before.
 - `SHOW STATUS`, `performance_schema` and the process list are about the link, and all who used it.

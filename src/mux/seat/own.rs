@@ -456,17 +456,36 @@ impl Seat {
         }
     }
 
+    /// A statement is under way: what it leaves is not known until its answer is there.
+    pub(super) fn forget_what_was_left(&mut self, writes: bool) {
+        /// No link has this number.
+        const GONE: u32 = u32::MAX;
+        if writes {
+            self.insert_id = InsertId::Lost;
+        }
+        self.last_link = GONE;
+    }
+
     /// Follows the statement that was given up on the link that is kept. On one that is not, what it
     /// did is undone.
-    pub(super) async fn catch_up(&mut self) -> Result<()> {
+    pub(super) async fn catch_up(&mut self, was_given_up: bool) -> Result<()> {
         let own = self.is_own();
         let Some(link) = self.held.as_mut().filter(|_| own) else {
             return Ok(());
         };
         let error = link.session.error.take();
         link.session.drop_guard();
+        let id = link.id;
         let session = &mut link.session;
         let unknown = session.following || session.doing.is_some();
+        if was_given_up && session.insert_id_of == self.id {
+            // It was made, or not: it stands here.
+            self.insert_id = InsertId::OnLink(id);
+            session.insert_id_known = None;
+        }
+        if !unknown && !was_given_up {
+            return Ok(());
+        }
         if !self.kept {
             session.doing = None;
             session.changed |= unknown;
