@@ -16,8 +16,9 @@ const MEMBERS: [&str; 4] = [
     "--all-features",
 ];
 
-/// Minutes of random programs on each server; `cargo xtask soak` runs others, for longer.
-const DIFFERENTIAL: &str = "2";
+/// Random programs on each server, the same in every run, for about two minutes; `cargo xtask soak` runs
+/// others, for longer.
+const DIFFERENTIAL: &str = "24";
 
 /// Runs all tests: those without a server once, the integration tests once per server.
 pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
@@ -65,7 +66,7 @@ pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
                 &format!("differential test, {}", kind.name()),
                 cargo()
                     .args(["run", "--package", "mysql_mux_differential", "--"])
-                    .args(["--seed", "1", "--minutes", DIFFERENTIAL, "--server-env"])
+                    .args(["--seed", "1", "--programs", DIFFERENTIAL, "--server-env"])
                     .arg(kind.env_file()?),
             );
         }
