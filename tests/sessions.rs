@@ -437,4 +437,28 @@ mod what_goes_wrong {
         }
         assert_eq!(one::<String>(&mut a, "SELECT @@time_zone"), "+03:00");
     }
+
+    #[test]
+    fn a_routine_that_may_ask_for_a_lost_insert_id_is_not_called() {
+        let table = ids("own_routine");
+        let schema = Schema::new("own_routines");
+        let mux = one_link();
+        let mut a = mux.connect(schema.tcp()).unwrap();
+        let mut b = mux.connect(schema.tcp()).unwrap();
+        let insert = format!("INSERT INTO {table} (v) VALUES (1)");
+        let mut root = server().root();
+        root.query_drop(format!(
+            "CREATE PROCEDURE `{}`.p() SELECT LAST_INSERT_ID()",
+            schema.name
+        ))
+        .unwrap();
+        b.query_drop(&insert).unwrap();
+        a.query_drop(&insert).unwrap();
+        let e = a.query_drop("CALL p()").unwrap_err();
+        assert!(matches!(e, Error::NotKept { .. }), "{e}");
+        a.query_drop(&insert).unwrap();
+        let id = a.last_insert_id();
+        b.query_drop(&insert).unwrap();
+        assert_eq!(one::<u64>(&mut a, "CALL p()"), id);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Link;
 use crate::{
-    error::{LostCause, ProtocolError, Ran, Result},
+    error::{Error, LostCause, ProtocolError, Ran, Result},
     proto::{command::Command, pipeline::Reply, result::Outcome},
     session::{
         PinReason, Variables,
@@ -29,6 +29,20 @@ impl Link {
         let sql = format!("SET SESSION last_insert_id={id}");
         let set = self.ask_for(&sql, "restoring LAST_INSERT_ID()").await;
         set.map(drop)
+    }
+
+    /// There are routines that ask for `LAST_INSERT_ID()`, as far as this account sees what is in them.
+    pub(crate) async fn routines_ask_for_ids(&mut self) -> Result<bool> {
+        const ASK: &str = "SELECT CAST(COUNT(*) AS BINARY) FROM information_schema.ROUTINES \
+             WHERE ROUTINE_SCHEMA NOT IN ('sys', 'mysql') AND (ROUTINE_DEFINITION IS NULL \
+             OR LOWER(ROUTINE_DEFINITION) LIKE '%insert_id%' \
+             OR LOWER(ROUTINE_DEFINITION) LIKE '%identity%')";
+        let answer = match self.ask_for(ASK, "looking into routines").await {
+            Err(Error::MySqlError(_)) => return Ok(true),
+            answer => answer?,
+        };
+        let count = answer.into_iter().next().flatten();
+        Ok(count.as_deref() != Some("0"))
     }
 
     /// Sends ahead of a statement what `LAST_INSERT_ID()` is to be where the statement leaves it. The

@@ -37,6 +37,8 @@ pub(super) struct Plan {
     needs_warnings: bool,
     /// It asks for `LAST_INSERT_ID()`.
     needs_id: bool,
+    /// It calls a routine, which may.
+    may_need_id: bool,
     /// A statement, and no command that leaves what the one before left.
     pub is_statement: bool,
     /// Many statements, or a result in pieces: nothing can be sent right before it.
@@ -152,8 +154,8 @@ impl Seat {
                 self.may_pin(&facts, sql)?;
                 plan.regroups |= may_regroup(sql);
                 let facts = self.with_executed(facts, 0);
-                // A routine may ask for it.
-                needs_id |= facts.needs_insert_id || facts.unknown;
+                needs_id |= facts.needs_insert_id;
+                plan.may_need_id |= facts.unknown;
                 needs_rows |= facts.needs_found_rows && first;
                 needs_warnings |= facts.needs_diagnostics && first;
                 needs_count |= facts.needs_row_count && first;
@@ -206,7 +208,8 @@ impl Seat {
                 facts.sets_insert_id = true;
                 continue;
             };
-            facts.needs_insert_id |= inner.needs_insert_id || inner.unknown;
+            facts.needs_insert_id |= inner.needs_insert_id;
+            facts.unknown |= inner.unknown;
             facts.sets_insert_id |= inner.sets_insert_id;
             facts.needs_diagnostics |= inner.needs_diagnostics;
             facts.needs_row_count |= inner.needs_row_count;
@@ -345,7 +348,7 @@ impl Seat {
         let is_ours = link.session.insert_id_of == self.id;
         match self.insert_id {
             InsertId::OnLink(at) if at == link.id && is_ours => {
-                if !needs || !link.session.insert_id_guarded {
+                if !(needs || plan.may_need_id) || !link.session.insert_id_guarded {
                     return Ok(());
                 }
                 // Whether one was made since, it tells.
@@ -374,9 +377,15 @@ impl Seat {
             }
             InsertId::OnLink(_) | InsertId::Lost => {}
         }
-        if needs || !may_send {
+        // A routine that asks for it is an error, too.
+        let asks = needs || plan.may_need_id && link.routines_ask_for_ids().await?;
+        if asks || !may_send {
+            self.account.group.asked_ids.mark(self.insert_digest);
             return Err(self.not_kept(Wanted::InsertId));
         }
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
         link.session.insert_id_next = Some(SENTINEL);
         link.session.insert_id_of = self.id;
         link.session.insert_id_known = None;
