@@ -28,7 +28,7 @@ use mysql_mux_benches::{
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const QUERY: &str = "SELECT CONNECTION_ID()";
+const QUERY: &str = "SELECT 1";
 
 const MYSQL_MEMORY: &str = "SELECT CAST(SUM(current_number_of_bytes_used) AS SIGNED) \
      FROM performance_schema.memory_summary_global_by_event_name";

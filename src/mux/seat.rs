@@ -464,6 +464,9 @@ impl Seat {
     }
 
     async fn reset_to_the_end(&mut self) -> Result<()> {
+        // What is lost of the session that ends is missed by nobody.
+        self.owed
+            .take_if(|e| matches!(**e, Error::SessionLost { .. }));
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
         self.vars = None;
         self.insert_id = InsertId::Known(0);

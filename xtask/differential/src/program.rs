@@ -146,6 +146,15 @@ impl Program {
             Mode::Sequential => shape.steps,
             Mode::Concurrent => shape.steps * handles / 2,
         };
+        // What a connection's first statement finds of those before it is its client's.
+        for handle in 0..handles {
+            steps.push(Step {
+                handle,
+                topic: "plain",
+                action: Action::Query("SELECT 1".into()),
+            });
+        }
+        let wanted = wanted + handles;
         let mut misses = 0;
         while steps.len() < wanted && misses < 1000 {
             let handle = rng.usize(..handles);

@@ -161,7 +161,8 @@ fn handles_share(server: &Server) -> Outcome {
         .collect::<Result<_, _>>()?;
     let mut ids: Vec<u32> = Vec::new();
     for handle in &mut handles {
-        ids.extend(handle.query_first::<u32, _>("SELECT CONNECTION_ID()")?);
+        handle.query_drop("DO 1")?;
+        ids.push(handle.connection_id());
     }
     ids.dedup();
     ensure!(
