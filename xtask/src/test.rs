@@ -18,7 +18,7 @@ const MEMBERS: [&str; 4] = [
 
 /// Random programs on each server, the same in every run, for about two minutes; `cargo xtask soak` runs
 /// others, for longer.
-const DIFFERENTIAL: &str = "24";
+const DIFFERENTIAL: &str = "12";
 
 /// Runs all tests: those without a server once, the integration tests once per server.
 pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
