@@ -348,6 +348,7 @@ impl Seat {
         self.come_back();
         let mut plan = self.plan(neutral, &statement, op.text().into_iter())?;
         plan.is_many = true;
+        plan.is_stream = true;
         let mut running = Running::new(self);
         let started = running.seat.start_to_the_end(op, plan).await;
         running.over = true;

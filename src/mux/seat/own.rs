@@ -49,6 +49,8 @@ pub(super) struct Plan {
     pub is_statement: bool,
     /// Many statements, or a result in pieces: nothing can be sent right before it.
     pub is_many: bool,
+    /// A result in pieces: what it leaves is not known when it begins.
+    pub is_stream: bool,
     /// It asks what a session that has just begun would answer.
     fresh: bool,
     /// It may set a resource group, which no reset undoes.
@@ -544,7 +546,8 @@ impl Seat {
             session.insert_id_set = None;
         }
         if plan.may_leave_id() && link.session.insert_id_of == self.id {
-            let is_new = plan.doing.is_some() || leaves_insert_id(response, plan.writes);
+            let is_new =
+                plan.doing.is_some() || plan.is_stream || leaves_insert_id(response, plan.writes);
             if is_new || link.session.insert_id_guarded {
                 self.insert_id = InsertId::OnLink(id);
                 link.session.insert_id_known = None;
