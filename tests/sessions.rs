@@ -348,6 +348,33 @@ mod what_goes_wrong {
     }
 
     #[test]
+    fn what_a_streamed_insert_made_is_the_handles() {
+        let table = ids("own_streamed");
+        let insert = format!("INSERT INTO {table} (v) VALUES (1)");
+        let mux = one_link();
+        let mut a = mux.connect(own().keep_insert_id(true)).unwrap();
+        let mut b = mux.connect(own()).unwrap();
+        for _ in 0..3 {
+            let rows = a.query_stream::<u8, _>(&insert).unwrap();
+            assert_eq!(rows.count(), 0);
+            let id = a.last_insert_id();
+            assert_ne!(id, 0);
+            b.query_drop(&insert).unwrap();
+            assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), id);
+        }
+        // Not kept, it is told to be lost.
+        let mut c = mux.connect(own()).unwrap();
+        let statement = c.prep(&insert).unwrap();
+        assert_eq!(
+            c.exec_stream::<u8, _, _>(&statement, ()).unwrap().count(),
+            0
+        );
+        b.query_drop(&insert).unwrap();
+        let asked = c.query_first::<u64, _>("SELECT LAST_INSERT_ID()");
+        assert!(matches!(asked, Err(Error::NotKept { .. })), "{asked:?}");
+    }
+
+    #[test]
     fn what_is_sent_ahead_of_a_prepared_statement_is_not_taken_for_its_reply() {
         let table = ids("own_guarded");
         let schema = Schema::new("own_elsewhere");

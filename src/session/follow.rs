@@ -22,7 +22,7 @@ pub(crate) struct Doing {
     pub outline: Arc<str>,
     /// Variables that it may have set as `@@name`, which MariaDB doesn't report.
     pub unscoped: Vec<String>,
-    /// It may have MariaDB's `SET STATEMENT` in it.
+    /// It may have MariaDB's `SET STATEMENT` in it, or a limit of the wait for a lock, which is one.
     pub is_limited: bool,
     /// It can't run others, so that an error of syntax is its own.
     plain: bool,
@@ -75,10 +75,13 @@ impl Doing {
     }
 }
 
-/// There is a word `STATEMENT` in it.
+/// There is a word `STATEMENT` in it, or `WAIT`, or `NOWAIT`.
 fn is_limited(sql: &[u8]) -> bool {
+    let is_name = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let mut fours = sql.windows(4).enumerate();
     sql.windows(9)
         .any(|word| word.eq_ignore_ascii_case(b"statement"))
+        || fours.any(|(at, word)| word.eq_ignore_ascii_case(b"wait") && !is_name(sql.get(at + 4)))
 }
 
 /// The variables that a `SET` names as `@@name`, without a scope.

@@ -1010,6 +1010,20 @@ const ONE: &[State] = &[
     .on(MariaDb)
     .probe("SELECT @@sort_buffer_size"),
     other(
+        "a lock that is not waited for",
+        Kept::Nothing,
+        &["SELECT v FROM items WHERE id = 1 FOR UPDATE NOWAIT"],
+    )
+    .on(MariaDb)
+    .probe("SELECT @@lock_wait_timeout, @@innodb_lock_wait_timeout"),
+    other(
+        "a lock that is waited for so long",
+        Kept::Nothing,
+        &["DROP TABLE IF EXISTS nothing WAIT 3"],
+    )
+    .on(MariaDb)
+    .probe("SELECT @@lock_wait_timeout, @@innodb_lock_wait_timeout"),
+    other(
         "a hint that sets a variable",
         Kept::Nothing,
         &["SELECT /*+ SET_VAR(sort_buffer_size = 100000) */ @@sort_buffer_size"],
