@@ -81,6 +81,20 @@ impl Action {
     pub fn is_piped(&self) -> bool {
         matches!(self, Action::Query(_) | Action::Execute(..))
     }
+
+    /// It may ask for what the statement before it left, but for its insert id.
+    fn asks_for_diagnostics(&self) -> bool {
+        const WORDS: [&str; 6] = [
+            "WARNING",
+            "ERROR",
+            "FOUND_ROWS",
+            "ROW_COUNT",
+            "DIAGNOSTICS",
+            "RESIGNAL",
+        ];
+        let text = self.to_string().to_uppercase();
+        WORDS.iter().any(|word| text.contains(word))
+    }
 }
 
 /// A step.
@@ -101,6 +115,9 @@ pub struct Program {
     pub links: usize,
     /// Which handles may keep a link to themselves.
     pub may_pin: Vec<bool>,
+    /// Which of these keep what each statement leaves: those that ask for it. That alone keeps a link, so that of
+    /// the others it shows whether they keep one for what they hold.
+    pub keeps: Vec<bool>,
     /// How each handle under test sends.
     pub ways: Vec<Way>,
     pub steps: Vec<Step>,
@@ -214,11 +231,16 @@ impl Program {
                 });
             }
         }
+        let keeps = |handle: usize| {
+            let mut own = steps.iter().filter(|step| step.handle == handle);
+            may_pin[handle] && own.any(|step| step.action.asks_for_diagnostics())
+        };
         Program {
             seed,
             mode,
             handles,
             links,
+            keeps: (0..handles).map(keeps).collect(),
             may_pin,
             ways,
             steps,
@@ -238,13 +260,12 @@ impl Program {
         self.may_pin.iter().filter(|may| **may).count() + self.links
     }
 
-    pub fn way(&self, handle: usize) -> Way {
-        self.ways.get(handle).copied().unwrap_or(Way::Plain)
+    pub fn keeps(&self, handle: usize) -> bool {
+        self.keeps.get(handle).copied().unwrap_or(false)
     }
 
-    /// A handle may keep a link to itself.
-    pub fn may_pin(&self, handle: usize) -> bool {
-        self.may_pin.get(handle).copied().unwrap_or(false)
+    pub fn way(&self, handle: usize) -> Way {
+        self.ways.get(handle).copied().unwrap_or(Way::Plain)
     }
 }
 

@@ -296,7 +296,7 @@ fn connect(program: &Program, side: &mut dyn Side) -> Result<Vec<Option<Box<dyn 
     (0..program.handles)
         .map(|handle| {
             let acts = program.steps.iter().any(|step| step.handle == handle);
-            acts.then(|| side.connect(program.may_pin(handle), program.way(handle)))
+            acts.then(|| side.connect(program.keeps(handle), program.way(handle)))
                 .transpose()
         })
         .collect()
@@ -519,6 +519,7 @@ mod tests {
             handles: 3,
             links: 1,
             may_pin: Vec::new(),
+            keeps: Vec::new(),
             ways: Vec::new(),
             steps: steps
                 .iter()

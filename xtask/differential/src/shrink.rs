@@ -88,6 +88,7 @@ mod tests {
             handles: 4,
             links: 1,
             may_pin: Vec::new(),
+            keeps: Vec::new(),
             ways: vec![Way::Stream; 4],
             steps: (0..count)
                 .map(|number| Step {
