@@ -24,6 +24,8 @@ pub(crate) struct Doing {
     pub unscoped: Vec<String>,
     /// It may have MariaDB's `SET STATEMENT` in it, or a limit of the wait for a lock, which is one.
     pub is_limited: bool,
+    /// There are several, of which some may have been done where one failed.
+    several: bool,
     /// It can't run others, so that an error of syntax is its own.
     plain: bool,
 }
@@ -43,6 +45,12 @@ impl Doing {
             is_limited: is_limited(sql),
             unscoped: unscoped(&facts, sql),
             facts,
+            several: sql
+                .trim_ascii_end()
+                .iter()
+                .rev()
+                .skip(1)
+                .any(|b| *b == b';'),
             plain: !first.is_empty() && !RUNS.contains(&&*first),
             outline: outline.into(),
         }
@@ -57,6 +65,7 @@ impl Doing {
     /// One more, right behind it.
     pub(crate) fn add(&mut self, facts: Facts, sql: &[u8]) {
         self.plain = false;
+        self.several = true;
         self.is_limited |= is_limited(sql);
         self.unscoped.extend(unscoped(&facts, sql));
         self.facts = std::mem::take(&mut self.facts).and(facts);
@@ -66,6 +75,11 @@ impl Doing {
     pub(crate) fn may_change(&self) -> bool {
         let facts = &self.facts;
         facts.unknown || facts.sets_user_variables || facts.sets_role || !facts.acts.is_empty()
+    }
+
+    /// Some of it may have been done although it failed.
+    pub(crate) fn may_be_partly_done(&self) -> bool {
+        self.several
     }
 
     /// An error with which the server told that it did nothing at all.
@@ -111,6 +125,8 @@ fn is_told(facts: &Facts, sql: &[u8]) -> bool {
 pub(crate) struct Said<'a> {
     /// An error ended it; what came before the error was done.
     pub failed: bool,
+    /// What it names may have been done all the same: it is several, and one of them failed.
+    pub partly: bool,
     /// It was not parsed, so that nothing was done.
     pub refused: bool,
     /// The session changed in something that is neither a variable nor the schema.
@@ -159,7 +175,8 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
     if facts.needs_connection_id {
         add(pins, PinReason::ConnectionId, None);
     }
-    if facts.counts_found_rows && !said.failed {
+    let may_be_done = !said.failed || said.partly;
+    if facts.counts_found_rows && may_be_done {
         add(pins, PinReason::FoundRows, None);
     }
     let mut asks = false;
@@ -206,7 +223,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 *explained = true;
                 let name = name.to_ascii_lowercase();
                 pins.prepared.retain(|(known, _)| *known != name);
-                if !said.failed {
+                if may_be_done {
                     let known = sql.as_deref().map(|sql| (crate::sql::facts(sql), sql));
                     let all = known.filter(|(facts, sql)| is_told(facts, sql));
                     let facts = all.map(|(facts, _)| facts);
@@ -242,7 +259,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
             }
             Act::ExecuteImmediate(None) => add(pins, PinReason::Unknown, None),
             Act::OpenHandler(name) => {
-                if !said.failed {
+                if may_be_done {
                     add(pins, PinReason::Handler, Some(text(name)));
                 }
             }

@@ -616,6 +616,7 @@ impl Seat {
         let now = Instant::now();
         let said = Said {
             failed: error.is_some(),
+            partly: doing.may_be_partly_done(),
             refused: !changed && doing.was_refused(error),
             changed,
             schema: session.schema.as_deref(),
