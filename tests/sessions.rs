@@ -177,6 +177,22 @@ mod what_moves {
         assert!(matches!(e, Error::MySqlError(_)), "{e}");
         assert_eq!(one::<String>(&mut a, "SELECT @@sql_mode"), "ANSI_QUOTES");
     }
+
+    #[test]
+    fn character_sets_that_were_set_stay_where_an_older_statement_is_prepared_again() {
+        const ASK: &str = "SELECT @@character_set_results";
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("SET NAMES latin1").unwrap();
+        let text = a.prep("SELECT 'a'").unwrap();
+        b.reset().unwrap();
+        a.query_drop("BEGIN").unwrap();
+        a.query_drop("SET NAMES utf8mb4").unwrap();
+        a.exec_drop(&text, ()).unwrap();
+        assert_eq!(one::<String>(&mut a, ASK), "utf8mb4");
+        a.query_drop("COMMIT").unwrap();
+        assert_eq!(one::<String>(&mut a, ASK), "utf8mb4");
+    }
 }
 
 mod what_pins {

@@ -196,6 +196,8 @@ impl Link {
         if let Some(id) = self.statements.id(statement) {
             return Ok(id);
         }
+        // What was set right before, and not reported, is what has to come back.
+        self.learn_names().await?;
         let current = self.session.schema.clone();
         let vars = self.session.vars.clone();
         let elsewhere = match &statement.schema {
