@@ -1,7 +1,10 @@
 //! What `Isolation::Session` adds: a handle's statement gets what it needs of what the handle did
 //! before, wherever that was; and what it leaves is followed, and kept where it can't be moved.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use super::{Deadline, NOBODY, Need, Op, Seat, half};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     link::{Ask, Lane, has_warnings, leaves_insert_id},
     opts::Isolation,
     proto::result::{Outcome, Response},
-    session::{Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons},
+    session::{Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons, seen},
     sql::{self, Act, Effect, Facts},
 };
 
@@ -26,7 +29,7 @@ pub(super) struct Plan {
     /// It leaves the session as it is, or tells what becomes of it.
     pub neutral: bool,
     /// What to follow.
-    doing: Option<Box<Doing>>,
+    doing: Option<Arc<Doing>>,
     /// It may have changed `LAST_INSERT_ID()` where it failed.
     writes: bool,
     digest: u64,
@@ -132,7 +135,7 @@ impl Seat {
         &mut self,
         neutral: bool,
         statement: &sql::Statement,
-        texts: impl Iterator<Item = (&'a [u8], Option<&'a Facts>)>,
+        texts: impl Iterator<Item = (&'a [u8], Option<&'a Arc<Doing>>)>,
     ) -> Result<Plan> {
         let mut plan = Plan {
             neutral,
@@ -149,11 +152,15 @@ impl Seat {
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
         let mut first = true;
         if !neutral {
-            for (sql, facts) in texts {
-                let facts = facts.cloned().unwrap_or_else(|| sql::facts(sql));
-                self.may_pin(&facts, sql)?;
+            for (sql, doing) in texts {
+                let mut doing = doing.cloned().unwrap_or_else(|| seen::doing(sql));
+                self.may_pin(&doing.facts, sql)?;
                 plan.regroups |= may_regroup(sql);
-                let facts = self.with_executed(facts, 0);
+                if doing.facts.executes() {
+                    let facts = self.with_executed(doing.facts.clone(), 0);
+                    Arc::make_mut(&mut doing).facts = facts;
+                }
+                let facts = &doing.facts;
                 needs_id |= facts.needs_insert_id;
                 plan.may_need_id |= facts.unknown;
                 needs_rows |= facts.needs_found_rows && first;
@@ -161,8 +168,8 @@ impl Seat {
                 needs_count |= facts.needs_row_count && first;
                 first = false;
                 match &mut plan.doing {
-                    None => plan.doing = Some(Box::new(Doing::new(facts, sql))),
-                    Some(doing) => doing.add(facts, sql),
+                    None => plan.doing = Some(doing),
+                    Some(all) => Arc::make_mut(all).add(facts.clone(), sql),
                 }
             }
         }
@@ -723,20 +730,20 @@ fn no_answer<T>(answer: Result<T>) -> Result<Option<T>> {
 }
 
 /// The texts of statements to be run, and what is known of them.
-pub(super) fn texts_of(asks: &[Ask]) -> impl Iterator<Item = (&[u8], Option<&Facts>)> {
+pub(super) fn texts_of(asks: &[Ask]) -> impl Iterator<Item = (&[u8], Option<&Arc<Doing>>)> {
     asks.iter().map(|ask| match ask {
         Ask::Query(sql) => (&sql[..], None),
-        Ask::Execute(statement, _) => (&statement.sql[..], Some(statement.facts())),
+        Ask::Execute(statement, _) => (&statement.sql[..], Some(statement.doing())),
     })
 }
 
 impl Op<'_> {
     /// The text of a statement, and what is known of it.
-    pub(super) fn text(&self) -> Option<(&[u8], Option<&Facts>)> {
+    pub(super) fn text(&self) -> Option<(&[u8], Option<&Arc<Doing>>)> {
         match self {
             Op::Query(sql, _) | Op::Read(sql, _) | Op::StartQuery(sql) => Some((sql, None)),
             Op::Execute(statement, ..) | Op::StartExecute(statement, _) => {
-                Some((&statement.sql, Some(statement.facts())))
+                Some((&statement.sql, Some(statement.doing())))
             }
             _ => None,
         }
