@@ -153,7 +153,11 @@ impl Seat {
         let mut first = true;
         if !neutral {
             for (sql, doing) in texts {
-                let mut doing = doing.cloned().unwrap_or_else(|| seen::doing(sql));
+                let mut doing = match doing {
+                    Some(doing) => doing.clone(),
+                    None if first => seen::doing(sql),
+                    None => seen::doing_next(sql),
+                };
                 self.may_pin(&doing.facts, sql)?;
                 plan.regroups |= may_regroup(sql);
                 if doing.facts.executes() {
