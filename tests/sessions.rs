@@ -214,10 +214,8 @@ mod what_pins {
     }
 
     #[test]
-    fn a_user_variable_until_a_reset() {
-        pins("SET @x = 1", PinReason::UserVariable, "");
-        pins("SELECT @x := 1", PinReason::UserVariable, "");
-        pins("SELECT 1 INTO @x", PinReason::UserVariable, "");
+    fn a_user_variable_that_is_large_until_a_reset() {
+        pins("SET @x = REPEAT('x', 20000)", PinReason::UserVariable, "");
     }
 
     #[test]
@@ -245,8 +243,8 @@ mod what_pins {
         for _ in 0..4 {
             for (prepare, left) in [
                 (
-                    "PREPARE own_s FROM 'SET @own = 1'",
-                    Some(PinReason::UserVariable),
+                    "PREPARE own_s FROM 'CREATE TEMPORARY TABLE own_known (a INT)'",
+                    Some(PinReason::TemporaryTable),
                 ),
                 ("PREPARE own_s FROM 'SELECT 1'", None),
             ] {
@@ -293,7 +291,9 @@ mod what_pins {
         let mux = one_link();
         let opts = own().pin_policy(PinReason::UserVariable, PinPolicy::Deny);
         let mut a = mux.connect(opts).unwrap();
-        let e = a.query_drop("SET @x = 'secret'").unwrap_err();
+        a.query_drop("SET @x = 1").unwrap();
+        assert_eq!(a.pin(), None);
+        let e = a.query_drop("SET @`a name` = 'secret'").unwrap_err();
         assert!(
             matches!(
                 e,

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -29,7 +29,7 @@ pub(crate) struct Account {
     /// Of them, those that have authenticated; changed only under the group's lock.
     pub ready: AtomicUsize,
     /// Counts shared sessions that were lost with what was set on them.
-    pub lost_sessions: AtomicU64,
+    pub lost_sessions: AtomicU32,
     /// Since when there is no handle.
     pub vacant: Mutex<Option<Instant>>,
 }
@@ -46,7 +46,7 @@ impl Account {
             handles: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             ready: AtomicUsize::new(0),
-            lost_sessions: AtomicU64::new(0),
+            lost_sessions: AtomicU32::new(0),
             vacant: Mutex::new(None),
         }
     }

@@ -84,6 +84,8 @@ pub(crate) struct Seat {
     schema: Option<Arc<str>>,
     /// The variables that it has set.
     vars: Shared,
+    /// The user variables that it has set, but for those that stay on the link that it has.
+    user: Shared,
     /// Where its `LAST_INSERT_ID()` is, and which statement made it.
     insert_id: InsertId,
     insert_digest: u32,
@@ -96,14 +98,14 @@ pub(crate) struct Seat {
     /// The link that has its warnings.
     warnings_link: u32,
     /// Shared sessions that were lost before this handle, or of which it was told.
-    lost_sessions: u64,
+    lost_sessions: u32,
     ok: OkInfo,
     timeout: Option<Duration>,
     connection_id: u32,
     /// Wishes to keep the link, whatever the session's state.
-    holds: u32,
+    holds: u16,
     /// Of them leases.
-    leases: u32,
+    leases: u16,
     face: Face,
     /// The link is kept from one statement to the next.
     kept: bool,
@@ -140,6 +142,7 @@ impl Seat {
             server: account.group.server(),
             schema: opts.session().db_name.as_deref().map(Into::into),
             vars: None,
+            user: None,
             insert_id: InsertId::Known(0),
             insert_digest: 0,
             insert_digest_before: 0,
@@ -205,8 +208,10 @@ impl Seat {
         self.come_back();
         // What a failure leaves may be asked for.
         let keeps = self.is_own() && self.keeps_diagnostics;
+        let plan = self.plan_prepare(sql)?;
         if self.can_share()
             && !keeps
+            && !plan.pins()
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
             if let Some(held) = lane.holds(sql) {
@@ -222,10 +227,7 @@ impl Seat {
                 done => return done,
             }
         }
-        match self
-            .alone(Op::Prepare(sql), Plan::command(), deadline)
-            .await?
-        {
+        match self.alone(Op::Prepare(sql), plan, deadline).await? {
             Done::Prepared(prepared) => Ok(prepared),
             _ => Err(DriverError::MuxShutDown.into()),
         }
@@ -469,6 +471,7 @@ impl Seat {
             .take_if(|e| matches!(**e, Error::SessionLost { .. }));
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
         self.vars = None;
+        self.user = None;
         self.insert_id = InsertId::Known(0);
         self.last_link = 0;
         let deadline = self.deadline();
@@ -520,7 +523,7 @@ impl Seat {
             self.plain_before_hold = self.held.is_none();
         }
         let mut running = Running::new(self);
-        running.seat.holds += 1;
+        running.seat.holds = running.seat.holds.saturating_add(1);
         running.holds = true;
         let deadline = running.seat.deadline();
         let held = running
@@ -566,12 +569,12 @@ impl Seat {
     /// The same, because the user wishes it.
     pub(crate) async fn lease(&mut self) -> Result<()> {
         self.hold().await?;
-        self.leases += 1;
+        self.leases = self.leases.saturating_add(1);
         Ok(())
     }
 
     pub(crate) fn end_lease(&mut self) {
-        self.leases -= 1;
+        self.leases = self.leases.saturating_sub(1);
         self.release();
     }
 
@@ -1037,6 +1040,10 @@ impl Seat {
                 .or((held).then(|| "a transaction".to_owned())),
         };
         self.kept = false;
+        if link.session.has_set_user_variables() {
+            // Those that were read back before may be old.
+            self.user = None;
+        }
         let server = link.name.clone();
         self.account.group.give_up(link, &self.account, Close::Lost);
         match lost {
@@ -1099,6 +1106,7 @@ impl Seat {
         let (own, shared) = (self.is_own(), self.is_shared());
         let keeps = self.keeps_diagnostics;
         self.begin_plan();
+        let finds_others = own && self.finds_others(plan);
         let Some(link) = &mut self.held else {
             return Ok(None);
         };
@@ -1140,7 +1148,7 @@ impl Seat {
                 link.change_user(self.opts.identity(), None).await?;
                 as_begun = false;
             }
-            if plan.is_fresh() {
+            if plan.is_fresh() || finds_others {
                 as_begun = false;
                 link.session.start = crate::link::Start::Used;
             }
@@ -1352,7 +1360,7 @@ impl Drop for Running<'_> {
         if self.over {
             return;
         }
-        self.seat.holds -= u32::from(self.holds);
+        self.seat.holds -= u16::from(self.holds);
         self.seat.abandon();
     }
 }

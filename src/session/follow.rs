@@ -141,7 +141,10 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
         add(pins, PinReason::Unknown, None);
     } else if facts.sets_user_variables {
         *explained = true;
-        add(pins, PinReason::UserVariable, None);
+        match facts.other_user_variables || facts.acts.contains(&Act::KeepTypes) {
+            true => add(pins, PinReason::UserVariable, None),
+            false => pins.unread(&facts.user_variables),
+        }
     }
     if facts.sets_role {
         *explained = true;
@@ -262,6 +265,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 }
             }
             Act::ResourceGroup => add(pins, PinReason::ResourceGroup, None),
+            Act::KeepTypes => add(pins, PinReason::UserVariable, None),
             // The trackers tell.
             Act::LockTables | Act::SetVariables => {}
         }
@@ -290,7 +294,10 @@ pub(crate) fn reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
 fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
     let told = [
         (facts.unknown, PinReason::Unknown),
-        (facts.sets_user_variables, PinReason::UserVariable),
+        (
+            facts.sets_user_variables && facts.other_user_variables,
+            PinReason::UserVariable,
+        ),
         (facts.sets_role, PinReason::Role),
         (facts.uses_sequence, PinReason::Sequence),
         (facts.needs_connection_id, PinReason::ConnectionId),
@@ -313,6 +320,7 @@ fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
         Act::LockTables => Some(PinReason::TableLocks),
         Act::XaBegin => Some(PinReason::Xa),
         Act::ResourceGroup => Some(PinReason::ResourceGroup),
+        Act::KeepTypes => Some(PinReason::UserVariable),
         _ => None,
     });
     let told = told

@@ -64,6 +64,7 @@ fn size(doing: &Doing, sql: &[u8]) -> usize {
         + sql.len()
         + acts.capacity() * (size_of::<Act>() + 2 * EACH)
         + names.sum::<usize>() * (size_of::<Name>() + 2 * EACH)
+        + doing.facts.user_variables.capacity() * (size_of::<Arc<str>>() + 2 * EACH)
         + doing.unscoped.capacity() * (size_of::<String>() + EACH)
         + 8 * EACH
 }

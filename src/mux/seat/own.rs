@@ -13,7 +13,10 @@ use crate::{
     link::{Ask, Lane, has_warnings, leaves_insert_id},
     opts::Isolation,
     proto::result::{Outcome, Response},
-    session::{Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons, seen},
+    session::{
+        Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons, seen,
+        user::{self, Learned, Mentioned},
+    },
     sql::{self, Act, Effect, Facts},
 };
 
@@ -99,6 +102,26 @@ impl Plan {
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh
     }
+
+    /// Its text tells that something stays behind it.
+    pub(super) fn pins(&self) -> bool {
+        self.doing.is_some()
+    }
+
+    /// The user variables that it mentions.
+    fn mentions(&self) -> Mentioned<'_> {
+        match self.doing.as_ref().map(|doing| &doing.facts) {
+            None => Mentioned::These(&[]),
+            Some(facts) if facts.other_user_variables => Mentioned::All,
+            Some(facts) => Mentioned::These(&facts.user_variables),
+        }
+    }
+
+    /// It leaves nothing for which the link would be kept.
+    fn is_passing(&self) -> bool {
+        let facts = self.doing.as_ref().map(|doing| &doing.facts);
+        facts.map_or(self.neutral, |facts| facts.reads_only)
+    }
 }
 
 impl Seat {
@@ -152,12 +175,15 @@ impl Seat {
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
         let mut first = true;
         if !neutral {
-            for (sql, doing) in texts {
-                let mut doing = match doing {
+            for (sql, known) in texts {
+                let mut doing = match known {
                     Some(doing) => doing.clone(),
                     None if first => seen::doing(sql),
                     None => seen::doing_next(sql),
                 };
+                if known.is_some() && doing.facts.reads_user_variables {
+                    Arc::make_mut(&mut doing).facts.acts.push(Act::KeepTypes);
+                }
                 self.may_pin(&doing.facts, sql)?;
                 plan.regroups |= may_regroup(sql);
                 if doing.facts.executes() {
@@ -202,14 +228,37 @@ impl Seat {
         Ok(plan)
     }
 
+    /// How to prepare a statement of the protocol.
+    ///
+    /// # Errors
+    /// The options don't allow what it would pin for.
+    pub(super) fn plan_prepare(&self, sql: &[u8]) -> Result<Plan> {
+        let mut plan = Plan::command();
+        if self.is_own() && sql.contains(&b'@') {
+            let mut facts = sql::facts(sql);
+            if facts.reads_user_variables {
+                // Nothing else is done yet.
+                facts = Facts {
+                    user_variables: std::mem::take(&mut facts.user_variables),
+                    other_user_variables: facts.other_user_variables,
+                    acts: vec![Act::KeepTypes],
+                    ..Facts::default()
+                };
+                self.may_pin(&facts, sql)?;
+                plan.doing = Some(Arc::new(Doing::new(facts, sql)));
+            }
+        }
+        Ok(plan)
+    }
+
     /// With what the statements need that it executes by their names or texts.
     fn with_executed(&self, mut facts: Facts, depth: usize) -> Facts {
         let prepared = self.held.as_ref().map(|link| &link.session.pins);
-        for act in &facts.acts {
+        for act in facts.acts.clone() {
             let inner = match act {
-                Act::Execute(name) => prepared.and_then(|pins| pins.prepared(name)).cloned(),
+                Act::Execute(name) => prepared.and_then(|pins| pins.prepared(&name)).cloned(),
                 Act::ExecuteImmediate(Some(text)) if depth < 3 => {
-                    Some(self.with_executed(sql::facts(text), depth + 1))
+                    Some(self.with_executed(sql::facts(&text), depth + 1))
                 }
                 _ => continue,
             };
@@ -217,14 +266,14 @@ impl Seat {
                 // Nobody prepared it, or its text isn't known.
                 facts.needs_insert_id = true;
                 facts.sets_insert_id = true;
+                facts.other_user_variables = true;
                 continue;
             };
-            facts.needs_insert_id |= inner.needs_insert_id;
-            facts.unknown |= inner.unknown;
-            facts.sets_insert_id |= inner.sets_insert_id;
-            facts.needs_diagnostics |= inner.needs_diagnostics;
-            facts.needs_row_count |= inner.needs_row_count;
-            facts.needs_found_rows |= inner.needs_found_rows;
+            // What it does is followed when it has run.
+            facts = facts.and(Facts {
+                acts: Vec::new(),
+                ..inner
+            });
         }
         facts
     }
@@ -332,8 +381,11 @@ impl Seat {
             // A reset leaves those of the session before.
             link.clear_warnings().await?;
         }
-        if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
-            self.place_insert_id(plan).await?;
+        if self.is_own() {
+            self.place_user_variables(plan).await?;
+            if plan.needs_id || plan.may_leave_id() {
+                self.place_insert_id(plan).await?;
+            }
         }
         let Some(link) = &mut self.held else {
             return Ok(());
@@ -345,6 +397,39 @@ impl Seat {
         }
         link.session.doing = plan.doing.clone();
         Ok(())
+    }
+
+    /// A link has other handles' user variables, which the statement could find, or one behind it
+    /// where it has the link kept.
+    pub(super) fn finds_others(&self, plan: &Plan) -> bool {
+        let Some(link) = self.held.as_ref() else {
+            return false;
+        };
+        let stays = !plan.is_passing() || self.holds > 0 || self.keeps_diagnostics;
+        let mentioned = match stays {
+            true => Mentioned::All,
+            false => plan.mentions(),
+        };
+        user::are_others(&link.session.user, &self.user, mentioned)
+    }
+
+    /// Has the link have the handle's user variables that the statement mentions.
+    async fn place_user_variables(&mut self, plan: &Plan) -> Result<()> {
+        let Some(link) = self.held.as_mut().filter(|_| self.user.is_some()) else {
+            return Ok(());
+        };
+        // What is set here and not yet read back is newer.
+        if link.session.pins.has_unread() {
+            return Ok(());
+        }
+        let bridge = user::bridge(&link.session.user, &self.user, plan.mentions());
+        let Some((sql, then)) = bridge else {
+            return Ok(());
+        };
+        if let Some(wanted) = plan.wanted.filter(|_| !plan.fresh) {
+            return Err(self.not_kept(wanted));
+        }
+        link.set_user_variables(&sql, then).await
     }
 
     /// Has the link have the handle's `LAST_INSERT_ID()`, for a statement that needs it or may leave
@@ -594,7 +679,7 @@ impl Seat {
     /// Whether the link can be left, by what is known of the session.
     fn can_leave(&self) -> bool {
         let link = self.held.as_ref();
-        let stays = link.is_none_or(|link| link.session.stays().is_some());
+        let stays = link.is_none_or(|link| link.session.stays_when_read().is_some());
         !stays && self.holds == 0 && !self.streaming
     }
 
@@ -626,6 +711,33 @@ impl Seat {
         {
             link.session.last = NOBODY;
             no_answer(link.learn_names().await)?;
+        }
+        if self.can_leave() {
+            self.read_user_variables(&doing.outline).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads back the user variables that were set, so that they can be set on another link.
+    async fn read_user_variables(&mut self, outline: &Arc<str>) -> Result<()> {
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        let names = link.session.pins.take_unread();
+        if names.is_empty() {
+            return Ok(());
+        }
+        link.session.last = NOBODY;
+        let asked = no_answer(link.learn_user_variables(&names).await)?;
+        let all = asked.unwrap_or_default().into_iter().map(Some);
+        let now = Instant::now();
+        for (name, learned) in names.into_iter().zip(all.chain(std::iter::repeat(None))) {
+            let learned = learned.unwrap_or(Learned::Stays);
+            user::learn(&mut link.session.user, &name, &learned);
+            if !user::learn(&mut self.user, &name, &learned) {
+                let reason = PinReason::UserVariable;
+                link.session.pins.add(reason, Some(name), outline, now);
+            }
         }
         Ok(())
     }
