@@ -199,6 +199,13 @@ mod what_pins {
     use super::*;
 
     fn pins(sql: &str, reason: PinReason, end: &str) {
+        // From the third time on the text is known.
+        for _ in 0..4 {
+            pins_once(sql, reason, end);
+        }
+    }
+
+    fn pins_once(sql: &str, reason: PinReason, end: &str) {
         let mux = one_link();
         let mut a = mux.connect(own()).unwrap();
         a.query_drop(sql).unwrap();
@@ -243,6 +250,27 @@ mod what_pins {
             PinReason::UserLock,
             "DO RELEASE_LOCK('own')",
         );
+    }
+
+    #[test]
+    fn a_text_that_is_known_does_what_was_prepared_by_its_name() {
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        for _ in 0..4 {
+            for (prepare, left) in [
+                (
+                    "PREPARE own_s FROM 'CREATE TEMPORARY TABLE own_known (a INT)'",
+                    Some(PinReason::TemporaryTable),
+                ),
+                ("PREPARE own_s FROM 'SELECT 1'", None),
+            ] {
+                a.query_drop(prepare).unwrap();
+                a.query_drop("EXECUTE own_s").unwrap();
+                a.query_drop("DEALLOCATE PREPARE own_s").unwrap();
+                assert_eq!(reason(&a), left, "{prepare}");
+                a.reset().unwrap();
+            }
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(crate) struct Session {
     /// Why the session can't leave the link, where its handle has one of its own.
     pub pins: Pins,
     /// What runs, where it has to be followed.
-    pub doing: Option<Box<Doing>>,
+    pub doing: Option<Arc<Doing>>,
     /// The last statement's error, by its number.
     pub error: Option<u16>,
     /// The handle that ran the last statement.

@@ -40,7 +40,7 @@ use crate::{
         result::{OkInfo, Outcome, Response},
     },
     session::{
-        InsertId,
+        InsertId, seen,
         variables::{Shared, same},
     },
     sql::{self, Effect},
@@ -194,7 +194,7 @@ impl Seat {
 
     /// The same; the caller takes the rows of a large result while it comes.
     pub(crate) async fn query_in(&mut self, sql: &[u8], parts: Option<&Parts>) -> Result<Response> {
-        let statement = sql::read(sql);
+        let statement = seen::read(sql);
         let deadline = self.deadline();
         let response = self
             .statement(Op::Query(sql, parts), statement, deadline)
@@ -274,7 +274,7 @@ impl Seat {
         };
         for ask in &asks {
             let read = match ask {
-                Ask::Query(sql) => sql::read(sql),
+                Ask::Query(sql) => seen::read(sql),
                 Ask::Execute(statement, _) => statement.statement,
             };
             all.effect = all.effect.and(read.effect);
@@ -330,7 +330,7 @@ impl Seat {
 
     /// Sends a query whose rows are taken piece by piece.
     pub(crate) async fn start_query(&mut self, sql: &[u8]) -> Result<()> {
-        self.start(Op::StartQuery(sql), sql::read(sql)).await
+        self.start(Op::StartQuery(sql), seen::read(sql)).await
     }
 
     /// Runs a prepared statement whose rows are taken piece by piece.

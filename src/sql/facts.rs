@@ -132,6 +132,12 @@ impl Facts {
         facts.consistent()
     }
 
+    /// It runs a text that is not its own, as far as it is known what it does.
+    pub(crate) fn executes(&self) -> bool {
+        let is_run = |act: &Act| matches!(act, Act::Execute(_) | Act::ExecuteImmediate(_));
+        self.acts.iter().any(is_run)
+    }
+
     /// What follows from what is known.
     pub(super) fn consistent(mut self) -> Facts {
         self.sets_insert_id |= self.unknown;

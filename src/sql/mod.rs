@@ -24,6 +24,7 @@
 //! - Stored and loadable functions with the name of a built-in one, on servers older than MySQL
 //!   5.7.22 and MariaDB 10.5 (see `functions`).
 
+mod cache;
 mod definitions;
 mod digest;
 mod effect;
@@ -45,6 +46,7 @@ mod tests;
 mod token;
 mod words;
 
+pub(crate) use cache::Cache;
 pub(crate) use facts::{Act, Facts, Name, facts};
 pub(crate) use outline::outline;
 

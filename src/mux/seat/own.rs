@@ -14,7 +14,7 @@ use crate::{
     opts::Isolation,
     proto::result::{Outcome, Response},
     session::{
-        Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons,
+        Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons, seen,
         user::{self, Learned, Mentioned},
     },
     sql::{self, Act, Effect, Facts},
@@ -32,7 +32,7 @@ pub(super) struct Plan {
     /// It leaves the session as it is, or tells what becomes of it.
     pub neutral: bool,
     /// What to follow.
-    doing: Option<Box<Doing>>,
+    doing: Option<Arc<Doing>>,
     /// It may have changed `LAST_INSERT_ID()` where it failed.
     writes: bool,
     digest: u64,
@@ -160,7 +160,7 @@ impl Seat {
         &mut self,
         neutral: bool,
         statement: &sql::Statement,
-        texts: impl Iterator<Item = (&'a [u8], Option<&'a Facts>)>,
+        texts: impl Iterator<Item = (&'a [u8], Option<&'a Arc<Doing>>)>,
     ) -> Result<Plan> {
         let mut plan = Plan {
             neutral,
@@ -178,13 +178,21 @@ impl Seat {
         let mut first = true;
         if !neutral {
             for (sql, known) in texts {
-                let mut facts = known.cloned().unwrap_or_else(|| sql::facts(sql));
-                if known.is_some() && facts.reads_user_variables {
-                    facts.acts.push(Act::KeepTypes);
+                let mut doing = match known {
+                    Some(doing) => doing.clone(),
+                    None if first => seen::doing(sql),
+                    None => seen::doing_next(sql),
+                };
+                if known.is_some() && doing.facts.reads_user_variables {
+                    Arc::make_mut(&mut doing).facts.acts.push(Act::KeepTypes);
                 }
-                self.may_pin(&facts, sql)?;
+                self.may_pin(&doing.facts, sql)?;
                 plan.regroups |= may_regroup(sql);
-                let facts = self.with_executed(facts, 0);
+                if doing.facts.executes() {
+                    let facts = self.with_executed(doing.facts.clone(), 0);
+                    Arc::make_mut(&mut doing).facts = facts;
+                }
+                let facts = &doing.facts;
                 needs_id |= facts.needs_insert_id;
                 plan.may_need_id |= facts.unknown;
                 needs_rows |= facts.needs_found_rows && first;
@@ -192,8 +200,8 @@ impl Seat {
                 needs_count |= facts.needs_row_count && first;
                 first = false;
                 match &mut plan.doing {
-                    None => plan.doing = Some(Box::new(Doing::new(facts, sql))),
-                    Some(doing) => doing.add(facts, sql),
+                    None => plan.doing = Some(doing),
+                    Some(all) => Arc::make_mut(all).add(facts.clone(), sql),
                 }
             }
         }
@@ -239,7 +247,7 @@ impl Seat {
                     ..Facts::default()
                 };
                 self.may_pin(&facts, sql)?;
-                plan.doing = Some(Box::new(Doing::new(facts, sql)));
+                plan.doing = Some(Arc::new(Doing::new(facts, sql)));
             }
         }
         Ok(plan)
@@ -842,20 +850,20 @@ fn no_answer<T>(answer: Result<T>) -> Result<Option<T>> {
 }
 
 /// The texts of statements to be run, and what is known of them.
-pub(super) fn texts_of(asks: &[Ask]) -> impl Iterator<Item = (&[u8], Option<&Facts>)> {
+pub(super) fn texts_of(asks: &[Ask]) -> impl Iterator<Item = (&[u8], Option<&Arc<Doing>>)> {
     asks.iter().map(|ask| match ask {
         Ask::Query(sql) => (&sql[..], None),
-        Ask::Execute(statement, _) => (&statement.sql[..], Some(statement.facts())),
+        Ask::Execute(statement, _) => (&statement.sql[..], Some(statement.doing())),
     })
 }
 
 impl Op<'_> {
     /// The text of a statement, and what is known of it.
-    pub(super) fn text(&self) -> Option<(&[u8], Option<&Facts>)> {
+    pub(super) fn text(&self) -> Option<(&[u8], Option<&Arc<Doing>>)> {
         match self {
             Op::Query(sql, _) | Op::Read(sql, _) | Op::StartQuery(sql) => Some((sql, None)),
             Op::Execute(statement, ..) | Op::StartExecute(statement, _) => {
-                Some((&statement.sql, Some(statement.facts())))
+                Some((&statement.sql, Some(statement.doing())))
             }
             _ => None,
         }
