@@ -183,15 +183,15 @@ mod what_moves {
         const ASK: &str = "SELECT @@character_set_results";
         let mux = one_link();
         let (mut a, mut b) = two(&mux);
-        a.query_drop("SET NAMES latin1").unwrap();
         let text = a.prep("SELECT 'a'").unwrap();
+        a.query_drop("SET NAMES latin1").unwrap();
         b.reset().unwrap();
         a.query_drop("BEGIN").unwrap();
-        a.query_drop("SET NAMES utf8mb4").unwrap();
+        a.query_drop("SET NAMES gbk").unwrap();
         a.exec_drop(&text, ()).unwrap();
-        assert_eq!(one::<String>(&mut a, ASK), "utf8mb4");
+        assert_eq!(one::<String>(&mut a, ASK), "gbk");
         a.query_drop("COMMIT").unwrap();
-        assert_eq!(one::<String>(&mut a, ASK), "utf8mb4");
+        assert_eq!(one::<String>(&mut a, ASK), "gbk");
     }
 }
 
