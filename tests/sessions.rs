@@ -274,6 +274,33 @@ mod what_pins {
     }
 
     #[test]
+    fn what_was_made_before_another_of_several_failed() {
+        let made = [
+            ("PREPARE p FROM 'SELECT 1'", PinReason::PreparedStatement),
+            (
+                "CREATE TEMPORARY TABLE own_several (a INT)",
+                PinReason::TemporaryTable,
+            ),
+            ("DO GET_LOCK('own_several', 0)", PinReason::UserLock),
+        ];
+        for (sql, why) in made {
+            let mux = one_link();
+            let mut a = mux.connect(own()).unwrap();
+            let results = a.pipeline(|pipe| {
+                pipe.query(sql);
+                pipe.query("SELECT nonsense");
+                Ok(())
+            });
+            assert!(results.unwrap().last().unwrap().is_err());
+            assert_eq!(reason(&a), Some(why), "{sql}");
+            a.reset().unwrap();
+            assert_eq!(a.pin(), None);
+            a.query_drop(format!("{sql}; SELECT nonsense")).unwrap_err();
+            assert_eq!(reason(&a), Some(why), "{sql}");
+        }
+    }
+
+    #[test]
     fn the_pin_says_which_and_by_which_statement() {
         let mux = one_link();
         let mut a = mux.connect(own()).unwrap();
