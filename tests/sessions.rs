@@ -193,6 +193,37 @@ mod what_moves {
         a.query_drop("COMMIT").unwrap();
         assert_eq!(one::<String>(&mut a, ASK), "gbk");
     }
+
+    #[test]
+    fn a_statement_that_another_runs_with_other_variables_stays_what_it_is() {
+        const SQL: &str = "SELECT 'é', ?";
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        let read = |handle: &mut Handle, statement: &mysql_mux::Statement, n: u32| {
+            let row: Option<(Vec<u8>, u32)> = handle.exec_first(statement, (n,)).unwrap();
+            row.unwrap().0
+        };
+        let (of_a, of_b) = (a.prep(SQL).unwrap(), b.prep(SQL).unwrap());
+        b.query_drop("SET NAMES latin1").unwrap();
+        // MySQL reads it again, as what is given is a number.
+        read(&mut b, &of_b, 1);
+        assert_eq!(read(&mut a, &of_a, 1), "é".as_bytes());
+    }
+
+    #[test]
+    fn what_we_ask_for_is_no_matter_of_its_limits() {
+        let table = ids("own_limits");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("SET max_join_size = 1").unwrap();
+        b.query_drop("DROP TABLE IF EXISTS own_nothing").unwrap();
+        // From here on its warnings are kept, so that another's are cleared before its statement.
+        let e = a.query_drop("SHOW WARNINGS").unwrap_err();
+        assert!(matches!(e, Error::NotKept { .. }), "{e}");
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        assert_eq!(one::<u64>(&mut a, "SELECT @@warning_count"), 0);
+    }
 }
 
 mod what_pins {

@@ -125,7 +125,13 @@ impl Link {
             }
             Ask::Execute(statement, params) => {
                 let max = self.pipeline.tx.max_packet();
-                let held = self.statements.id(&statement);
+                if self.session.sets_variables() {
+                    // With which ones it runs is known when those before it have run.
+                    self.collect(0, results, infile).await?;
+                    self.learn_names().await?;
+                }
+                let vars = self.session.vars.clone();
+                let held = self.statements.id(&statement, &vars);
                 let ready = held.map(|id| execute(id, &params, max));
                 match ready {
                     Some((ahead, payload)) if ahead.is_empty() => {

@@ -396,7 +396,7 @@ impl Lane {
                 Command::Prepare(sql)
             }
             Asked::Execute(statement, _) => {
-                let Some(id) = common.statements.id(statement) else {
+                let Some(id) = common.statements.id(statement, &self.vars) else {
                     return Ok(None);
                 };
                 if let Some(at) = payload.get_mut(1..5) {
@@ -1002,7 +1002,8 @@ impl Lane {
         let mut core = self.core.lock();
         if let Some(Half { common, .. }) = &mut core.link {
             common.statements.set_capacity(capacity);
-            let over = common.statements.add(id, statement.clone());
+            let vars = self.vars.clone();
+            let over = common.statements.add(id, statement.clone(), vars);
             core.close(&over);
         }
         statement

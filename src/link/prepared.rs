@@ -87,6 +87,9 @@ pub(super) struct Cache {
 struct Entry {
     id: u32,
     statement: Arc<Prepared>,
+    /// The variables that it runs with. Servers read a text again when they see fit, with those of
+    /// then: a statement that ran with others may be another one from there on.
+    runs_with: Shared,
 }
 
 impl Cache {
@@ -117,24 +120,28 @@ impl Cache {
     }
 
     /// Finds an entry and makes it the last used.
-    fn touch(&mut self, found: impl Fn(&Prepared) -> bool) -> Option<(u32, Arc<Prepared>)> {
-        let at = self.entries.iter().rposition(|e| found(&e.statement))?;
+    fn touch(&mut self, found: impl Fn(&Entry) -> bool) -> Option<(u32, Arc<Prepared>)> {
+        let at = self.entries.iter().rposition(found)?;
         let entry = self.entries.remove(at)?;
         let seen = (entry.id, entry.statement.clone());
         self.entries.push_back(entry);
         Some(seen)
     }
 
-    /// The id of a statement, which is then the last used.
-    pub(super) fn id(&mut self, statement: &Arc<Prepared>) -> Option<u32> {
-        // The usual case costs one comparison.
+    /// The id of a statement that runs with these variables, which is then the last used.
+    pub(super) fn id(&mut self, statement: &Arc<Prepared>, vars: &Shared) -> Option<u32> {
+        // The usual case costs two comparisons.
         if let Some(last) = self.entries.back()
             && Arc::ptr_eq(&last.statement, statement)
+            && same(&last.runs_with, vars)
         {
             return Some(last.id);
         }
-        self.touch(|s| std::ptr::eq(s, &**statement) || s.is_like(statement))
-            .map(|(id, _)| id)
+        let is_it = |e: &Entry| {
+            let known = &e.statement;
+            same(&e.runs_with, vars) && (Arc::ptr_eq(known, statement) || known.is_like(statement))
+        };
+        self.touch(is_it).map(|(id, _)| id)
     }
 
     /// A statement by its text and the session that it is read in.
@@ -143,13 +150,20 @@ impl Cache {
         sql: &[u8],
         (schema, vars): (&Option<Arc<str>>, &Shared),
     ) -> Option<Arc<Prepared>> {
-        self.touch(|s| *s.sql == *sql && s.schema == *schema && same(&s.vars, vars))
-            .map(|(_, held)| held)
+        let is_it = |e: &Entry| {
+            let known = &e.statement;
+            *known.sql == *sql && known.schema == *schema && same(&known.vars, vars)
+        };
+        self.touch(is_it).map(|(_, held)| held)
     }
 
     /// Adds an entry; returns the ids that the server may forget.
-    pub(super) fn add(&mut self, id: u32, statement: Arc<Prepared>) -> Vec<u32> {
-        self.entries.push_back(Entry { id, statement });
+    pub(super) fn add(&mut self, id: u32, statement: Arc<Prepared>, runs_with: Shared) -> Vec<u32> {
+        self.entries.push_back(Entry {
+            id,
+            statement,
+            runs_with,
+        });
         let mut over = Vec::new();
         // The one that runs now stays, even where nothing is to be kept.
         while self.entries.len() > self.capacity.max(1) {
@@ -164,6 +178,7 @@ const PREPARE: &str = "preparing a statement";
 impl Link {
     /// Prepares `sql` in the schema that is current, unless the server holds it already.
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>, Error> {
+        self.learn_names().await?;
         let Session { schema, vars, .. } = &self.common.session;
         let session = (schema.clone(), vars.clone());
         if let Some(held) = self.statements.find(sql, (&session.0, &session.1)) {
@@ -171,8 +186,9 @@ impl Link {
         }
         let made = self.com_prepare(sql).await?;
         let id = made.id;
+        let vars = session.1.clone();
         let statement = Arc::new(Prepared::new(sql, made, session));
-        self.hold(id, statement.clone())?;
+        self.hold(id, statement.clone(), vars)?;
         Ok(statement)
     }
 
@@ -188,8 +204,8 @@ impl Link {
 
     /// Remembers an id and has the server forget what is over the cache's capacity. The closes have
     /// no response: they go out with the next command.
-    fn hold(&mut self, id: u32, statement: Arc<Prepared>) -> Result<(), Error> {
-        for over in self.statements.add(id, statement) {
+    fn hold(&mut self, id: u32, statement: Arc<Prepared>, runs_with: Shared) -> Result<(), Error> {
+        for over in self.statements.add(id, statement, runs_with) {
             self.pipeline.push(Command::CloseStmt(over))?;
         }
         Ok(())
@@ -197,13 +213,13 @@ impl Link {
 
     /// The statement's id on this link; prepares it here if need be, in the schema of its names.
     async fn id_of(&mut self, statement: &Arc<Prepared>) -> Result<u32, Error> {
-        if let Some(id) = self.statements.id(statement) {
+        // What was set right before, and not reported, is what it runs with.
+        self.learn_names().await?;
+        let vars = self.session.vars.clone();
+        if let Some(id) = self.statements.id(statement, &vars) {
             return Ok(id);
         }
-        // What was set right before, and not reported, is what has to come back.
-        self.learn_names().await?;
         let current = self.session.schema.clone();
-        let vars = self.session.vars.clone();
         let elsewhere = match &statement.schema {
             Some(schema) if current.as_ref() != Some(schema) => Some(schema.clone()),
             _ => None,
@@ -241,7 +257,7 @@ impl Link {
                 },
             ));
         }
-        self.hold(made.id, statement.clone())?;
+        self.hold(made.id, statement.clone(), vars)?;
         Ok(made.id)
     }
 
@@ -311,12 +327,15 @@ impl Link {
     /// Forgets a statement, here and on the server.
     pub(crate) async fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<(), Error> {
         let alike = |e: &Entry| e.statement.is_like(statement);
-        if let Some(at) = self.statements.entries.iter().position(alike)
-            && let Some(entry) = self.statements.entries.remove(at)
-        {
-            self.pipeline.push(Command::CloseStmt(entry.id))?;
-            self.flush("closing a statement").await?;
+        let entries = &self.common.statements.entries;
+        let ids: Vec<_> = entries.iter().filter(|e| alike(e)).map(|e| e.id).collect();
+        self.statements.entries.retain(|e| !alike(e));
+        for id in &ids {
+            self.pipeline.push(Command::CloseStmt(*id))?;
         }
-        Ok(())
+        match ids.is_empty() {
+            true => Ok(()),
+            false => self.flush("closing a statement").await,
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     },
     session::{
         Doing, Pin, PinReason, Pins, Variables,
+        follow::Act,
         variables::{self, ASK_NAMES, Kind, NAMES, Shared},
     },
 };
@@ -333,6 +334,12 @@ impl Session {
     /// The statement under way may change more than the server tells when it fails.
     pub(crate) fn may_have_changed(&self) -> bool {
         self.doing.as_ref().is_some_and(|doing| doing.may_change())
+    }
+
+    /// What is under way may set variables.
+    pub(crate) fn sets_variables(&self) -> bool {
+        let facts = self.doing.as_ref().map(|doing| &doing.facts);
+        facts.is_some_and(|facts| facts.unknown || facts.acts.contains(&Act::SetVariables))
     }
 
     /// What goes with the link, for people.

@@ -62,6 +62,8 @@ whoever has the link next:
 - `SET GLOBAL` is for sessions that begin later, and on a link a session begins with the login or a reset: a
   new handle on a link that nobody had to reset has the values of before.
 - `SHOW STATUS`, `performance_schema` and the process list are about the link, and all who used it.
+- A prepared statement of the protocol whose text has other letters than ASCII, and that is run under other character
+  sets than it was prepared under. MySQL reads its text again now and then, with the character set of then.
 
 ## Every state
 

@@ -207,9 +207,9 @@ fn lock() -> Result<File> {
 
 fn start(kind: Kind) -> Result<()> {
     let began = Instant::now();
-    // A socket's path has 107 bytes at most, so it is not below target/.
-    let template = format!("/tmp/mysql_mux-{}-XXXXXX", kind.name());
-    let folder = PathBuf::from(output(Command::new("mktemp").args(["-d", &template]))?.trim_end());
+    // A socket's path has 107 bytes at most, so it is not below target/. TMPDIR may be in memory.
+    let template = std::env::temp_dir().join(format!("mysql_mux-{}-XXXXXX", kind.name()));
+    let folder = PathBuf::from(output(Command::new("mktemp").arg("-d").arg(&template))?.trim_end());
     let result = serve(kind, &folder);
     if result.is_err() {
         fs::remove_dir_all(&folder)?;

@@ -203,6 +203,11 @@ impl Outcome {
         matches!(self, Outcome::Honest { .. })
     }
 
+    /// There was no link for it.
+    pub fn is_wait_in_vain(&self) -> bool {
+        matches!(self, Outcome::Honest { kind, .. } if *kind == "AcquireTimeout")
+    }
+
     /// The server's error codes in it.
     pub fn error(&self) -> Option<u16> {
         match self {

@@ -308,6 +308,77 @@ fn end(session: &mut Option<Box<dyn Session>>) {
     }
 }
 
+/// Both sides of a program that is done step by step.
+struct Both<'a> {
+    program: &'a Program,
+    /// The one under test, and the one that tells what is right.
+    sides: [&'a mut dyn Side; 2],
+    sessions: [Vec<Option<Box<dyn Session>>>; 2],
+}
+
+impl<'a> Both<'a> {
+    fn connect(program: &'a Program, mut sides: [&'a mut dyn Side; 2]) -> Result<Both<'a>> {
+        let [tested, expected] = &mut sides;
+        let sessions = [connect(program, *tested)?, connect(program, *expected)?];
+        Ok(Both {
+            program,
+            sides,
+            sessions,
+        })
+    }
+
+    /// Steps that go together.
+    fn run(&mut self, batch: &[Placed], report: &mut Report) -> Result<()> {
+        let Some((_, Step { handle, .. })) = batch.first() else {
+            return Ok(());
+        };
+        let handle = *handle;
+        let [tested, expected] = &mut self.sessions;
+        let (Some(one), Some(other)) = (&mut tested[handle], &mut expected[handle]) else {
+            return Ok(());
+        };
+        let actions: Vec<_> = batch.iter().map(|(_, step)| &step.action).collect();
+        let outcomes = one.run_all(&actions);
+        report.pinned += u64::from(one.is_pinned());
+        for ((sent, step), outcome) in sent(self.program, batch).zip(outcomes) {
+            let waits = outcome.is_wait_in_vain();
+            let right = match outcome.is_honest() {
+                // It is not compared.
+                true => outcome.clone(),
+                false => other.run(&step.action),
+            };
+            if !report.note(sent, step, outcome, right) {
+                // Who has no link may have none for long.
+                return self.part(handle, !waits && report.divergence.is_none());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a handle's sessions; new ones may take their place.
+    fn part(&mut self, handle: usize, again: bool) -> Result<()> {
+        for (side, sessions) in self.sides.iter_mut().zip(&mut self.sessions) {
+            end(&mut sessions[handle]);
+            if again {
+                let (keeps, way) = (self.program.keeps(handle), self.program.way(handle));
+                sessions[handle] = Some(side.connect(keeps, way)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The handles whose last connection is this.
+    fn on(&self, id: u32) -> Vec<usize> {
+        let is_it = |session: &Option<Box<dyn Session>>| {
+            let session = session.as_ref();
+            session.is_some_and(|session| session.connection_id() == id)
+        };
+        let handles = self.sessions[0].iter().enumerate();
+        let these = handles.filter(|(_, session)| is_it(session));
+        these.map(|(handle, _)| handle).collect()
+    }
+}
+
 fn sequential(
     program: &Program,
     kind: Kind,
@@ -317,34 +388,7 @@ fn sequential(
     report: &mut Report,
 ) -> Result<()> {
     let is_killed = tested.is_killed();
-    let mut tested = connect(program, tested)?;
-    let mut expected = connect(program, expected)?;
-    // Steps that go together, on both sides.
-    let mut both =
-        |batch: &[Placed], tested: &mut [Option<Box<dyn Session>>], report: &mut Report| {
-            let Some((_, Step { handle, .. })) = batch.first() else {
-                return;
-            };
-            let handle = *handle;
-            let (Some(one), Some(other)) = (&mut tested[handle], &mut expected[handle]) else {
-                return;
-            };
-            let actions: Vec<_> = batch.iter().map(|(_, step)| &step.action).collect();
-            let outcomes = one.run_all(&actions);
-            report.pinned += u64::from(one.is_pinned());
-            for ((sent, step), outcome) in sent(program, batch).zip(outcomes) {
-                let right = match outcome.is_honest() {
-                    // It is not compared.
-                    true => outcome.clone(),
-                    false => other.run(&step.action),
-                };
-                if !report.note(sent, step, outcome, right) {
-                    end(&mut tested[handle]);
-                    end(&mut expected[handle]);
-                    break;
-                }
-            }
-        };
+    let mut both = Both::connect(program, [tested, expected])?;
     let steps = program.steps.iter().cloned().enumerate();
     let steps: Vec<Placed> = steps.map(|(at, step)| (Some(at), step)).collect();
     let mut left = &steps[..];
@@ -352,34 +396,27 @@ fn sequential(
         let (batch, rest) = together(program, left);
         left = rest;
         let [(at, step)] = batch else {
-            both(batch, &mut tested, report);
+            both.run(batch, report)?;
             continue;
         };
         let Action::Kill { query } = step.action else {
-            both(batch, &mut tested, report);
+            both.run(batch, report)?;
             continue;
         };
-        let id = tested[step.handle]
-            .as_ref()
-            .map_or(0, |one| one.connection_id());
+        let session = both.sessions[0][step.handle].as_ref();
+        let id = session.map_or(0, |one| one.connection_id());
         if !is_killed || id == 0 {
             continue;
         }
         kill(id, query)?;
         // Whoever was on it tells now whether that hurt, before others see what it has undone.
-        let hit: Vec<_> = (0..program.handles)
-            .filter(|&handle| {
-                let session = tested[handle].as_ref();
-                session.is_some_and(|session| session.connection_id() == id)
-            })
-            .collect();
-        for handle in hit {
+        for handle in both.on(id) {
             let probe = Step {
                 handle,
                 topic: step.topic,
                 action: Action::Query("SELECT @v0, @v1, LAST_INSERT_ID()".into()),
             };
-            both(&[(*at, probe)], &mut tested, report);
+            both.run(&[(*at, probe)], report)?;
         }
     }
     for handle in 0..program.handles {
@@ -388,12 +425,12 @@ fn sequential(
         let mut left = &steps[..];
         while report.divergence.is_none() && !left.is_empty() {
             let (batch, rest) = together(program, left);
-            both(batch, &mut tested, report);
+            both.run(batch, report)?;
             left = rest;
         }
     }
     // Transactions that are still open must not hold up that schemas are dropped.
-    tested.iter_mut().chain(&mut expected).for_each(end);
+    both.sessions.iter_mut().flatten().for_each(end);
     Ok(())
 }
 
@@ -578,18 +615,33 @@ mod tests {
         }
     }
 
+    fn honest() -> (Program, Fake) {
+        let fake = Fake {
+            fails_at: Some("b"),
+            lies_about: Some("later"),
+        };
+        let steps = [(0, "a"), (1, "b"), (1, "later"), (0, "c")];
+        (program(Mode::Concurrent, &steps), fake)
+    }
+
     #[test]
-    fn after_an_honest_error_a_handle_is_compared_no_more() {
-        for mode in [Mode::Sequential, Mode::Concurrent] {
-            let fake = Fake {
-                fails_at: Some("b"),
-                lies_about: Some("later"),
-            };
-            let steps = [(0, "a"), (1, "b"), (1, "later"), (0, "c")];
-            let report = run(&program(mode, &steps), fake);
-            assert!(report.divergence.is_none());
-            assert_eq!(report.honest[&("SessionLost", Way::Plain)], 1);
-            assert_eq!(report.steps["plain"], 2);
-        }
+    fn after_an_honest_error_a_handle_at_work_with_others_is_compared_no_more() {
+        let (program, fake) = honest();
+        let report = run(&program, fake);
+        assert!(report.divergence.is_none());
+        assert_eq!(report.honest[&("SessionLost", Way::Plain)], 1);
+        assert_eq!(report.steps["plain"], 2);
+    }
+
+    #[test]
+    fn step_by_step_it_begins_anew_on_both_sides() {
+        let (program, fake) = honest();
+        let program = Program {
+            mode: Mode::Sequential,
+            ..program
+        };
+        let report = run(&program, fake);
+        assert_eq!(report.divergence.and_then(|found| found.at), Some(2));
+        assert_eq!(report.steps["plain"], 1);
     }
 }

@@ -105,9 +105,11 @@ pub const PROTOCOL: &[Template] = &[
         Any,
         "!prep 9 SELECT ?, CHARSET(?)\nSET NAMES latin1\n!exec 9 'é', 'é'\nSET NAMES utf8mb4",
     ),
+    // MySQL reads the text again where a parameter has another type than the last time, with the
+    // character set of then, and goes on with that: what a handle finds depends on the link.
     Template(
         1,
-        Any,
+        MariaDb,
         "!prep 9 SELECT 'é' AS e, ?\nSET NAMES latin1\n!exec 9 1\nSET NAMES utf8mb4\n!exec 9 1",
     ),
 ];
