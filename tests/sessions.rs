@@ -211,6 +211,32 @@ mod what_moves {
     }
 
     #[test]
+    fn columns_are_told_with_the_collation_of_set_names() {
+        let told = |handle: &mut Handle| {
+            let result = handle.query_iter("SELECT 'a'").unwrap();
+            let columns = result.columns();
+            let column = &columns.as_ref()[0];
+            (column.character_set(), column.flags())
+        };
+        for sql in [
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+            "SET collation_connection = utf8mb4_bin",
+            "SET NAMES latin1 COLLATE latin1_bin; SET collation_connection = utf8mb4_bin",
+            "SET NAMES utf8mb3; SET collation_connection = utf8mb3_bin",
+        ] {
+            let mux = one_link();
+            let (mut a, mut b) = two(&mux);
+            for sql in sql.split("; ") {
+                a.query_drop(sql).unwrap();
+            }
+            let before = told(&mut a);
+            b.query_drop("SET NAMES gbk").unwrap();
+            b.reset().unwrap();
+            assert_eq!(told(&mut a), before, "{sql}");
+        }
+    }
+
+    #[test]
     fn what_we_ask_for_is_no_matter_of_its_limits() {
         let table = ids("own_limits");
         let mux = one_link();

@@ -3,10 +3,19 @@
 
 use std::sync::Arc;
 
+use mysql_common::{
+    collations::{Collation, CollationId},
+    packets::Column,
+};
+
 use super::Link;
 use crate::{
     error::{Error, LostCause, ProtocolError, Ran, Result},
-    proto::{command::Command, pipeline::Reply, result::Outcome},
+    proto::{
+        command::Command,
+        pipeline::Reply,
+        result::{Outcome, Response},
+    },
     session::{
         PinReason, Variables,
         user::{self, Learned},
@@ -118,9 +127,12 @@ impl Link {
         if !self.session.names_unknown {
             return Ok(());
         }
-        let names = self
-            .ask_for(ASK_NAMES, "asking for the character set")
-            .await?;
+        let asked = Command::Query(ASK_NAMES.as_bytes());
+        let names = self.train(&[asked], "asking for the character set").await?;
+        let names = names.into_iter().next().unwrap_or_default();
+        if let Some(Outcome::Err(e)) = names.outcomes.front() {
+            return Err(e.clone().into());
+        }
         let session = &mut self.session;
         session.names_unknown = false;
         variables::change(&mut session.vars, |vars| set_names(vars, names));
@@ -194,8 +206,27 @@ impl Link {
 }
 
 /// Takes the answer to [`ASK_NAMES`].
-pub(super) fn set_names(vars: &mut Variables, answer: Vec<Option<String>>) {
-    for (name, value) in NAMES.iter().zip(answer) {
+pub(super) fn set_names(vars: &mut Variables, answer: Response) {
+    let told = match answer.outcomes.front() {
+        Some(Outcome::Set(set)) => set.columns.last().map(Column::character_set),
+        _ => None,
+    };
+    let mut values = super::connect::texts(answer);
+    if let [client, results, _, last] = &mut values[..] {
+        // Without a character set of results each column has its own.
+        let told = told.filter(|_| results.is_some()).map(CollationId::from);
+        let told = told.filter(|id| *id != CollationId::UNKNOWN_COLLATION_ID);
+        let told = told.map(|id| Collation::resolve(id).collation().to_owned());
+        // The older name of the same.
+        let is_utf8mb3 = client.as_deref() == Some("utf8mb3");
+        *last = told.map(
+            |name| match name.strip_prefix("utf8_").filter(|_| is_utf8mb3) {
+                Some(rest) => format!("utf8mb3_{rest}"),
+                None => name,
+            },
+        );
+    }
+    for (name, value) in NAMES.iter().zip(values) {
         vars.set(name, value.as_deref().unwrap_or("").as_bytes());
     }
 }

@@ -604,7 +604,7 @@ impl Link {
                 && let Some(names) = names
             {
                 variables::change(&mut base, |base| {
-                    set_names(base, super::connect::texts(names));
+                    set_names(base, names);
                 });
             }
             self.session.restarted();

@@ -23,16 +23,21 @@ pub(crate) enum Kind {
 }
 
 /// The names under which [`Variables`] keeps what `SET NAMES` sets. `character_set_connection` follows
-/// from the collation.
-pub(crate) const NAMES: [&str; 3] = [
+/// from the collation. The last is none: `SET NAMES … COLLATE …` sets the collation of results, too,
+/// which only the columns of a result tell.
+pub(crate) const NAMES: [&str; 4] = [
     "character_set_client",
     "character_set_results",
     "collation_connection",
+    RESULTS,
 ];
 
-/// Asks for [`NAMES`], as bytes that no character set changes.
+const RESULTS: &str = "the collation of results";
+
+/// Asks for [`NAMES`], as bytes that no character set changes, and for a column of text.
 pub(crate) const ASK_NAMES: &str = "SELECT CAST(@@character_set_client AS BINARY), \
-     CAST(@@character_set_results AS BINARY), CAST(@@collation_connection AS BINARY)";
+     CAST(@@character_set_results AS BINARY), CAST(@@collation_connection AS BINARY), \
+     @@character_set_client";
 
 /// What the servers don't report as it can be set, or what acts beyond its value:
 /// - `insert_id`, `gtid_seq_no` and `gtid_next` are for the next statement, and gone after it;
@@ -188,7 +193,7 @@ pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) 
             add(&mut sql);
             sql.push_str(&names);
         } else if has_names(to) || has_names(base) {
-            for name in NAMES {
+            for name in &NAMES[..3] {
                 add(&mut sql);
                 write_value(&mut sql, name, to.get(name).or(base.get(name)));
             }
@@ -214,11 +219,11 @@ pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) 
     (!sql.is_empty()).then_some(sql)
 }
 
-/// The `NAMES … COLLATE …` that makes what is there. It also makes the collation that is told with the
-/// columns of results, for which there is no variable.
+/// The `NAMES … COLLATE …` that makes what is there, and of the connection's collation what differs.
 fn as_names(variables: &Variables) -> Option<String> {
-    let [client, results, collation] = NAMES.map(|name| variables.get(name));
-    let (client, collation) = (client?, collation?);
+    let [client, results, connection, told] = NAMES.map(|name| variables.get(name));
+    let (client, connection) = (client?, connection?);
+    let collation = told.filter(|told| !told.is_empty()).unwrap_or(connection);
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
     let is_of_it = collation == client
         || collation
@@ -226,11 +231,16 @@ fn as_names(variables: &Variables) -> Option<String> {
             .is_some_and(|rest| rest.starts_with(b"_"));
     let fits = results == Some(client) && is_of_it && collation.iter().all(is_plain);
     fits.then(|| {
-        let (client, collation) = (
+        let mut sql = format!(
+            "NAMES {} COLLATE {}",
             String::from_utf8_lossy(client),
-            String::from_utf8_lossy(collation),
+            String::from_utf8_lossy(collation)
         );
-        format!("NAMES {client} COLLATE {collation}")
+        if collation != connection {
+            sql.push_str(", ");
+            write_value(&mut sql, NAMES[2], Some(connection));
+        }
+        sql
     })
 }
 
@@ -386,6 +396,27 @@ mod tests {
             ),
             "SET SESSION character_set_client='latin1', SESSION character_set_results='utf8mb4', \
              SESSION collation_connection='latin1_bin'"
+        );
+    }
+
+    #[test]
+    fn the_collation_of_results_is_that_of_set_names() {
+        let names = |connection, told| {
+            let names = ["utf8mb4", "utf8mb4", connection, told];
+            let all: Vec<_> = NAMES.into_iter().zip(names).collect();
+            bridged(&[], &all, &[])
+        };
+        assert_eq!(
+            names("utf8mb4_bin", "utf8mb4_bin"),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin"
+        );
+        assert_eq!(
+            names("utf8mb4_bin", "utf8mb4_general_ci"),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci, SESSION collation_connection='utf8mb4_bin'"
+        );
+        assert_eq!(
+            names("utf8mb4_bin", ""),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin"
         );
     }
 
