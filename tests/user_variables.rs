@@ -225,6 +225,36 @@ fn an_unknown_statement_finds_all_of_them_and_no_others() {
 }
 
 #[test]
+fn a_trigger_finds_those_of_its_handle() {
+    let mut root = server().root();
+    let table = "mux_test.user_variables_audited";
+    for sql in [
+        format!("DROP TABLE IF EXISTS {table}"),
+        format!("CREATE TABLE {table} (v INT, who VARCHAR(20))"),
+        format!(
+            "CREATE TRIGGER {table}_who BEFORE INSERT ON {table} FOR EACH ROW SET NEW.who = @who"
+        ),
+    ] {
+        root.query_drop(sql).unwrap();
+    }
+    let mux = one_link();
+    let mut handles: Vec<_> = (0..3).map(|_| mux.connect(own()).unwrap()).collect();
+    handles[0].query_drop("SET @who = 'one'").unwrap();
+    handles[1].query_drop("SET @who = 'two'").unwrap();
+    for round in 0..3 {
+        for handle in &mut handles {
+            let sql = format!("INSERT INTO {table} (v) VALUES ({round})");
+            handle.query_drop(sql).unwrap();
+        }
+    }
+    let ask = format!("SELECT GROUP_CONCAT(COALESCE(who, 'none') ORDER BY who) FROM {table}");
+    assert_eq!(
+        one::<String>(&mut root, &ask),
+        "none,none,none,one,one,one,two,two,two"
+    );
+}
+
+#[test]
 fn what_cannot_be_moved_stays() {
     let mux = builder().max_links(2).build();
     let mut a = mux.connect(own()).unwrap();

@@ -115,6 +115,8 @@ pub(crate) struct Lane {
     pub schema: Option<Arc<str>>,
     /// The variables that it has set.
     pub vars: Shared,
+    /// The user variables that stand there.
+    pub user_variables: Shared,
     pub load: Load,
     /// The server told of a session that changed although nothing that could do it was asked.
     tainted: AtomicBool,
@@ -239,6 +241,7 @@ impl Lane {
             name: common.name.clone(),
             schema: common.session.schema.clone(),
             vars: common.session.vars.clone(),
+            user_variables: common.session.user.clone(),
             load: Load::new(),
             one_session,
             user: AtomicU64::new(common.session.owner),

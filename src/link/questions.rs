@@ -19,7 +19,7 @@ use crate::{
     session::{
         PinReason, Variables,
         user::{self, Learned},
-        variables::{self, ASK_NAMES, Kind, NAMES, Shared},
+        variables::{self, ASK_NAMES, Kind, NAMES},
     },
 };
 
@@ -164,17 +164,6 @@ impl Link {
         let learned =
             all.map(|((name, c), v)| user::learned(name, c, v[0].as_deref(), v[1].as_deref()));
         Ok(learned.collect())
-    }
-
-    /// Makes user variables what they are to be; `then` stands here afterwards.
-    pub(crate) async fn set_user_variables(&mut self, sql: &str, then: Shared) -> Result<()> {
-        let set = self.ask_for(sql, "restoring user variables").await;
-        match set {
-            Ok(_) => self.session.user = then,
-            // Some may be set.
-            Err(_) => self.session.changed = true,
-        }
-        set.map(drop)
     }
 
     /// Ends the pins of user locks that the server says are not this session's. One whose name is

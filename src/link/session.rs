@@ -18,6 +18,7 @@ use crate::{
     session::{
         Doing, Pin, PinReason, Pins, Variables,
         follow::Act,
+        user,
         variables::{self, ASK_NAMES, Kind, NAMES, Shared},
     },
 };
@@ -48,8 +49,7 @@ pub(crate) struct Session {
     /// How it began, as far as that was reported: what init statements set, and what was put back
     /// to the server's own value.
     base: Arc<Variables>,
-    /// The user variables that are known to stand here, whoever set them, by what sets them. Those
-    /// that init statements set are not among them.
+    /// The user variables, by what makes them, but for those that init statements set.
     pub user: Shared,
     /// A character set or collation was set: what became of the others is not reported.
     pub names_unknown: bool,
@@ -432,6 +432,7 @@ impl Session {
 pub(crate) struct Shape<'a> {
     pub schema: Option<&'a str>,
     pub vars: &'a Shared,
+    pub user: &'a Shared,
     pub begin: &'a Arc<SessionOpts>,
 }
 
@@ -441,6 +442,7 @@ impl SessionOpts {
         Shape {
             schema: self.db_name.as_deref(),
             vars: &None,
+            user: &None,
             begin: self,
         }
     }
@@ -489,6 +491,7 @@ impl Link {
             || self.session.schema.as_deref() != want.schema
             || self.session.schema_stale
             || !variables::same(&self.session.vars, want.vars)
+            || !variables::same(&self.session.user, want.user)
         {
             return false;
         }
@@ -513,6 +516,10 @@ impl Link {
         let setup = self.session.setup.clone();
         let role = self.role_sql();
         let set = self.bridge(want.vars, as_begun);
+        let user = match as_begun {
+            true => user::bridge(&self.session.user, want.user),
+            false => user::bridge(&None, want.user),
+        };
         let mut commands = Vec::new();
         let resets = self.session.start == Start::Used && !as_begun;
         if resets {
@@ -542,7 +549,8 @@ impl Link {
             commands.push(Command::Query(b"DO 0"));
         }
         let begun = commands.len();
-        commands.extend(set.as_ref().map(|sql| Command::Query(sql.as_bytes())));
+        let sets = set.iter().chain(&user);
+        commands.extend(sets.map(|sql| Command::Query(sql.as_bytes())));
         if commands.is_empty() {
             self.session.clean = Some(want.begin.clone());
             return Ok(None);
@@ -564,7 +572,8 @@ impl Link {
             self.session.schema = schema.map(Into::into);
             self.session.schema_stale = false;
         }
-        let set = responses.split_off(begun.min(responses.len())).pop();
+        let mut moves = responses.split_off(begun.min(responses.len())).into_iter();
+        let set = set.and_then(|_| moves.next());
         if !as_begun {
             self.session.vars = None;
             self.session.base = Arc::default();
@@ -619,6 +628,14 @@ impl Link {
             }
             let server = self.common.name.clone();
             self.session.moved(want.vars, &server)?;
+        }
+        // All that it reports is that something changed.
+        if let Some(response) = moves.next() {
+            if let Err(e) = first_ok(response) {
+                self.session.changed = true;
+                return Err(e);
+            }
+            self.session.user = want.user.clone();
         }
         self.session.start = Start::Clean;
         self.session.unsure = false;

@@ -200,6 +200,7 @@ impl Group {
             begin: account.opts.session().clone(),
             schema: None,
             vars: None,
+            user: None,
             why: "opening a handle",
         };
         match self.acquire(wish, face, None).await? {
@@ -1141,6 +1142,7 @@ impl Shared {
             && (self.account.is_shared()
                 || (self.lane.schema == wish.schema
                     && same(&self.lane.vars, &wish.vars)
+                    && same(&self.lane.user_variables, &wish.user)
                     && (Arc::ptr_eq(&self.begin, &wish.begin)
                         || self.begin.begins_like(&wish.begin))))
     }

@@ -40,7 +40,7 @@ use crate::{
         result::{OkInfo, Outcome, Response},
     },
     session::{
-        InsertId, seen,
+        InsertId, seen, user,
         variables::{Shared, same},
     },
     sql::{self, Effect},
@@ -701,6 +701,7 @@ impl Seat {
             begin: self.opts.session().clone(),
             schema: self.schema.clone(),
             vars: self.vars.clone(),
+            user: self.user.clone(),
             why,
         }
     }
@@ -1107,7 +1108,6 @@ impl Seat {
         let (own, shared) = (self.is_own(), self.is_shared());
         let keeps = self.keeps_diagnostics;
         self.begin_plan();
-        let finds_others = own && self.finds_others(plan);
         let Some(link) = &mut self.held else {
             return Ok(None);
         };
@@ -1149,7 +1149,7 @@ impl Seat {
                 link.change_user(self.opts.identity(), None).await?;
                 as_begun = false;
             }
-            if plan.is_fresh() || finds_others {
+            if plan.is_fresh() || own && user::are_others(&link.session.user, &self.user) {
                 as_begun = false;
                 link.session.start = crate::link::Start::Used;
             }
@@ -1157,6 +1157,7 @@ impl Seat {
             let shape = Shape {
                 schema: self.schema.as_deref(),
                 vars: &vars,
+                user: &self.user,
                 begin,
             };
             let read = read.filter(|_| !plan.is_exact() && !keeps);
@@ -1259,6 +1260,7 @@ impl Seat {
         }
         if ours && own {
             self.vars = link.session.vars.clone();
+            self.user = link.session.user.clone();
         }
         let pins = match own {
             true => link.session.stays().is_some() || link.session.names_unknown,

@@ -36,6 +36,7 @@ pub(crate) struct Wish {
     pub begin: Arc<SessionOpts>,
     pub schema: Option<Arc<str>>,
     pub vars: Shared,
+    pub user: Shared,
     pub why: &'static str,
 }
 
@@ -45,6 +46,7 @@ impl Wish {
         Shape {
             schema: self.schema.as_deref(),
             vars: &self.vars,
+            user: &self.user,
             begin: &self.begin,
         }
     }

@@ -161,53 +161,29 @@ fn unhex(hex: &str) -> Option<Vec<u8>> {
     )
 }
 
-/// Which variables a statement mentions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Mentioned<'a> {
-    These(&'a [Arc<str>]),
-    /// Any, perhaps.
-    All,
-}
-
-impl Mentioned<'_> {
-    fn has(self, name: &str) -> bool {
-        match self {
-            Mentioned::These(names) => names.iter().any(|one| **one == *name),
-            Mentioned::All => true,
-        }
-    }
-}
-
-/// There are variables on a link, among those that are mentioned, that aren't the handle's. Nothing
-/// but a reset makes them unset.
-pub(crate) fn are_others(there: &Shared, own: &Shared, mentioned: Mentioned<'_>) -> bool {
+/// There are variables on a link that aren't the handle's. Nothing but a reset makes them unset.
+pub(crate) fn are_others(there: &Shared, own: &Shared) -> bool {
     let Some(there) = there.as_deref() else {
         return false;
     };
-    let get = |name| own.as_deref().and_then(|own| own.get(name));
+    let own = own.as_deref();
     there
         .iter()
-        .any(|(name, value)| mentioned.has(name) && get(name) != Some(value))
+        .any(|(name, value)| own.and_then(|own| own.get(name)) != Some(value))
 }
 
-/// The `SET` that makes those that are mentioned on a link the handle's, and what is there then.
-pub(crate) fn bridge(
-    there: &Shared,
-    own: &Shared,
-    mentioned: Mentioned<'_>,
-) -> Option<(String, Shared)> {
-    let own = own.as_deref()?;
+/// The `SET` that makes the variables on a link those of a handle, where none is another's.
+pub(crate) fn bridge(there: &Shared, own: &Shared) -> Option<String> {
+    let there = there.as_deref();
     let mut sql = String::new();
-    let mut then = there.clone();
-    for (name, value) in own.iter().filter(|(name, _)| mentioned.has(name)) {
-        if there.as_deref().and_then(|there| there.get(name)) == Some(value) {
+    for (name, value) in own.as_deref()?.iter() {
+        if there.and_then(|there| there.get(name)) == Some(value) {
             continue;
         }
         sql.push_str(if sql.is_empty() { "SET " } else { ", " });
         let _ = write!(sql, "@`{name}`={}", String::from_utf8_lossy(value));
-        variables::change(&mut then, |then| then.set(name, value));
     }
-    (!sql.is_empty()).then_some((sql, then))
+    (!sql.is_empty()).then_some(sql)
 }
 
 /// Takes note of what was learned. Whether it can be moved.
@@ -314,28 +290,22 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_mentioned_and_differs_is_set() {
+    fn only_what_differs_is_set() {
         let own = of(&[("a", "1"), ("b", "2"), ("c", "3")]);
-        let there = of(&[("a", "1"), ("x", "9")]);
-        let names: [Arc<str>; 2] = ["a".into(), "b".into()];
-        let (sql, then) = bridge(&there, &own, Mentioned::These(&names)).unwrap();
-        assert_eq!(sql, "SET @`b`=2");
-        assert_eq!(then, of(&[("a", "1"), ("b", "2"), ("x", "9")]));
-        let (sql, _) = bridge(&there, &own, Mentioned::All).unwrap();
-        assert_eq!(sql, "SET @`b`=2, @`c`=3");
-        assert!(bridge(&own, &own, Mentioned::All).is_none());
-        assert!(bridge(&there, &None, Mentioned::All).is_none());
+        let there = of(&[("a", "1")]);
+        assert_eq!(bridge(&there, &own).unwrap(), "SET @`b`=2, @`c`=3");
+        assert!(bridge(&own, &own).is_none());
+        assert!(bridge(&there, &None).is_none());
     }
 
     #[test]
-    fn others_are_found_where_they_are_mentioned() {
-        let own = of(&[("a", "1")]);
-        let there = of(&[("a", "1"), ("x", "9")]);
-        assert!(are_others(&there, &own, Mentioned::All));
-        assert!(are_others(&there, &own, Mentioned::These(&["x".into()])));
-        assert!(!are_others(&there, &own, Mentioned::These(&["a".into()])));
-        assert!(are_others(&there, &None, Mentioned::These(&["a".into()])));
-        assert!(!are_others(&None, &own, Mentioned::All));
+    fn others_are_those_that_the_handle_has_not() {
+        let own = of(&[("a", "1"), ("b", "2")]);
+        assert!(!are_others(&of(&[("a", "1")]), &own));
+        assert!(are_others(&of(&[("a", "2")]), &own));
+        assert!(are_others(&of(&[("x", "9")]), &own));
+        assert!(are_others(&own, &None));
+        assert!(!are_others(&None, &own));
     }
 
     #[test]

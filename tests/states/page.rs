@@ -24,10 +24,10 @@ another. The session goes along in one of three ways:
 ## User variables
 
 Those that a statement sets by names that its text has are read back when the link could be left, with type,
-collation and NULL, and are set again before a statement that mentions them, where they don't stand. A link that has
-another handle's is reset before a statement that could find them. Not moved are values of more than 16 KiB, more
-than 64 of them, names with other letters than `a-z`, `0-9`, `_`, `.` and `$`, what routines set, and those that a
-prepared statement of the protocol mentions; they pin.
+collation and NULL, and go along like system variables: whatever runs, they are there, so that a trigger that reads
+one finds the handle's. A link that has another handle's is reset first. Not moved are values of more than 16 KiB,
+more than 64 of them, names with other letters than `a-z`, `0-9`, `_`, `.` and `$`, what routines set, and those that
+a prepared statement of the protocol mentions; they pin.
 
 ## Seeing pins, and what to do about them
 
@@ -62,8 +62,9 @@ whoever has the link next:
 - `SET GLOBAL` is for sessions that begin later, and on a link a session begins with the login or a reset: a
   new handle on a link that nobody had to reset has the values of before.
 - `SHOW STATUS`, `performance_schema` and the process list are about the link, and all who used it.
-- A prepared statement of the protocol whose text has other letters than ASCII, and that is run under other character
-  sets than it was prepared under. MySQL reads its text again now and then, with the character set of then.
+- A prepared statement of the protocol whose text means something else by another `sql_mode` or character set, and
+  that is run by another than it was prepared by. MySQL reads its text again where a parameter has another type than
+  the last time, by those of then, and goes on with that.
 
 ## Every state
 

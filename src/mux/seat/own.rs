@@ -15,7 +15,7 @@ use crate::{
     proto::result::{Outcome, Response},
     session::{
         Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons, seen,
-        user::{self, Learned, Mentioned},
+        user::{self, Learned},
     },
     sql::{self, Act, Effect, Facts},
 };
@@ -108,21 +108,6 @@ impl Plan {
     /// Its text tells that something stays behind it.
     pub(super) fn pins(&self) -> bool {
         self.doing.is_some()
-    }
-
-    /// The user variables that it mentions.
-    fn mentions(&self) -> Mentioned<'_> {
-        match self.doing.as_ref().map(|doing| &doing.facts) {
-            None => Mentioned::These(&[]),
-            Some(facts) if facts.other_user_variables => Mentioned::All,
-            Some(facts) => Mentioned::These(&facts.user_variables),
-        }
-    }
-
-    /// It leaves nothing for which the link would be kept.
-    fn is_passing(&self) -> bool {
-        let facts = self.doing.as_ref().map(|doing| &doing.facts);
-        facts.map_or(self.neutral, |facts| facts.reads_only)
     }
 }
 
@@ -383,11 +368,8 @@ impl Seat {
             // A reset leaves those of the session before.
             link.clear_warnings().await?;
         }
-        if self.is_own() {
-            self.place_user_variables(plan).await?;
-            if plan.needs_id || plan.may_leave_id() {
-                self.place_insert_id(plan).await?;
-            }
+        if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
+            self.place_insert_id(plan).await?;
         }
         let Some(link) = &mut self.held else {
             return Ok(());
@@ -399,39 +381,6 @@ impl Seat {
         }
         link.session.doing = plan.doing.clone();
         Ok(())
-    }
-
-    /// A link has other handles' user variables, which the statement could find, or one behind it
-    /// where it has the link kept.
-    pub(super) fn finds_others(&self, plan: &Plan) -> bool {
-        let Some(link) = self.held.as_ref() else {
-            return false;
-        };
-        let stays = !plan.is_passing() || self.holds > 0 || self.keeps_diagnostics;
-        let mentioned = match stays {
-            true => Mentioned::All,
-            false => plan.mentions(),
-        };
-        user::are_others(&link.session.user, &self.user, mentioned)
-    }
-
-    /// Has the link have the handle's user variables that the statement mentions.
-    async fn place_user_variables(&mut self, plan: &Plan) -> Result<()> {
-        let Some(link) = self.held.as_mut().filter(|_| self.user.is_some()) else {
-            return Ok(());
-        };
-        // What is set here and not yet read back is newer.
-        if link.session.pins.has_unread() {
-            return Ok(());
-        }
-        let bridge = user::bridge(&link.session.user, &self.user, plan.mentions());
-        let Some((sql, then)) = bridge else {
-            return Ok(());
-        };
-        if let Some(wanted) = plan.wanted.filter(|_| !plan.fresh) {
-            return Err(self.not_kept(wanted));
-        }
-        link.set_user_variables(&sql, then).await
     }
 
     /// Has the link have the handle's `LAST_INSERT_ID()`, for a statement that needs it or may leave
@@ -737,8 +686,7 @@ impl Seat {
         let now = Instant::now();
         for (name, learned) in names.into_iter().zip(all.chain(std::iter::repeat(None))) {
             let learned = learned.unwrap_or(Learned::Stays);
-            user::learn(&mut link.session.user, &name, &learned);
-            if !user::learn(&mut self.user, &name, &learned) {
+            if !user::learn(&mut link.session.user, &name, &learned) {
                 let reason = PinReason::UserVariable;
                 link.session.pins.add(reason, Some(name), outline, now);
             }

@@ -80,9 +80,11 @@ pub const PROTOCOL: &[Template] = &[
     Template(1, Any, "!exec {i}"),
     Template(1, Any, "!exec {i} {i}, {i}"),
     Template(2, Any, "!close {i}"),
+    // MySQL reads these texts again where a parameter has another type than the last time, by the
+    // modes and character sets of then, and goes on with that: what is found depends on the link.
     Template(
         3,
-        Any,
+        MariaDb,
         "!prep 6 SELECT 'a' || 'b', \"x\", ?\nSET sql_mode = '[ANSI|ANSI_QUOTES|PIPES_AS_CONCAT|]'\n!exec 6 {i}\nSET sql_mode = DEFAULT\n!exec 6 {i}",
     ),
     Template(
@@ -105,8 +107,7 @@ pub const PROTOCOL: &[Template] = &[
         Any,
         "!prep 9 SELECT ?, CHARSET(?)\nSET NAMES latin1\n!exec 9 'é', 'é'\nSET NAMES utf8mb4",
     ),
-    // MySQL reads the text again where a parameter has another type than the last time, with the
-    // character set of then, and goes on with that: what a handle finds depends on the link.
+    // The same.
     Template(
         1,
         MariaDb,
