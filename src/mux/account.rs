@@ -3,14 +3,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
 use parking_lot::Mutex;
 
-use super::group::Group;
+use super::{catalogs::Catalogs, group::Group};
 use crate::opts::{Isolation, Opts, identity::Identity, session::SessionOpts};
 
 /// One identity's share of a group.
@@ -29,7 +29,9 @@ pub(crate) struct Account {
     /// Of them, those that have authenticated; changed only under the group's lock.
     pub ready: AtomicUsize,
     /// Counts shared sessions that were lost with what was set on them.
-    pub lost_sessions: AtomicU64,
+    pub lost_sessions: AtomicU32,
+    /// What its schemas define that touches sessions.
+    pub catalogs: Catalogs,
     /// Since when there is no handle.
     pub vacant: Mutex<Option<Instant>>,
 }
@@ -46,7 +48,8 @@ impl Account {
             handles: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             ready: AtomicUsize::new(0),
-            lost_sessions: AtomicU64::new(0),
+            lost_sessions: AtomicU32::new(0),
+            catalogs: Catalogs::default(),
             vacant: Mutex::new(None),
         }
     }

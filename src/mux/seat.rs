@@ -5,6 +5,7 @@
 //! Everything here can be given up between two waits: what a caller that goes away leaves behind is
 //! in the seat, and is finished by the next one.
 
+mod known;
 mod own;
 
 use std::{
@@ -19,6 +20,7 @@ use own::{Plan, texts_of};
 use super::{
     Mux,
     account::Account,
+    catalog::Catalog,
     housekeeper::Leftover,
     left::Left,
     limited,
@@ -96,14 +98,14 @@ pub(crate) struct Seat {
     /// The link that has its warnings.
     warnings_link: u32,
     /// Shared sessions that were lost before this handle, or of which it was told.
-    lost_sessions: u64,
+    lost_sessions: u32,
     ok: OkInfo,
     timeout: Option<Duration>,
     connection_id: u32,
     /// Wishes to keep the link, whatever the session's state.
-    holds: u32,
+    holds: u16,
     /// Of them leases.
-    leases: u32,
+    leases: u16,
     face: Face,
     /// The link is kept from one statement to the next.
     kept: bool,
@@ -119,6 +121,10 @@ pub(crate) struct Seat {
     rollback: bool,
     /// What was left in the middle of a statement.
     left: Option<Arc<Left>>,
+    /// What is known of its schema's views and triggers.
+    catalog: Option<Arc<Catalog>>,
+    /// The statement under way may change what is defined.
+    defines: bool,
     /// An error that there was nobody to tell.
     owed: Option<Box<Error>>,
 }
@@ -160,6 +166,8 @@ impl Seat {
             plain_before_hold: true,
             rollback: false,
             left: None,
+            catalog: None,
+            defines: false,
             owed: None,
             account,
             opts,
@@ -254,7 +262,9 @@ impl Seat {
         let many = || params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES;
         let response = if read.effect != Effect::Other && (elsewhere || many()) {
             // As neutral as it was, but not for a lane.
-            let plan = self.plan(true, &read, op.text().into_iter())?;
+            self.come_back();
+            let reached = self.reach(&op, &read, deadline).await?;
+            let plan = self.plan(reached.is_none(), &read, op.text_that(&reached))?;
             self.alone(op, plan, deadline).await?.response()
         } else {
             self.statement(op, read, deadline).await?
@@ -277,9 +287,13 @@ impl Seat {
             };
             all.effect = all.effect.and(read.effect);
         }
-        let neutral = all.effect != Effect::Other && !self.shows_sessions();
         self.come_back();
-        let mut plan = self.plan(neutral, &all, texts_of(&asks))?;
+        let deadline = self.deadline();
+        let reached = self.reach_all(&asks, deadline).await?;
+        let neutral = all.effect != Effect::Other
+            && !self.shows_sessions()
+            && reached.iter().all(Option::is_none);
+        let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached))?;
         plan.is_many = true;
         let mut running = Running::new(self);
         let ran = running.seat.run_all_to_the_end(asks, plan).await;
@@ -342,9 +356,13 @@ impl Seat {
     }
 
     async fn start(&mut self, op: Op<'_>, statement: sql::Statement) -> Result<()> {
-        let neutral = statement.effect != Effect::Other && !self.shows_sessions();
         self.come_back();
-        let mut plan = self.plan(neutral, &statement, op.text().into_iter())?;
+        self.end_stream().await?;
+        let deadline = self.deadline();
+        let reached = self.reach(&op, &statement, deadline).await?;
+        let neutral =
+            statement.effect != Effect::Other && !self.shows_sessions() && reached.is_none();
+        let mut plan = self.plan(neutral, &statement, op.text_that(&reached))?;
         plan.is_many = true;
         let mut running = Running::new(self);
         let started = running.seat.start_to_the_end(op, plan).await;
@@ -613,7 +631,9 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Response> {
         self.come_back();
-        let neutral = statement.effect != Effect::Other && !self.shows_sessions();
+        let reached = self.reach(&op, &statement, deadline).await?;
+        let neutral =
+            statement.effect != Effect::Other && !self.shows_sessions() && reached.is_none();
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() && !self.must_be_alone(&statement) {
             let limited = match (&op, deadline) {
@@ -656,10 +676,12 @@ impl Seat {
         // With a link at hand: a wait for one is not the statement's time.
         let began = (slow && self.held.is_some()).then(Instant::now);
         let op = match op {
-            Op::Query(sql, parts) if statement.effect == Effect::Read => Op::Read(sql, parts),
+            Op::Query(sql, parts) if statement.effect == Effect::Read && reached.is_none() => {
+                Op::Read(sql, parts)
+            }
             op => op,
         };
-        let plan = self.plan(neutral, &statement, op.text().into_iter())?;
+        let plan = self.plan(neutral, &statement, op.text_that(&reached))?;
         let done = self.alone(op, plan, deadline).await?;
         if let Some(began) = began {
             let digests = &self.account.group.digests;
@@ -1177,6 +1199,7 @@ impl Seat {
 
     /// Gives the link back, or keeps it where the session can't leave it.
     async fn after(&mut self, failed: Option<&Error>) -> Result<()> {
+        self.defined();
         if let Some(Error::StatementTimeout(_)) = failed {
             self.settle().await?;
         }
@@ -1300,6 +1323,7 @@ impl Seat {
     /// Whoever waited for a statement here went away. What is left of it is done in the background,
     /// unless the link is the handle's for longer anyway.
     fn abandon(&mut self) {
+        self.defined();
         if self.kept || self.holds > 0 {
             return;
         }
@@ -1352,7 +1376,7 @@ impl Drop for Running<'_> {
         if self.over {
             return;
         }
-        self.seat.holds -= u32::from(self.holds);
+        self.seat.holds -= u16::from(self.holds);
         self.seat.abandon();
     }
 }

@@ -123,6 +123,11 @@ impl Facts {
         facts.consistent()
     }
 
+    /// Of what can't be looked up.
+    pub(crate) fn of_anything() -> Facts {
+        Facts::unknown()
+    }
+
     /// What follows from what is known.
     pub(super) fn consistent(mut self) -> Facts {
         self.sets_insert_id |= self.unknown;

@@ -24,6 +24,7 @@
 //! - Stored and loadable functions with the name of a built-in one, on servers older than MySQL
 //!   5.7.22 and MariaDB 10.5 (see `functions`).
 
+mod bodies;
 mod definitions;
 mod digest;
 mod effect;
@@ -32,6 +33,7 @@ mod facts;
 #[cfg(test)]
 mod facts_tests;
 mod functions;
+mod mentions;
 mod outline;
 mod pieces;
 mod prepared;
@@ -45,7 +47,9 @@ mod tests;
 mod token;
 mod words;
 
+pub(crate) use bodies::{Body, Of, body};
 pub(crate) use facts::{Act, Facts, Name, facts};
+pub(crate) use mentions::{About, about, is_told_by_digest, lower, mentions, part_of};
 pub(crate) use outline::outline;
 
 use digest::Digest;

@@ -3,7 +3,7 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{Deadline, NOBODY, Need, Op, Seat, half};
+use super::{Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
 use crate::{
     error::{Error, Result},
     events,
@@ -273,7 +273,7 @@ impl Seat {
     }
 
     /// A link that was not used after all, as it came.
-    fn put_back(&mut self) {
+    pub(super) fn put_back(&mut self) {
         if let Some(mut link) = self.held.take() {
             link.session.doing = None;
             link.session.drop_guard();
@@ -723,14 +723,29 @@ fn no_answer<T>(answer: Result<T>) -> Result<Option<T>> {
 }
 
 /// The texts of statements to be run, and what is known of them.
-pub(super) fn texts_of(asks: &[Ask]) -> impl Iterator<Item = (&[u8], Option<&Facts>)> {
-    asks.iter().map(|ask| match ask {
-        Ask::Query(sql) => (&sql[..], None),
-        Ask::Execute(statement, _) => (&statement.sql[..], Some(statement.facts())),
-    })
+pub(super) fn texts_of<'a>(
+    asks: &'a [Ask],
+    reached: &'a [Reached],
+) -> impl Iterator<Item = (&'a [u8], Option<&'a Facts>)> {
+    asks.iter()
+        .zip(reached)
+        .map(|(ask, reached)| match (ask, reached) {
+            (Ask::Query(sql), reached) => (&sql[..], reached.as_deref()),
+            (Ask::Execute(statement, _), Some(reached)) => (&statement.sql[..], Some(&**reached)),
+            (Ask::Execute(statement, _), None) => (&statement.sql[..], Some(statement.facts())),
+        })
 }
 
-impl Op<'_> {
+impl<'a> Op<'a> {
+    /// The same with what it reaches.
+    pub(super) fn text_that<'b>(
+        &'b self,
+        reached: &'b Reached,
+    ) -> impl Iterator<Item = (&'b [u8], Option<&'b Facts>)> {
+        let text = self.text().into_iter();
+        text.map(|(sql, facts)| (sql, reached.as_deref().or(facts)))
+    }
+
     /// The text of a statement, and what is known of it.
     pub(super) fn text(&self) -> Option<(&[u8], Option<&Facts>)> {
         match self {

@@ -1,0 +1,198 @@
+//! What a server is asked about the views, triggers, routines and column defaults of a schema. It
+//! knows nothing of what they mean. Who asks has the link alone.
+
+use mysql_common::{constants::StatusFlags, value::Value};
+
+use super::{Link, MANY, has_warnings};
+use crate::{
+    error::{Error, Result},
+    proto::{
+        command::Command,
+        result::{Outcome, Response},
+        row,
+    },
+    sql,
+};
+
+/// What has a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    View,
+    /// Of a table; there may be several.
+    Trigger,
+    /// The default of a column of a table.
+    Default,
+    /// What a column of a table is computed from.
+    Computed,
+    Routine,
+}
+
+/// A definition as the server shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Definition {
+    pub kind: Kind,
+    /// In lower case, as all names here: of the view, of the table, of the routine.
+    pub name: Vec<u8>,
+    /// `None`: the account may not see it.
+    pub text: Option<Vec<u8>>,
+}
+
+/// What is asked for of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    /// Views, triggers and columns.
+    Tables,
+    Routines,
+}
+
+/// Names and texts come as the bytes of UTF-8, whatever the session's character set; and all of them,
+/// whatever its `sql_select_limit`.
+const ALL: &str = "LIMIT 18446744073709551615";
+
+impl Link {
+    /// The schemas that this account sees, as written, but those of the server's own.
+    pub(crate) async fn schemas(&mut self) -> Result<Vec<String>> {
+        let sql =
+            format!("SELECT CAST(SCHEMA_NAME AS BINARY) FROM information_schema.SCHEMATA {ALL}");
+        let rows = self.rows_of(&[sql]).await?.pop().unwrap_or_default();
+        let names = rows.into_iter().filter_map(|row| row.into_iter().next()?);
+        let names = names.filter_map(|name| String::from_utf8(name).ok());
+        const OWN: [&str; 4] = ["information_schema", "performance_schema", "sys", "mysql"];
+        let is_own = |name: &String| OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
+        Ok(names.filter(|name| !is_own(name)).collect())
+    }
+
+    /// The definitions of a schema, as far as this account sees them.
+    pub(crate) async fn definitions(
+        &mut self,
+        schema: &str,
+        part: Part,
+    ) -> Result<Vec<Definition>> {
+        let is = literal(schema);
+        let mut asked = Vec::new();
+        let mut ask = |kind, name: &str, text: &str, from: &str, of: &str, only: &str| {
+            let sql = format!(
+                "SELECT CAST({name} AS BINARY), CAST({text} AS BINARY) \
+                 FROM information_schema.{from} WHERE {of} = {is}{only} {ALL}"
+            );
+            asked.push((kind, sql));
+        };
+        if part == Part::Routines {
+            let (name, text) = ("ROUTINE_NAME", "ROUTINE_DEFINITION");
+            ask(Kind::Routine, name, text, "ROUTINES", "ROUTINE_SCHEMA", "");
+        } else {
+            let (name, text) = ("TABLE_NAME", "VIEW_DEFINITION");
+            ask(Kind::View, name, text, "VIEWS", "TABLE_SCHEMA", "");
+            let (name, text) = ("EVENT_OBJECT_TABLE", "ACTION_STATEMENT");
+            ask(
+                Kind::Trigger,
+                name,
+                text,
+                "TRIGGERS",
+                "EVENT_OBJECT_SCHEMA",
+                "",
+            );
+        }
+        // MySQL has nothing of the session in a column but `CONNECTION_ID()`.
+        if part == Part::Tables && self.server.mariadb {
+            let touches = |column: &str| {
+                format!(
+                    " AND ({column} LIKE '%@%' OR {column} LIKE '%connection_id(%' \
+                     OR {column} LIKE '%val(%' OR {column} LIKE '%value for%')"
+                )
+            };
+            for (kind, column) in [
+                (Kind::Default, "COLUMN_DEFAULT"),
+                (Kind::Computed, "GENERATION_EXPRESSION"),
+            ] {
+                let only = touches(column);
+                ask(kind, "TABLE_NAME", column, "COLUMNS", "TABLE_SCHEMA", &only);
+            }
+        }
+        let (kinds, texts): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let all = kinds.into_iter().zip(self.rows_of(&texts).await?);
+        let all = all.flat_map(|(kind, rows)| {
+            rows.into_iter().filter_map(move |row| {
+                let mut row = row.into_iter();
+                let name = sql::lower(&row.next()??);
+                // An empty text is MySQL's and MariaDB's way of not showing a view.
+                let text = row.next()?.filter(|text| !text.is_empty());
+                Some(Definition { kind, name, text })
+            })
+        });
+        Ok(all.collect())
+    }
+
+    /// The rows of each query, in one round trip.
+    async fn rows_of(&mut self, queries: &[String]) -> Result<Vec<Vec<Vec<Option<Vec<u8>>>>>> {
+        let mut asked: Vec<_> = queries
+            .iter()
+            .map(|sql| Command::Query(sql.as_bytes()))
+            .collect();
+        // MySQL would leave a transaction open.
+        let is_begun = !self
+            .session
+            .status
+            .contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
+            && !self.session.in_transaction();
+        if is_begun {
+            asked.push(Command::Query(b"COMMIT"));
+        }
+        let what = "looking for views and triggers";
+        let responses = self.train(&asked, what).await?;
+        let session = &mut self.session;
+        session.last = 0;
+        session.rows_of = MANY;
+        for response in &responses {
+            session.observe_quietly(response);
+            if session.warnings_of != 0 || has_warnings(response) {
+                session.warnings_of = MANY;
+            }
+        }
+        let mut all = Vec::new();
+        for response in responses.into_iter().take(queries.len()) {
+            all.push(rows(response)?);
+        }
+        Ok(all)
+    }
+}
+
+/// The values of all rows of a text result.
+fn rows(mut response: Response) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
+    let mut set = match response.outcomes.pop_front() {
+        Some(Outcome::Set(set)) => set,
+        Some(Outcome::Err(e)) => return Err(e.into()),
+        _ => return Ok(Vec::new()),
+    };
+    let mut all = Vec::new();
+    while let Some(row) = set.rows.next_with(|row| row::text(row, &set.columns)) {
+        let values = row.map(|row| row.into_iter().map(bytes).collect());
+        all.push(values.unwrap_or_default());
+    }
+    Ok(all)
+}
+
+fn bytes(value: Option<Value>) -> Option<Vec<u8>> {
+    match value {
+        Some(Value::Bytes(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// A name as a string, whatever the session's character set and SQL mode.
+fn literal(name: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'$' | b'.');
+    if name.bytes().all(is_plain) {
+        return format!("'{name}'");
+    }
+    let mut hex = String::new();
+    for byte in name.bytes() {
+        hex.push_str(&format!("{byte:02X}"));
+    }
+    format!("CONVERT(X'{hex}' USING utf8mb4)")
+}
+
+/// What the server answered is no reason to ask again at once.
+pub(crate) fn is_answer(e: &Error) -> bool {
+    matches!(e, Error::MySqlError(_) | Error::ResultTooLarge { .. })
+}

@@ -1,0 +1,395 @@
+//! What a handle's statement does to its session by the views that it reads, and the triggers and
+//! column defaults of the tables that it writes to: its text names them, and a catalog of each schema
+//! says what they do. The catalog is loaded when the first statement needs it.
+//!
+//! A statement that reaches nothing of the kind is remembered by its digest, and costs a look at two
+//! atomics from then on.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use mysql_common::constants::StatusFlags;
+
+use super::{Deadline, Need, Op, Running, Seat};
+use crate::{
+    error::{ConnectionLost, DriverError, Error, Ran, Result, StatementTimeout},
+    link::{Ask, Face, Link, is_answer},
+    mux::{
+        account::Account,
+        catalog::{Catalog, Definitions, Schemas},
+        catalogs::{Catalogs, Step},
+        wish::{Close, Got},
+    },
+    session::PinReason,
+    sql::{self, Effect, Facts},
+};
+
+/// How long another link is waited for where the own one is in a transaction.
+const ANOTHER: Duration = Duration::from_millis(50);
+
+const WHY: &str = "looking for views and triggers";
+
+/// What a statement does by all that it reaches; nothing, where that is no more than its text tells.
+pub(super) type Reached = Option<Box<Facts>>;
+
+impl Seat {
+    /// What a statement reaches, if it is neutral by its text or not.
+    pub(super) async fn reach(
+        &mut self,
+        op: &Op<'_>,
+        statement: &sql::Statement,
+        deadline: Deadline,
+    ) -> Result<Reached> {
+        let Some((text, facts)) = op.text().filter(|_| self.is_own()) else {
+            return Ok(None);
+        };
+        let elsewhere = match op {
+            Op::Execute(prepared, ..) | Op::StartExecute(prepared, _) => Some(&prepared.schema),
+            _ => None,
+        };
+        if self.is_harmless(statement, elsewhere) {
+            return Ok(None);
+        }
+        let schema = elsewhere.unwrap_or(&self.schema).clone();
+        let reached = self.reach_in(schema, text, facts, statement, deadline);
+        // Few statements come here: the others need not carry its future.
+        Box::pin(reached).await
+    }
+
+    /// The same of many.
+    pub(super) async fn reach_all(
+        &mut self,
+        asks: &[Ask],
+        deadline: Deadline,
+    ) -> Result<Vec<Reached>> {
+        let mut all = Vec::new();
+        for ask in asks {
+            let reached = match ask {
+                Ask::Query(sql) => {
+                    let op = Op::Query(sql, None);
+                    self.reach(&op, &sql::read(sql), deadline).await?
+                }
+                Ask::Execute(statement, params) => {
+                    let op = Op::Execute(statement, params, None);
+                    self.reach(&op, &statement.statement, deadline).await?
+                }
+            };
+            all.push(reached);
+        }
+        Ok(all)
+    }
+
+    /// It is known to reach nothing.
+    fn is_harmless(&self, statement: &sql::Statement, schema: Option<&Option<Arc<str>>>) -> bool {
+        let schema = schema.unwrap_or(&self.schema);
+        statement.effect != Effect::Other
+            && self.catalog.as_ref().is_some_and(|catalog| {
+                *catalog.schema == *name_of(schema)
+                    && self.is_current(catalog)
+                    && (catalog.is_empty() || catalog.is_harmless(statement.digest))
+            })
+    }
+
+    fn is_current(&self, catalog: &Catalog) -> bool {
+        catalog.generation == self.generation() && !catalog.is_old()
+    }
+
+    fn generation(&self) -> u64 {
+        self.account.group.definitions.load(Ordering::Acquire)
+    }
+
+    async fn reach_in(
+        &mut self,
+        schema: Option<Arc<str>>,
+        text: &[u8],
+        facts: Option<&Facts>,
+        statement: &sql::Statement,
+        deadline: Deadline,
+    ) -> Result<Reached> {
+        let about = match statement.effect {
+            Effect::Write => sql::About::writes(),
+            Effect::Read | Effect::Other => sql::about(text),
+        };
+        if statement.effect == Effect::Other {
+            self.may_define(about);
+        }
+        if self.shows_sessions() || !about.reaches && !about.begins {
+            return Ok(None);
+        }
+        let own = || facts.cloned().unwrap_or_else(|| sql::facts(text));
+        if statement.effect == Effect::Other && self.asks_what_was_left(&own()) {
+            return Ok(None);
+        }
+        let home = name_of(&schema);
+        let Some(catalog) = self.catalog_of(home, deadline).await? else {
+            return Ok(Some(Box::new(own().and(Facts::of_anything()))));
+        };
+        if schema == self.schema {
+            self.catalog = Some(catalog.clone());
+        }
+        let mut found = catalog.find(text, statement);
+        for other in std::mem::take(&mut found.schemas) {
+            for name in catalog.names_of(&other) {
+                let more = match self.catalog_of(name, deadline).await? {
+                    Some(other) => other.find(text, statement).facts,
+                    None => Some(Facts::of_anything()),
+                };
+                if let Some(more) = more {
+                    found.facts.get_or_insert_default().merge(&more);
+                }
+            }
+        }
+        Ok(found.facts.map(|reached| {
+            let mut all = own();
+            all.merge(&reached);
+            all.reads_only = false;
+            Box::new(all)
+        }))
+    }
+
+    /// It asks what the statement before left: nothing may run before it.
+    fn asks_what_was_left(&self, facts: &Facts) -> bool {
+        facts.needs_diagnostics || facts.needs_row_count || facts.needs_found_rows
+    }
+
+    /// Has all look again at what is defined, before a statement that may change it and behind it.
+    fn may_define(&mut self, about: sql::About) {
+        let prepared = &self.account.catalogs.prepared_changes;
+        if about.defines && about.prepares {
+            prepared.store(true, Ordering::Relaxed);
+        }
+        if about.defines || about.executes && prepared.load(Ordering::Relaxed) {
+            self.mux.definitions_changed();
+            self.defines = true;
+        }
+    }
+
+    /// A statement is over, or nobody waits for it.
+    pub(super) fn defined(&mut self) {
+        if std::mem::take(&mut self.defines) {
+            self.mux.definitions_changed();
+        }
+    }
+
+    /// `None`: it can't be loaded now without doing harm.
+    async fn catalog_of(
+        &mut self,
+        schema: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Catalog>>> {
+        if let Some(catalog) = &self.catalog
+            && *catalog.schema == *schema
+            && self.is_current(catalog)
+        {
+            return Ok(Some(catalog.clone()));
+        }
+        if self.is_delicate()
+            && let Some(last) = self.account.catalogs.last(schema)
+        {
+            return Ok(Some(last));
+        }
+        let began = Instant::now();
+        let until = began + self.account.group.limits.acquire_timeout;
+        let until = deadline.map_or(until, |(at, _)| at.min(until));
+        loop {
+            let step = Catalogs::step(&self.account, schema, self.generation(), self.face);
+            let ticket = match step {
+                Step::Known(catalog) => return Ok(Some(catalog)),
+                Step::Load(ticket) => Some(ticket),
+                // Who loads may wait for this handle's link.
+                Step::Wait(_) if self.held.is_some() => None,
+                Step::Wait(bell) => {
+                    let rung = bell.wait(self.face, until).await;
+                    let rung = rung.map_err(|e| Error::from(DriverError::NoReactor(e.to_string())));
+                    if rung? {
+                        continue;
+                    }
+                    None
+                }
+            };
+            let mut running = Running::new(self);
+            let loaded = running.seat.load(schema, deadline).await;
+            running.over = true;
+            drop(running);
+            if let Ok(Some(catalog)) = &loaded {
+                self.account.catalogs.put(catalog.clone());
+            }
+            drop(ticket);
+            return loaded;
+        }
+    }
+
+    /// What runs on the link now may change what the handle's transaction sees, or fail.
+    fn is_delicate(&self) -> bool {
+        self.held.as_ref().is_some_and(|link| {
+            let session = &link.session;
+            session.in_transaction()
+                || session.locks_tables()
+                || session.awaits_transaction()
+                || session.pins.has(PinReason::Xa)
+                || !session
+                    .status
+                    .contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
+        })
+    }
+
+    async fn load(&mut self, schema: &str, deadline: Deadline) -> Result<Option<Arc<Catalog>>> {
+        let generation = self.generation();
+        let mut again = true;
+        loop {
+            if self.is_delicate() {
+                return self.load_elsewhere(schema, generation).await;
+            }
+            self.take(WHY, Need::Alone, deadline).await?;
+            if self.is_delicate() {
+                continue;
+            }
+            let was_kept = self.kept;
+            let account = self.account.clone();
+            let Some(link) = &mut self.held else {
+                return Ok(None);
+            };
+            link.deadline = deadline;
+            link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
+            let loaded = load_on(link, &account, schema, generation).await;
+            let e = match loaded {
+                Ok(catalog) => {
+                    link.deadline = None;
+                    if !was_kept {
+                        self.put_back();
+                    }
+                    return Ok(Some(Arc::new(catalog)));
+                }
+                Err(e) => e,
+            };
+            self.after(Some(&e)).await?;
+            match e {
+                Error::ConnectionLost(_) if again && !was_kept => again = false,
+                e => return Err(self.not_run(e, deadline)),
+            }
+        }
+    }
+
+    /// The statement itself was not sent.
+    fn not_run(&self, e: Error, deadline: Deadline) -> Error {
+        match (e, deadline) {
+            (Error::ConnectionLost(e), _) => {
+                let e = ConnectionLost {
+                    ran: Ran::No,
+                    ..(*e).clone()
+                };
+                Error::ConnectionLost(e.into())
+            }
+            (Error::StatementTimeout(_), Some((_, time))) => {
+                StatementTimeout::new(&self.server_name(), time, Ran::No).into()
+            }
+            (e, _) => e,
+        }
+    }
+
+    /// On another link than the handle's, if one can be had; on MariaDB looking for definitions changes
+    /// nothing in a transaction.
+    async fn load_elsewhere(
+        &mut self,
+        schema: &str,
+        generation: u64,
+    ) -> Result<Option<Arc<Catalog>>> {
+        let account = self.account.clone();
+        let time = ANOTHER;
+        let got = self
+            .acquire(WHY, Need::Alone, Some((Instant::now() + time, time)))
+            .await;
+        if let Ok(Got::Link(link)) = got {
+            let mut borrowed = Borrowed {
+                account: &account,
+                link: Some(link),
+            };
+            if let Some(link) = &mut borrowed.link {
+                link.face = self.face;
+                link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
+                let loaded = load_on(link, &account, schema, generation).await;
+                borrowed.give_back();
+                return Ok(loaded.ok().map(Arc::new));
+            }
+        }
+        let Some(link) = self.held.as_mut().filter(|link| link.server.mariadb) else {
+            return Ok(None);
+        };
+        match load_on(link, &account, schema, generation).await {
+            Ok(catalog) => Ok(Some(Arc::new(catalog))),
+            Err(e) => {
+                self.after(Some(&e)).await?;
+                Err(self.not_run(e, None))
+            }
+        }
+    }
+}
+
+/// A link besides the handle's own.
+struct Borrowed<'a> {
+    account: &'a Arc<Account>,
+    link: Option<Box<Link>>,
+}
+
+impl Borrowed<'_> {
+    fn give_back(&mut self) {
+        if let Some(link) = self.link.take() {
+            let begin = link.session.clean.clone();
+            let share = begin.filter(|_| link.session.is_shareable());
+            self.account
+                .group
+                .release(link, self.account, share.as_ref());
+        }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        if let Some(mut link) = self.link.take() {
+            link.face = Face::Blocking;
+            self.account.group.give_up(link, self.account, Close::Lost);
+        }
+    }
+}
+
+fn name_of(schema: &Option<Arc<str>>) -> &str {
+    schema.as_deref().unwrap_or("")
+}
+
+/// Loads all that a schema's definitions lead to. Where the server refuses, nothing is known.
+async fn load_on(
+    link: &mut Link,
+    account: &Account,
+    schema: &str,
+    generation: u64,
+) -> Result<Catalog> {
+    match definitions(link, account, schema).await {
+        Ok(definitions) => Ok(definitions.catalog(schema, generation)),
+        Err(e) if is_answer(&e) => Ok(Catalog::blind(schema, generation)),
+        Err(e) => Err(e),
+    }
+}
+
+async fn definitions(link: &mut Link, account: &Account, schema: &str) -> Result<Definitions> {
+    let mut schemas = Schemas::new();
+    for name in link.schemas().await? {
+        let names = schemas.entry(sql::lower(name.as_bytes())).or_default();
+        names.push(name);
+    }
+    let home = sql::lower(schema.as_bytes());
+    let schemas = account.catalogs.schemas(schemas);
+    let mut definitions = Definitions::new(schemas.clone(), link.server.mariadb);
+    while let Some((wanted, part)) = definitions.wants(&home) {
+        let mut all = Vec::new();
+        let names = schemas.get(&wanted).map_or(&[][..], |names| names);
+        let own = (wanted == home && !schema.is_empty() && !names.iter().any(|n| n == schema))
+            .then_some(schema);
+        for name in names.iter().map(String::as_str).chain(own) {
+            all.extend(link.definitions(name, part).await?);
+        }
+        definitions.add(&wanted, part, all);
+    }
+    Ok(definitions)
+}
