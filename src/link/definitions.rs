@@ -45,90 +45,55 @@ pub(crate) enum Part {
     Routines,
 }
 
+/// What is asked for a kind of definitions.
+type Question = (Kind, String);
+
+type Rows = Vec<Vec<Option<Vec<u8>>>>;
+
 /// Names and texts come as the bytes of UTF-8, whatever the session's character set; and all of them,
 /// whatever its `sql_select_limit`.
 const ALL: &str = "LIMIT 18446744073709551615";
 
 impl Link {
-    /// The schemas that this account sees, as written, but those of the server's own.
-    pub(crate) async fn schemas(&mut self) -> Result<Vec<String>> {
-        let sql =
-            format!("SELECT CAST(SCHEMA_NAME AS BINARY) FROM information_schema.SCHEMATA {ALL}");
-        let rows = self.rows_of(&[sql]).await?.pop().unwrap_or_default();
-        let names = rows.into_iter().filter_map(|row| row.into_iter().next()?);
+    /// The schemas that this account sees, as written, but those of the server's own; and what is defined
+    /// in one of them, or nothing where it has no name. In one round trip.
+    pub(crate) async fn schemas_and_definitions(
+        &mut self,
+        schema: &str,
+    ) -> Result<(Vec<String>, Vec<Definition>)> {
+        let mut asked = match schema.is_empty() {
+            true => Vec::new(),
+            false => questions(schema, Part::Tables, self.server.mariadb),
+        };
+        let names = "SELECT CAST(SCHEMA_NAME AS BINARY) FROM information_schema.SCHEMATA";
+        asked.push((Kind::View, format!("{names} {ALL}")));
+        let mut rows = self.rows_of(&asked).await?;
+        let names = rows.pop().unwrap_or_default();
+        let names = names.into_iter().filter_map(|row| row.into_iter().next()?);
         let names = names.filter_map(|name| String::from_utf8(name).ok());
         const OWN: [&str; 4] = ["information_schema", "performance_schema", "sys", "mysql"];
         let is_own = |name: &String| OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
-        Ok(names.filter(|name| !is_own(name)).collect())
+        let names = names.filter(|name| !is_own(name)).collect();
+        Ok((names, definitions(&asked, rows)))
     }
 
-    /// The definitions of a schema, as far as this account sees them.
+    /// What is defined in a schema, as far as this account sees it.
     pub(crate) async fn definitions(
         &mut self,
         schema: &str,
         part: Part,
     ) -> Result<Vec<Definition>> {
-        let is = literal(schema);
-        let mut asked = Vec::new();
-        let mut ask = |kind, name: &str, text: &str, from: &str, of: &str, only: &str| {
-            let sql = format!(
-                "SELECT CAST({name} AS BINARY), CAST({text} AS BINARY) \
-                 FROM information_schema.{from} WHERE {of} = {is}{only} {ALL}"
-            );
-            asked.push((kind, sql));
-        };
-        if part == Part::Routines {
-            let (name, text) = ("ROUTINE_NAME", "ROUTINE_DEFINITION");
-            ask(Kind::Routine, name, text, "ROUTINES", "ROUTINE_SCHEMA", "");
-        } else {
-            let (name, text) = ("TABLE_NAME", "VIEW_DEFINITION");
-            ask(Kind::View, name, text, "VIEWS", "TABLE_SCHEMA", "");
-            let (name, text) = ("EVENT_OBJECT_TABLE", "ACTION_STATEMENT");
-            ask(
-                Kind::Trigger,
-                name,
-                text,
-                "TRIGGERS",
-                "EVENT_OBJECT_SCHEMA",
-                "",
-            );
-        }
-        // MySQL has nothing of the session in a column but `CONNECTION_ID()`.
-        if part == Part::Tables && self.server.mariadb {
-            let touches = |column: &str| {
-                format!(
-                    " AND ({column} LIKE '%@%' OR {column} LIKE '%connection_id(%' \
-                     OR {column} LIKE '%val(%' OR {column} LIKE '%value for%')"
-                )
-            };
-            for (kind, column) in [
-                (Kind::Default, "COLUMN_DEFAULT"),
-                (Kind::Computed, "GENERATION_EXPRESSION"),
-            ] {
-                let only = touches(column);
-                ask(kind, "TABLE_NAME", column, "COLUMNS", "TABLE_SCHEMA", &only);
-            }
-        }
-        let (kinds, texts): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let all = kinds.into_iter().zip(self.rows_of(&texts).await?);
-        let all = all.flat_map(|(kind, rows)| {
-            rows.into_iter().filter_map(move |row| {
-                let mut row = row.into_iter();
-                let name = sql::lower(&row.next()??);
-                // An empty text is MySQL's and MariaDB's way of not showing a view.
-                let text = row.next()?.filter(|text| !text.is_empty());
-                Some(Definition { kind, name, text })
-            })
-        });
-        Ok(all.collect())
+        let asked = questions(schema, part, self.server.mariadb);
+        let rows = self.rows_of(&asked).await?;
+        Ok(definitions(&asked, rows))
     }
 
     /// The rows of each query, in one round trip.
-    async fn rows_of(&mut self, queries: &[String]) -> Result<Vec<Vec<Vec<Option<Vec<u8>>>>>> {
-        let mut asked: Vec<_> = queries
+    async fn rows_of(&mut self, questions: &[Question]) -> Result<Vec<Rows>> {
+        let commands = questions
             .iter()
-            .map(|sql| Command::Query(sql.as_bytes()))
-            .collect();
+            .map(|(_, sql)| Command::Query(sql.as_bytes()));
+        let mut asked: Vec<_> = commands.collect();
         // MySQL would leave a transaction open.
         let is_begun = !self
             .session
@@ -150,15 +115,65 @@ impl Link {
             }
         }
         let mut all = Vec::new();
-        for response in responses.into_iter().take(queries.len()) {
+        for response in responses.into_iter().take(questions.len()) {
             all.push(rows(response)?);
         }
         Ok(all)
     }
 }
 
+fn questions(schema: &str, part: Part, mariadb: bool) -> Vec<Question> {
+    let is = literal(schema);
+    let mut asked = Vec::new();
+    let mut ask = |kind, name: &str, text: &str, from: &str, of: &str, only: &str| {
+        let sql = format!(
+            "SELECT CAST({name} AS BINARY), CAST({text} AS BINARY) \
+             FROM information_schema.{from} WHERE {of} = {is}{only} {ALL}"
+        );
+        asked.push((kind, sql));
+    };
+    if part == Part::Routines {
+        let (name, text) = ("ROUTINE_NAME", "ROUTINE_DEFINITION");
+        ask(Kind::Routine, name, text, "ROUTINES", "ROUTINE_SCHEMA", "");
+        return asked;
+    }
+    let (name, text) = ("TABLE_NAME", "VIEW_DEFINITION");
+    ask(Kind::View, name, text, "VIEWS", "TABLE_SCHEMA", "");
+    let (name, text) = ("EVENT_OBJECT_TABLE", "ACTION_STATEMENT");
+    let of = "EVENT_OBJECT_SCHEMA";
+    ask(Kind::Trigger, name, text, "TRIGGERS", of, "");
+    // MySQL allows nothing of the session there but `CONNECTION_ID()`.
+    let columns = [
+        (Kind::Default, "COLUMN_DEFAULT"),
+        (Kind::Computed, "GENERATION_EXPRESSION"),
+    ];
+    for (kind, text) in columns.into_iter().filter(|_| mariadb) {
+        let only = format!(
+            " AND ({text} LIKE '%@%' OR {text} LIKE '%connection_id(%' \
+             OR {text} LIKE '%val(%' OR {text} LIKE '%value for%')"
+        );
+        ask(kind, "TABLE_NAME", text, "COLUMNS", "TABLE_SCHEMA", &only);
+    }
+    asked
+}
+
+fn definitions(asked: &[Question], answers: Vec<Rows>) -> Vec<Definition> {
+    let all = asked.iter().zip(answers);
+    let all = all.flat_map(|((kind, _), rows)| {
+        rows.into_iter().filter_map(|row| {
+            let mut row = row.into_iter();
+            let name = sql::lower(&row.next()??);
+            // Both servers show an empty view where they show none.
+            let text = row.next()?.filter(|text| !text.is_empty());
+            let kind = *kind;
+            Some(Definition { kind, name, text })
+        })
+    });
+    all.collect()
+}
+
 /// The values of all rows of a text result.
-fn rows(mut response: Response) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
+fn rows(mut response: Response) -> Result<Rows> {
     let mut set = match response.outcomes.pop_front() {
         Some(Outcome::Set(set)) => set,
         Some(Outcome::Err(e)) => return Err(e.into()),

@@ -318,9 +318,11 @@ impl Definitions {
                 if body.facts != Facts::default() {
                     facts.merge(&body.facts);
                 }
-                for Name { schema, name } in &body.names {
+                for full in &body.names {
+                    let Name { schema, name } = full;
                     let home = schema.as_deref().unwrap_or(home);
                     facts.unknown |= self.is_unseen(home);
+                    let writes = writes && body.written.contains(full);
                     self.reached(home, name, writes, &mut steps);
                 }
                 for call in &body.calls {

@@ -357,7 +357,6 @@ impl Seat {
 
     async fn start(&mut self, op: Op<'_>, statement: sql::Statement) -> Result<()> {
         self.come_back();
-        self.end_stream().await?;
         let deadline = self.deadline();
         let reached = self.reach(&op, &statement, deadline).await?;
         let neutral =

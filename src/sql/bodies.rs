@@ -39,6 +39,8 @@ pub(crate) struct Body {
     pub sets_unscoped: bool,
     /// All names in it in lower case: of tables and views, but also of columns and the like.
     pub names: Vec<Name>,
+    /// Of them those that it may write to.
+    pub written: Vec<Name>,
     pub calls: Vec<Called>,
 }
 
@@ -71,6 +73,11 @@ pub(crate) fn body(text: &[u8], of: Of) -> Body {
             modes,
             all: &all,
             of,
+            updates: Vec::new(),
+        };
+        let scan = Scan {
+            updates: scan.updates(),
+            ..scan
         };
         scan.all(&mut body);
     }
@@ -130,6 +137,17 @@ const OTHERS: &[&str] = &[
     "wsrep_last_written_gtid", "wsrep_sync_wait_upto", "x", "y",
 ];
 
+/// What stands before the table of an `INSERT`.
+const BEFORE_TARGET: &[&str] = &[
+    "INTO",
+    "INSERT",
+    "REPLACE",
+    "IGNORE",
+    "DELAYED",
+    "LOW_PRIORITY",
+    "HIGH_PRIORITY",
+];
+
 /// What has columns behind its name, and is no call.
 const BEFORE_COLUMNS: &[&str] = &[
     "INTO",
@@ -150,6 +168,8 @@ struct Scan<'a> {
     modes: Modes,
     all: &'a [Piece],
     of: Of,
+    /// Of each piece whether its statement updates or deletes.
+    updates: Vec<bool>,
 }
 
 impl<'a> Scan<'a> {
@@ -254,9 +274,29 @@ impl<'a> Scan<'a> {
             body.facts.needs_insert_id |= self.is_of_sessions(&name, at + 2);
         }
         let name = Name { schema, name };
+        let first = if has_schema { at - 2 } else { at };
+        let is_written = self.of == Of::View
+            || self.is_before(first, BEFORE_TARGET)
+            || self.updates.get(at) == Some(&true);
+        if is_written && !body.written.contains(&name) {
+            body.written.push(name.clone());
+        }
         if !body.names.contains(&name) {
             body.names.push(name);
         }
+    }
+
+    fn updates(&self) -> Vec<bool> {
+        let mut updates = Vec::with_capacity(self.all.len());
+        let statements = self.all.split_inclusive(|p| p.what == What::Semicolon);
+        for statement in statements {
+            let all = updates.len()..updates.len() + statement.len();
+            // `FOR UPDATE` locks, `ON DUPLICATE KEY UPDATE` is an insert's.
+            let is_update = |at| self.is(at, "UPDATE") && !self.is_before(at, &["FOR", "KEY"]);
+            let is_so = all.clone().any(|at| is_update(at) || self.is(at, "DELETE"));
+            updates.extend(all.map(|_| is_so));
+        }
+        updates
     }
 
     fn is_name(&self, at: usize) -> bool {
@@ -550,6 +590,23 @@ mod tests {
         );
         let calls: Vec<_> = view.calls.iter().filter(|c| !c.is_known).collect();
         assert_eq!(calls.len(), 2);
+    }
+
+    #[test]
+    fn what_is_written_to_is_known() {
+        let written = |text| {
+            let written = routine(text).written.into_iter();
+            let names = written.map(|name| String::from_utf8(name.name).unwrap());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(written("INSERT INTO s.t SELECT a FROM u"), ["t"]);
+        assert_eq!(
+            written("BEGIN REPLACE t VALUES (1); SELECT a FROM u; END"),
+            ["t"]
+        );
+        assert_eq!(written("SELECT a FROM u FOR UPDATE"), [""; 0]);
+        assert!(written("UPDATE a JOIN b SET x = 1").contains(&"b".to_owned()));
+        assert!(written("DELETE a FROM a JOIN b").contains(&"a".to_owned()));
     }
 
     #[test]

@@ -13,15 +13,22 @@ const REACHING: &[&[u8]] = &[
     b"from", b"insert", b"update", b"delete", b"replace", b"table", b"load", b"handler",
 ];
 
-/// What statements have a word of that begin a transaction.
-const BEGINNING: &[&[u8]] = &[b"begin", b"start", b"autocommit", b"xa"];
+/// What statements have a word of that begin a transaction, or lock tables.
+const BEGINNING: &[&[u8]] = &[
+    b"begin",
+    b"start",
+    b"transaction",
+    b"autocommit",
+    b"xa",
+    b"tables",
+];
 
 /// What statements have a word of that change what is defined, and of what it is.
-const CHANGING: &[&[u8]] = &[b"create", b"alter", b"drop", b"rename", b"replace"];
+const CHANGING: &[&[u8]] = &[b"create", b"alter", b"drop", b"rename"];
 #[rustfmt::skip]
 const DEFINED: &[&[u8]] = &[
     b"view", b"trigger", b"function", b"procedure", b"package", b"database", b"schema", b"rename",
-    b"nextval", b"next", b"connection_id",
+    b"nextval", b"next", b"connection_id", b"like",
 ];
 
 /// What a text is about, by its words alone.
@@ -29,7 +36,7 @@ const DEFINED: &[&[u8]] = &[
 pub(crate) struct About {
     /// It may reach tables or views.
     pub reaches: bool,
-    /// It may begin a transaction.
+    /// It may begin a transaction, or lock tables: what is to be looked up has to be looked up before.
     pub begins: bool,
     /// It may change definitions of views, triggers or routines.
     pub defines: bool,

@@ -15,7 +15,7 @@ use mysql_common::constants::StatusFlags;
 use super::{Deadline, Need, Op, Running, Seat};
 use crate::{
     error::{ConnectionLost, DriverError, Error, Ran, Result, StatementTimeout},
-    link::{Ask, Face, Link, is_answer},
+    link::{Ask, Face, Link, Part, is_answer},
     mux::{
         account::Account,
         catalog::{Catalog, Definitions, Schemas},
@@ -42,16 +42,16 @@ impl Seat {
         statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Reached> {
-        let Some((text, facts)) = op.text().filter(|_| self.is_own()) else {
-            return Ok(None);
-        };
         let elsewhere = match op {
             Op::Execute(prepared, ..) | Op::StartExecute(prepared, _) => Some(&prepared.schema),
             _ => None,
         };
-        if self.is_harmless(statement, elsewhere) {
+        if !self.is_own() || self.is_harmless(statement, elsewhere) {
             return Ok(None);
         }
+        let Some((text, facts)) = op.text() else {
+            return Ok(None);
+        };
         let schema = elsewhere.unwrap_or(&self.schema).clone();
         let reached = self.reach_in(schema, text, facts, statement, deadline);
         // Few statements come here: the others need not carry its future.
@@ -223,7 +223,8 @@ impl Seat {
 
     /// What runs on the link now may change what the handle's transaction sees, or fail.
     fn is_delicate(&self) -> bool {
-        self.held.as_ref().is_some_and(|link| {
+        let link = self.held.as_ref().filter(|_| self.kept);
+        link.is_some_and(|link| {
             let session = &link.session;
             session.in_transaction()
                 || session.locks_tables()
@@ -239,35 +240,47 @@ impl Seat {
         let generation = self.generation();
         let mut again = true;
         loop {
-            if self.is_delicate() {
-                return self.load_elsewhere(schema, generation).await;
-            }
             self.take(WHY, Need::Alone, deadline).await?;
             if self.is_delicate() {
-                continue;
+                return self.load_elsewhere(schema, generation, deadline).await;
             }
-            let was_kept = self.kept;
-            let account = self.account.clone();
-            let Some(link) = &mut self.held else {
-                return Ok(None);
-            };
-            link.deadline = deadline;
-            link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
-            let loaded = load_on(link, &account, schema, generation).await;
-            let e = match loaded {
-                Ok(catalog) => {
-                    link.deadline = None;
-                    if !was_kept {
-                        self.put_back();
-                    }
-                    return Ok(Some(Arc::new(catalog)));
+            match self.load_here(schema, generation, deadline).await {
+                Err(Error::ConnectionLost(_)) if again && self.held.is_none() => again = false,
+                loaded => return loaded,
+            }
+        }
+    }
+
+    async fn load_here(
+        &mut self,
+        schema: &str,
+        generation: u64,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Catalog>>> {
+        let was_kept = self.kept;
+        let account = self.account.clone();
+        let Some(link) = &mut self.held else {
+            return Ok(None);
+        };
+        link.deadline = deadline;
+        link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
+        let loaded = load_on(link, &account, schema, generation).await;
+        link.deadline = None;
+        match loaded {
+            Ok(catalog) => {
+                if !was_kept {
+                    self.put_back();
                 }
-                Err(e) => e,
-            };
-            self.after(Some(&e)).await?;
-            match e {
-                Error::ConnectionLost(_) if again && !was_kept => again = false,
-                e => return Err(self.not_run(e, deadline)),
+                Ok(Some(Arc::new(catalog)))
+            }
+            Err(e) => {
+                if let Error::ConnectionLost(_) = e {
+                    // What went with it is told instead.
+                    self.lose()?;
+                } else {
+                    self.after(Some(&e)).await?;
+                }
+                Err(self.not_run(e, deadline))
             }
         }
     }
@@ -289,40 +302,38 @@ impl Seat {
         }
     }
 
-    /// On another link than the handle's, if one can be had; on MariaDB looking for definitions changes
-    /// nothing in a transaction.
+    /// On another link than the handle's, if one can be had. On MariaDB looking for definitions
+    /// changes nothing in a transaction.
     async fn load_elsewhere(
         &mut self,
         schema: &str,
         generation: u64,
+        deadline: Deadline,
     ) -> Result<Option<Arc<Catalog>>> {
         let account = self.account.clone();
-        let time = ANOTHER;
-        let got = self
-            .acquire(WHY, Need::Alone, Some((Instant::now() + time, time)))
-            .await;
-        if let Ok(Got::Link(link)) = got {
+        let until = Some((Instant::now() + ANOTHER, ANOTHER));
+        if let Ok(Got::Link(link)) = self.acquire(WHY, Need::Alone, until).await {
             let mut borrowed = Borrowed {
                 account: &account,
                 link: Some(link),
             };
+            let mut loaded = None;
             if let Some(link) = &mut borrowed.link {
                 link.face = self.face;
+                link.deadline = deadline;
                 link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
-                let loaded = load_on(link, &account, schema, generation).await;
-                borrowed.give_back();
-                return Ok(loaded.ok().map(Arc::new));
+                loaded = load_on(link, &account, schema, generation).await.ok();
             }
+            borrowed.give_back(loaded.is_some());
+            return Ok(loaded.map(Arc::new));
         }
-        let Some(link) = self.held.as_mut().filter(|link| link.server.mariadb) else {
-            return Ok(None);
-        };
-        match load_on(link, &account, schema, generation).await {
-            Ok(catalog) => Ok(Some(Arc::new(catalog))),
-            Err(e) => {
-                self.after(Some(&e)).await?;
-                Err(self.not_run(e, None))
-            }
+        let may_ask = self.held.as_ref().is_some_and(|link| {
+            let session = &link.session;
+            link.server.mariadb && !session.awaits_transaction() && !session.pins.has(PinReason::Xa)
+        });
+        match may_ask {
+            true => self.load_here(schema, generation, deadline).await,
+            false => Ok(None),
         }
     }
 }
@@ -334,8 +345,9 @@ struct Borrowed<'a> {
 }
 
 impl Borrowed<'_> {
-    fn give_back(&mut self) {
-        if let Some(link) = self.link.take() {
+    /// Where it is at rest.
+    fn give_back(&mut self, is_quiet: bool) {
+        if let Some(link) = self.link.take_if(|_| is_quiet) {
             let begin = link.session.clean.clone();
             let share = begin.filter(|_| link.session.is_shareable());
             self.account
@@ -370,23 +382,35 @@ async fn load_on(
         Err(e) if is_answer(&e) => Ok(Catalog::blind(schema, generation)),
         Err(e) => Err(e),
     }
+    .inspect(|catalog: &Catalog| {
+        if account.group.limits.definitions_age.is_zero() {
+            catalog.grow_old();
+        }
+    })
 }
 
 async fn definitions(link: &mut Link, account: &Account, schema: &str) -> Result<Definitions> {
+    let (found, first) = link.schemas_and_definitions(schema).await?;
     let mut schemas = Schemas::new();
-    for name in link.schemas().await? {
+    for name in found {
         let names = schemas.entry(sql::lower(name.as_bytes())).or_default();
         names.push(name);
     }
     let home = sql::lower(schema.as_bytes());
     let schemas = account.catalogs.schemas(schemas);
     let mut definitions = Definitions::new(schemas.clone(), link.server.mariadb);
+    let mut first = Some(first);
     while let Some((wanted, part)) = definitions.wants(&home) {
-        let mut all = Vec::new();
+        let mut all = first.take().unwrap_or_default();
+        let is_own = |name: &str| wanted == home && name == schema;
         let names = schemas.get(&wanted).map_or(&[][..], |names| names);
-        let own = (wanted == home && !schema.is_empty() && !names.iter().any(|n| n == schema))
-            .then_some(schema);
-        for name in names.iter().map(String::as_str).chain(own) {
+        // Other schemas' names may differ by their case only.
+        let others = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !is_own(name));
+        let own = (part == Part::Routines && wanted == home && !home.is_empty()).then_some(schema);
+        for name in others.chain(own) {
             all.extend(link.definitions(name, part).await?);
         }
         definitions.add(&wanted, part, all);
