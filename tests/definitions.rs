@@ -273,8 +273,10 @@ mod triggers {
         let schema = defined(
             "def_tcall",
             &[
-                &format!("CREATE FUNCTION locks() RETURNS INT NO SQL RETURN GET_LOCK('{lock}', 0)"),
-                "CREATE PROCEDURE does(OUT r INT) SET r = locks()",
+                &format!(
+                    "CREATE FUNCTION takes_it() RETURNS INT NO SQL RETURN GET_LOCK('{lock}', 0)"
+                ),
+                "CREATE PROCEDURE does(OUT r INT) SET r = takes_it()",
                 "CREATE TRIGGER tr BEFORE INSERT ON items FOR EACH ROW BEGIN DECLARE r INT; CALL does(r); END",
             ],
         );
@@ -407,21 +409,52 @@ mod later {
     #[test]
     fn so_is_what_it_prepares_in_sql() {
         let schema = defined("def_prep", &[]);
-        let mux = builder().max_links(3).build();
+        let mux = two_links();
         let (mut a, mut b) = two(&mux, &schema);
-        a.query_drop(WRITE).unwrap();
+        let mut c = mux.connect(schema.tcp()).unwrap();
         b.query_drop("PREPARE p FROM 'CREATE VIEW last AS SELECT LAST_INSERT_ID() AS id'")
             .unwrap();
-        a.query_drop(WRITE).unwrap();
+        a.query_drop("SELECT COUNT(*) FROM items").unwrap();
         b.query_drop("EXECUTE p").unwrap();
-        b.reset().unwrap();
+        // On the link that is left.
         a.query_drop(INSERT).unwrap();
-        a.query_drop("CREATE VIEW w AS SELECT 1").unwrap();
-        b.query_drop(INSERT).unwrap();
-        match a.query_first::<u64, _>("SELECT id FROM last") {
-            Ok(id) => assert_eq!(id, Some(a.last_insert_id().max(1))),
-            Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
-        }
+        c.query_drop(INSERT).unwrap();
+        let e = error_of(a.query::<Row, _>("SELECT id FROM last"));
+        assert!(matches!(e, Error::NotKept { .. }), "{e}");
+    }
+
+    #[test]
+    fn it_counts_however_it_is_run() {
+        let schema = defined("def_how", &[TRIGGER]);
+        let mux = two_links();
+        let (mut a, mut b) = two(&mux, &schema);
+        let why = Some(PinReason::UserVariable);
+        a.pipeline(|pipe| {
+            pipe.query("SELECT 1");
+            pipe.query(WRITE);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(reason(&a), why, "a pipeline");
+        a.reset().unwrap();
+        a.exec_batch("INSERT INTO items VALUES (?)", [(1,), (2,)])
+            .unwrap();
+        assert_eq!(reason(&a), why, "a batch");
+        a.reset().unwrap();
+        drop(a.query_iter(WRITE).unwrap());
+        assert_eq!(reason(&a), why, "a result in pieces");
+        a.reset().unwrap();
+        a.query_drop("PREPARE p FROM 'INSERT INTO items VALUES (1)'")
+            .unwrap();
+        a.query_drop("EXECUTE p").unwrap();
+        a.query_drop("DEALLOCATE PREPARE p").unwrap();
+        assert_eq!(reason(&a), why, "prepared in SQL");
+        a.reset().unwrap();
+        let insert = a.prep("INSERT INTO items VALUES (?)").unwrap();
+        a.select_db(&server().database).unwrap();
+        a.exec_drop(&insert, (1,)).unwrap();
+        assert_eq!(reason(&a), why, "prepared in another schema");
+        assert_eq!(one::<Option<u8>>(&mut b, "SELECT @def_x"), None);
     }
 
     #[test]

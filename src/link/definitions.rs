@@ -143,33 +143,42 @@ fn questions(schema: &str, part: Part, mariadb: bool) -> Vec<Question> {
     let of = "EVENT_OBJECT_SCHEMA";
     ask(Kind::Trigger, name, text, "TRIGGERS", of, "");
     // MySQL allows nothing of the session there but `CONNECTION_ID()`.
-    let columns = [
-        (Kind::Default, "COLUMN_DEFAULT"),
-        (Kind::Computed, "GENERATION_EXPRESSION"),
-    ];
-    for (kind, text) in columns.into_iter().filter(|_| mariadb) {
-        let only = format!(
-            " AND ({text} LIKE '%@%' OR {text} LIKE '%connection_id(%' \
-             OR {text} LIKE '%val(%' OR {text} LIKE '%value for%')"
-        );
-        ask(kind, "TABLE_NAME", text, "COLUMNS", "TABLE_SCHEMA", &only);
+    if mariadb {
+        let touches = |text: &str| {
+            format!(
+                "{text} LIKE '%@%' OR {text} LIKE '%connection_id(%' \
+                 OR {text} LIKE '%val(%' OR {text} LIKE '%value for%'"
+            )
+        };
+        let [default, computed] = ["COLUMN_DEFAULT", "GENERATION_EXPRESSION"];
+        let only = format!(" AND ({} OR {})", touches(default), touches(computed));
+        let both = format!("{default} AS BINARY), CAST({computed}");
+        let of = "TABLE_SCHEMA";
+        ask(Kind::Default, "TABLE_NAME", &both, "COLUMNS", of, &only);
     }
     asked
 }
 
 fn definitions(asked: &[Question], answers: Vec<Rows>) -> Vec<Definition> {
-    let all = asked.iter().zip(answers);
-    let all = all.flat_map(|((kind, _), rows)| {
-        rows.into_iter().filter_map(|row| {
+    let mut all = Vec::new();
+    for ((kind, _), rows) in asked.iter().zip(answers) {
+        for row in rows {
             let mut row = row.into_iter();
-            let name = sql::lower(&row.next()??);
-            // Both servers show an empty view where they show none.
-            let text = row.next()?.filter(|text| !text.is_empty());
-            let kind = *kind;
-            Some(Definition { kind, name, text })
-        })
-    });
-    all.collect()
+            let Some(Some(name)) = row.next() else {
+                continue;
+            };
+            // A column has two texts, of which one is none.
+            for (text, kind) in row.zip([*kind, Kind::Computed]) {
+                all.push(Definition {
+                    kind,
+                    name: sql::lower(&name),
+                    // Both servers show an empty view where they show none.
+                    text: text.filter(|text| !text.is_empty()),
+                });
+            }
+        }
+    }
+    all
 }
 
 /// The values of all rows of a text result.

@@ -38,6 +38,8 @@ pub(super) struct Catalog {
     entries: HashMap<Vec<u8>, Entry>,
     /// There are names of which nothing could be a part of a word.
     has_odd: bool,
+    /// There are names that another character set writes in other bytes.
+    has_foreign: bool,
     /// The other schemas.
     schemas: Arc<Schemas>,
     harmless: Box<[AtomicU64; PLACES]>,
@@ -85,6 +87,7 @@ impl Catalog {
             schema: schema.into(),
             entries: HashMap::new(),
             has_odd: false,
+            has_foreign: false,
             schemas: Arc::default(),
             harmless: Box::new([const { AtomicU64::new(0) }; PLACES]),
             generation,
@@ -130,6 +133,10 @@ impl Catalog {
         });
         if self.has_odd && statement.effect == Effect::Other {
             seen.extend(self.entries.values());
+        }
+        if self.has_foreign && !text.is_ascii() {
+            let foreign = self.entries.iter().filter(|(name, _)| !name.is_ascii());
+            seen.extend(foreign.map(|(_, entry)| entry));
         }
         found.schemas.sort_unstable();
         found.schemas.dedup();
@@ -357,6 +364,7 @@ impl Definitions {
             }
             let part = sql::part_of(name);
             catalog.has_odd |= part.is_empty();
+            catalog.has_foreign |= !name.is_ascii();
             if part != name {
                 let by_part = catalog.entries.entry(part).or_default();
                 by_part.by_reading.merge(&entry.by_reading);
@@ -521,6 +529,22 @@ mod tests {
                 .uses_sequence
         );
         assert_eq!(found(&definitions, "SELECT * FROM t"), None);
+    }
+
+    #[test]
+    fn names_in_other_bytes_may_be_any_of_those() {
+        let view = definition(
+            Kind::View,
+            "\u{e9}t\u{e9}",
+            "select last_insert_id() AS `a`",
+        );
+        let mut definitions = Definitions::new(schemas(), false);
+        definitions.add(b"s", Part::Tables, vec![view]);
+        let catalog = definitions.catalog("s", 0);
+        let latin1 = b"SELECT * FROM \xe9t\xe9";
+        assert!(catalog.find(latin1, &sql::read(latin1)).facts.is_some());
+        let ascii = b"SELECT * FROM ete";
+        assert!(catalog.find(ascii, &sql::read(ascii)).facts.is_none());
     }
 
     #[test]

@@ -79,8 +79,15 @@ pub(crate) fn about(sql: &[u8]) -> About {
 /// behind it. Of a statement that isn't neutral every word is a name, in strings and comments as well.
 pub(crate) fn mentions(sql: &[u8], effect: Effect, mut see: impl FnMut(&[u8], bool)) {
     if effect == Effect::Other {
-        words(sql, |word, has_dot| see(&lower(word), has_dot));
-        return;
+        let mut name = Vec::new();
+        return words(sql, |word, has_dot| {
+            name.clear();
+            match word.is_ascii() {
+                true => name.extend(word.iter().map(u8::to_ascii_lowercase)),
+                false => name = lower(word),
+            }
+            see(&name, has_dot);
+        });
     }
     named(sql, false, &mut see);
     if sql.contains(&b'\\') {
