@@ -216,7 +216,13 @@ fn literal(name: &str) -> String {
     format!("CONVERT(X'{hex}' USING utf8mb4)")
 }
 
-/// What the server answered is no reason to ask again at once.
-pub(crate) fn is_answer(e: &Error) -> bool {
-    matches!(e, Error::MySqlError(_) | Error::ResultTooLarge { .. })
+/// The server won't tell, and will not in a moment either.
+pub(crate) fn is_refusal(e: &Error) -> bool {
+    /// Too big a select, out of memory, lock wait timeout, deadlock, interrupted, too long on MariaDB
+    /// and on MySQL: by the session's settings, or by somebody.
+    const PASSING: [u16; 8] = [1037, 1038, 1104, 1205, 1213, 1317, 1969, 3024];
+    match e {
+        Error::MySqlError(e) => !PASSING.contains(&e.code),
+        _ => false,
+    }
 }

@@ -31,6 +31,9 @@ const DEFINED: &[&[u8]] = &[
     b"nextval", b"next", b"connection_id", b"like",
 ];
 
+/// `connection_id`
+const LONGEST: usize = 13;
+
 /// What a text is about, by its words alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct About {
@@ -47,6 +50,15 @@ pub(crate) struct About {
 }
 
 impl About {
+    /// Of a statement that is known to read: strings may be long, and are nothing.
+    pub(crate) fn reads(sql: &[u8]) -> About {
+        let mut about = About::default();
+        mentions(sql, Effect::Read, |name, _| {
+            about.reaches |= REACHING.contains(&name);
+        });
+        about
+    }
+
     /// Of a statement that is known to write.
     pub(crate) fn writes() -> About {
         About {
@@ -61,6 +73,10 @@ pub(crate) fn about(sql: &[u8]) -> About {
     let mut about = About::default();
     let (mut changes, mut defined, mut temporary) = (false, false, false);
     words(sql, |word, _| {
+        // None of those that matter.
+        if word.len() > LONGEST || !word[0].is_ascii_alphabetic() {
+            return;
+        }
         let is = |all: &[&[u8]]| all.iter().any(|one| word.eq_ignore_ascii_case(one));
         about.reaches |= is(REACHING);
         about.begins |= is(BEGINNING);

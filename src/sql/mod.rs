@@ -13,8 +13,8 @@
 //! # What the text doesn't tell
 //! - The schema: in `performance_schema`, `sys` and `information_schema` as the default schema, a
 //!   plain name may be a view of the session. Who calls knows the schema.
-//! - Triggers, views and defaults of columns may call stored functions and sequences. Changes of
-//!   system variables are told by the session tracker; user variables set this way are not seen.
+//! - Triggers, views and defaults of columns may do anything: [`mentions`] says which names a text has,
+//!   and [`body`] what a definition does by its own text. Who has both tells the rest.
 //! - What each statement leaves behind: warnings, `LAST_INSERT_ID()`, `FOUND_ROWS()`,
 //!   `ROW_COUNT()`. Statements that read them are `Other`, but with `sql_auto_is_null` set for all
 //!   sessions, `WHERE id IS NULL` reads the last insert id, too.

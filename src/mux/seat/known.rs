@@ -15,7 +15,7 @@ use mysql_common::constants::StatusFlags;
 use super::{Deadline, Need, Op, Running, Seat};
 use crate::{
     error::{ConnectionLost, DriverError, Error, Ran, Result, StatementTimeout},
-    link::{Ask, Face, Link, Part, is_answer},
+    link::{Ask, Face, Link, Part, is_refusal},
     mux::{
         account::Account,
         catalog::{Catalog, Definitions, Schemas},
@@ -110,7 +110,8 @@ impl Seat {
     ) -> Result<Reached> {
         let about = match statement.effect {
             Effect::Write => sql::About::writes(),
-            Effect::Read | Effect::Other => sql::about(text),
+            Effect::Read => sql::About::reads(text),
+            Effect::Other => sql::about(text),
         };
         if statement.effect == Effect::Other {
             self.may_define(about);
@@ -119,11 +120,10 @@ impl Seat {
             return Ok(None);
         }
         let own = || facts.cloned().unwrap_or_else(|| sql::facts(text));
-        if statement.effect == Effect::Other && self.asks_what_was_left(&own()) {
-            return Ok(None);
-        }
+        // Nothing may run before a statement that asks what the one before left.
+        let may_load = statement.effect != Effect::Other || !asks_what_was_left(&own());
         let home = name_of(&schema);
-        let Some(catalog) = self.catalog_of(home, deadline).await? else {
+        let Some(catalog) = self.catalog_of(home, may_load, deadline).await? else {
             return Ok(Some(Box::new(own().and(Facts::of_anything()))));
         };
         if schema == self.schema {
@@ -132,7 +132,7 @@ impl Seat {
         let mut found = catalog.find(text, statement);
         for other in std::mem::take(&mut found.schemas) {
             for name in catalog.names_of(&other) {
-                let more = match self.catalog_of(name, deadline).await? {
+                let more = match self.catalog_of(name, may_load, deadline).await? {
                     Some(other) => other.find(text, statement).facts,
                     None => Some(Facts::of_anything()),
                 };
@@ -147,11 +147,6 @@ impl Seat {
             all.reads_only = false;
             Box::new(all)
         }))
-    }
-
-    /// It asks what the statement before left: nothing may run before it.
-    fn asks_what_was_left(&self, facts: &Facts) -> bool {
-        facts.needs_diagnostics || facts.needs_row_count || facts.needs_found_rows
     }
 
     /// Has all look again at what is defined, before a statement that may change it and behind it.
@@ -177,6 +172,7 @@ impl Seat {
     async fn catalog_of(
         &mut self,
         schema: &str,
+        may_load: bool,
         deadline: Deadline,
     ) -> Result<Option<Arc<Catalog>>> {
         if let Some(catalog) = &self.catalog
@@ -185,10 +181,11 @@ impl Seat {
         {
             return Ok(Some(catalog.clone()));
         }
-        if self.is_delicate()
-            && let Some(last) = self.account.catalogs.last(schema)
-        {
-            return Ok(Some(last));
+        if !may_load || self.is_delicate() {
+            let last = self.account.catalogs.last(schema);
+            if last.is_some() || !may_load {
+                return Ok(last);
+            }
         }
         let began = Instant::now();
         let until = began + self.account.group.limits.acquire_timeout;
@@ -272,6 +269,13 @@ impl Seat {
                     self.put_back();
                 }
                 Ok(Some(Arc::new(catalog)))
+            }
+            // Somebody ended it: nothing is known, for now.
+            Err(Error::MySqlError(_)) => {
+                if !was_kept {
+                    self.put_back();
+                }
+                Ok(None)
             }
             Err(e) => {
                 if let Error::ConnectionLost(_) = e {
@@ -366,6 +370,11 @@ impl Drop for Borrowed<'_> {
     }
 }
 
+/// What the statement before it left.
+fn asks_what_was_left(facts: &Facts) -> bool {
+    facts.needs_diagnostics || facts.needs_row_count || facts.needs_found_rows
+}
+
 fn name_of(schema: &Option<Arc<str>>) -> &str {
     schema.as_deref().unwrap_or("")
 }
@@ -379,7 +388,7 @@ async fn load_on(
 ) -> Result<Catalog> {
     match definitions(link, account, schema).await {
         Ok(definitions) => Ok(definitions.catalog(schema, generation)),
-        Err(e) if is_answer(&e) => Ok(Catalog::blind(schema, generation)),
+        Err(e) if is_refusal(&e) => Ok(Catalog::blind(schema, generation)),
         Err(e) => Err(e),
     }
     .inspect(|catalog: &Catalog| {
