@@ -57,6 +57,8 @@ mod events;
 pub mod fuzzing;
 mod handle;
 mod link;
+#[doc(hidden)]
+pub mod measuring;
 mod mux;
 mod opts;
 mod proto;

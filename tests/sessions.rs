@@ -177,12 +177,35 @@ mod what_moves {
         assert!(matches!(e, Error::MySqlError(_)), "{e}");
         assert_eq!(one::<String>(&mut a, "SELECT @@sql_mode"), "ANSI_QUOTES");
     }
+
+    #[test]
+    fn character_sets_that_were_set_stay_where_an_older_statement_is_prepared_again() {
+        const ASK: &str = "SELECT @@character_set_results";
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        let text = a.prep("SELECT 'a'").unwrap();
+        a.query_drop("SET NAMES latin1").unwrap();
+        b.reset().unwrap();
+        a.query_drop("BEGIN").unwrap();
+        a.query_drop("SET NAMES gbk").unwrap();
+        a.exec_drop(&text, ()).unwrap();
+        assert_eq!(one::<String>(&mut a, ASK), "gbk");
+        a.query_drop("COMMIT").unwrap();
+        assert_eq!(one::<String>(&mut a, ASK), "gbk");
+    }
 }
 
 mod what_pins {
     use super::*;
 
     fn pins(sql: &str, reason: PinReason, end: &str) {
+        // From the third time on the text is known.
+        for _ in 0..4 {
+            pins_once(sql, reason, end);
+        }
+    }
+
+    fn pins_once(sql: &str, reason: PinReason, end: &str) {
         let mux = one_link();
         let mut a = mux.connect(own()).unwrap();
         a.query_drop(sql).unwrap();
@@ -207,10 +230,8 @@ mod what_pins {
     }
 
     #[test]
-    fn a_user_variable_until_a_reset() {
-        pins("SET @x = 1", PinReason::UserVariable, "");
-        pins("SELECT @x := 1", PinReason::UserVariable, "");
-        pins("SELECT 1 INTO @x", PinReason::UserVariable, "");
+    fn a_user_variable_that_is_large_until_a_reset() {
+        pins("SET @x = REPEAT('x', 20000)", PinReason::UserVariable, "");
     }
 
     #[test]
@@ -229,6 +250,54 @@ mod what_pins {
             PinReason::UserLock,
             "DO RELEASE_LOCK('own')",
         );
+    }
+
+    #[test]
+    fn a_text_that_is_known_does_what_was_prepared_by_its_name() {
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        for _ in 0..4 {
+            for (prepare, left) in [
+                (
+                    "PREPARE own_s FROM 'CREATE TEMPORARY TABLE own_known (a INT)'",
+                    Some(PinReason::TemporaryTable),
+                ),
+                ("PREPARE own_s FROM 'SELECT 1'", None),
+            ] {
+                a.query_drop(prepare).unwrap();
+                a.query_drop("EXECUTE own_s").unwrap();
+                a.query_drop("DEALLOCATE PREPARE own_s").unwrap();
+                assert_eq!(reason(&a), left, "{prepare}");
+                a.reset().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_made_before_another_of_several_failed() {
+        let made = [
+            ("PREPARE p FROM 'SELECT 1'", PinReason::PreparedStatement),
+            (
+                "CREATE TEMPORARY TABLE own_several (a INT)",
+                PinReason::TemporaryTable,
+            ),
+            ("DO GET_LOCK('own_several', 0)", PinReason::UserLock),
+        ];
+        for (sql, why) in made {
+            let mux = one_link();
+            let mut a = mux.connect(own()).unwrap();
+            let results = a.pipeline(|pipe| {
+                pipe.query(sql);
+                pipe.query("SELECT nonsense");
+                Ok(())
+            });
+            assert!(results.unwrap().last().unwrap().is_err());
+            assert_eq!(reason(&a), Some(why), "{sql}");
+            a.reset().unwrap();
+            assert_eq!(a.pin(), None);
+            a.query_drop(format!("{sql}; SELECT nonsense")).unwrap_err();
+            assert_eq!(reason(&a), Some(why), "{sql}");
+        }
     }
 
     #[test]
@@ -265,7 +334,9 @@ mod what_pins {
         let mux = one_link();
         let opts = own().pin_policy(PinReason::UserVariable, PinPolicy::Deny);
         let mut a = mux.connect(opts).unwrap();
-        let e = a.query_drop("SET @x = 'secret'").unwrap_err();
+        a.query_drop("SET @x = 1").unwrap();
+        assert_eq!(a.pin(), None);
+        let e = a.query_drop("SET @`a name` = 'secret'").unwrap_err();
         assert!(
             matches!(
                 e,
@@ -345,6 +416,29 @@ mod what_goes_wrong {
         .unwrap();
         a.query_drop("EXECUTE q").unwrap();
         assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), 3);
+    }
+
+    #[test]
+    fn what_a_streamed_insert_made_is_the_handles() {
+        let table = ids("own_streamed");
+        let insert = format!("INSERT INTO {table} (v) VALUES (1)");
+        let mux = one_link();
+        let mut a = mux.connect(own().keep_insert_id(true)).unwrap();
+        let mut b = mux.connect(own()).unwrap();
+        for _ in 0..3 {
+            let rows = a.query_stream::<u8, _>(&insert).unwrap();
+            assert_eq!(rows.count(), 0);
+            let id = a.last_insert_id();
+            assert_ne!(id, 0);
+            b.query_drop(&insert).unwrap();
+            assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), id);
+        }
+        let statement = a.prep(&insert).unwrap();
+        let rows = a.exec_stream::<u8, _, _>(&statement, ()).unwrap();
+        assert_eq!(rows.count(), 0);
+        let id = a.last_insert_id();
+        b.query_drop(&insert).unwrap();
+        assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), id);
     }
 
     #[test]

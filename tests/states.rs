@@ -721,7 +721,11 @@ fn try_all(by: By) {
         let api = state.sql.iter().any(|sql| sql.starts_with("Handle::"));
         let tried = state.tested_by.is_empty() && (by == By::Text || !api);
         if is_here(state.servers) && tried && state.name.contains(&only) {
-            wrong.extend(try_row(state, &mut ground));
+            let mut state = *state;
+            if let (By::Prepared, Some(reason)) = (by, state.prepared) {
+                state.kept = Kept::Pins(reason);
+            }
+            wrong.extend(try_row(&state, &mut ground));
             count += 1;
         }
     }

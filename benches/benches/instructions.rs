@@ -47,7 +47,7 @@ fn measure(section: &str, server: &Server, choice: &Choice, bars: &mut Bars) {
     let more = choice.or_quick(10_000, 1_000);
     let head = ["client", "statement", "instructions"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for how in ["prepared", "text"] {
+    for how in ["prepared", "text", "again"] {
         let mut figures = Vec::new();
         for client in CLIENTS {
             let count = |times| instructions(&format!("{} {client} {how} {times}", server.kind));
@@ -95,7 +95,9 @@ fn run_some(task: &[String]) {
         let row = dice.row();
         let ask = match how.as_str() {
             "prepared" => Ask::Row(row),
-            _ => Ask::Text(row),
+            "text" => Ask::Text(row),
+            // The very same text.
+            _ => Ask::Text(0),
         };
         caller.once(ask);
     }

@@ -5,6 +5,7 @@
 //! | `neutral` | statements that need nothing of the session, beside `Isolation::Shared` |
 //! | `time_zone/…`, `schema/…` | two handles whose sessions differ, in turn on one link |
 //! | `insert id` | an insert, and `SELECT LAST_INSERT_ID()` |
+//! | `user variable` | `SET @v = …`, and `SELECT @v`; two links: where each handle has one to itself |
 //! | `counts` | round trips and writes of all of these but the first |
 //!
 //! ```sh
@@ -48,6 +49,7 @@ const SWITCHES: [Bar; 2] = [
 const CONN: &str = "mysql: a connection";
 const ALONE: &str = "mysql_mux: a handle";
 const IN_TURN: &str = "mysql_mux: two handles in turn";
+const ON_TWO: &str = "mysql_mux: two handles in turn, two links";
 
 fn main() {
     let choice = Choice::from_args();
@@ -64,6 +66,7 @@ fn main() {
                 }
             }
             insert_id(&way, &choice, &mut bars);
+            user_variable(&way, &choice, &mut bars);
         }
         counts(&server, &mut places, &choice);
     }
@@ -462,6 +465,65 @@ fn insert_id(way: &Way, choice: &Choice, bars: &mut Bars) {
     times(way, &section, about, write, (&IDS, &()), choice, bars);
 }
 
+const VARIABLES: [Case<()>; 4] = [
+    (CONN, |way, ()| {
+        let mut conn = mysql::Conn::new(way.mysql()).expect("mysql connects");
+        let mut number = 0u64;
+        Turns::of_peer(move |_| {
+            number += 1;
+            conn.query_drop(format!("SET @v = {number}"))
+                .expect("it runs");
+            let said = conn.query_first("SELECT @v").expect("it runs");
+            assert_eq!(said, Some(number));
+        })
+    }),
+    (ALONE, |way, ()| setting::<1>(way, 1)),
+    (IN_TURN, |way, ()| setting::<2>(way, 1)),
+    (ON_TWO, |way, ()| setting::<2>(way, 2)),
+];
+
+/// Handles that set their variables in turn, and ask when all of them have.
+fn setting<const N: usize>(way: &Way, links: usize) -> Turns {
+    let mux = Mux::builder().max_links(links).build();
+    let opts = mysql_mux::Opts::from(way.mux().isolation(Isolation::Session));
+    let mut handles = [(); N].map(|()| (0, mux.connect(&opts).expect("a handle")));
+    for (_, handle) in &mut handles {
+        handle.query_drop("SET @v = 0").expect("it runs");
+    }
+    let mut last = 0u64;
+    let caller = move |_| {
+        let (number, handle) = &mut handles[0];
+        last += 1;
+        *number = last;
+        handle
+            .query_drop(format!("SET @v = {last}"))
+            .expect("it runs");
+        handles.rotate_left(1);
+        let (number, handle) = &mut handles[0];
+        let said = handle.query_first("SELECT @v").expect("it runs");
+        assert_eq!(said, Some(*number));
+    };
+    Turns {
+        caller: Box::new(caller),
+        numbers: [0, 0],
+        mux: Some(mux),
+    }
+}
+
+fn user_variable(way: &Way, choice: &Choice, bars: &mut Bars) {
+    let section = format!("{}/sessions/user variable", way.server.kind);
+    let about = "SET @v, and SELECT @v";
+    times(
+        way,
+        &section,
+        about,
+        text,
+        (&VARIABLES, &()),
+        choice,
+        (&[], bars),
+    );
+}
+
 /// What one turn takes with each client.
 fn times<T>(
     way: &Way,
@@ -542,14 +604,16 @@ fn counts(server: &Server, places: &mut Places, choice: &Choice) {
             }
         }
     }
-    for (name, make) in IDS {
+    let others = IDS.map(|case| ("insert id", case)).into_iter();
+    let others = others.chain(VARIABLES.map(|case| ("user variable", case)));
+    for (what, (name, make)) in others {
         count(
             server,
             write,
             choice,
             |way| make(way, &()),
             |cells| {
-                rows.push([vec!["insert id".to_owned(), name.to_owned()], cells].concat());
+                rows.push([vec![what.to_owned(), name.to_owned()], cells].concat());
             },
         );
     }

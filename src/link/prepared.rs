@@ -21,7 +21,10 @@ use crate::{
         pipeline::{PrepareOk, Reply},
         result::Response,
     },
-    session::variables::{Shared, same},
+    session::{
+        Doing,
+        variables::{Shared, same},
+    },
     sql,
 };
 
@@ -37,7 +40,7 @@ pub(crate) struct Prepared {
     pub vars: Shared,
     /// What it may do to a session, as read from its text.
     pub statement: sql::Statement,
-    facts: OnceCell<sql::Facts>,
+    doing: OnceCell<Arc<Doing>>,
 }
 
 impl Prepared {
@@ -48,7 +51,7 @@ impl Prepared {
     ) -> Prepared {
         Prepared {
             statement: sql::read(text),
-            facts: OnceCell::new(),
+            doing: OnceCell::new(),
             sql: text.into(),
             params: made.params,
             columns: made.columns,
@@ -60,8 +63,9 @@ impl Prepared {
 
 impl Prepared {
     /// What it does to a session, where it is not neutral.
-    pub(crate) fn facts(&self) -> &sql::Facts {
-        self.facts.get_or_init(|| sql::facts(&self.sql))
+    pub(crate) fn doing(&self) -> &Arc<Doing> {
+        let make = || Arc::new(Doing::new(sql::facts(&self.sql), &self.sql));
+        self.doing.get_or_init(make)
     }
 
     /// The server reads both as the same.
@@ -196,6 +200,8 @@ impl Link {
         if let Some(id) = self.statements.id(statement) {
             return Ok(id);
         }
+        // What was set right before, and not reported, is what has to come back.
+        self.learn_names().await?;
         let current = self.session.schema.clone();
         let vars = self.session.vars.clone();
         let elsewhere = match &statement.schema {

@@ -9,7 +9,8 @@ use crate::{
     proto::{command::Command, pipeline::Reply, result::Outcome},
     session::{
         PinReason, Variables,
-        variables::{self, ASK_NAMES, Kind, NAMES},
+        user::{self, Learned},
+        variables::{self, ASK_NAMES, Kind, NAMES, Shared},
     },
 };
 
@@ -122,11 +123,46 @@ impl Link {
             .await?;
         let session = &mut self.session;
         session.names_unknown = false;
-        let vars = session.vars.take();
-        let mut vars = vars.map_or_else(Variables::default, Arc::unwrap_or_clone);
-        set_names(&mut vars, names);
-        session.vars = session.without_base(&variables::shared(vars));
+        variables::change(&mut session.vars, |vars| set_names(vars, names));
+        session.vars = session.without_base(&session.vars);
         Ok(())
+    }
+
+    /// What became of user variables that were set. Nothing, where the server doesn't tell now.
+    pub(crate) async fn learn_user_variables(
+        &mut self,
+        names: &[Arc<str>],
+    ) -> Result<Vec<Learned>> {
+        let asked = user::ask(names);
+        let asked = [&asked[0], &asked[1]].map(|sql| Command::Query(sql.as_bytes()));
+        let mut answers = self.train(&asked, "asking for user variables").await?;
+        let values = answers.pop().map(super::connect::texts).unwrap_or_default();
+        let types = answers
+            .pop()
+            .and_then(|mut types| types.outcomes.pop_front());
+        let columns = match types {
+            Some(Outcome::Set(set)) => set.columns,
+            _ => return Ok(Vec::new()),
+        };
+        let values = values.chunks_exact(2);
+        if columns.len() != names.len() || values.len() != names.len() {
+            return Ok(Vec::new());
+        }
+        let all = names.iter().zip(columns.iter()).zip(values);
+        let learned =
+            all.map(|((name, c), v)| user::learned(name, c, v[0].as_deref(), v[1].as_deref()));
+        Ok(learned.collect())
+    }
+
+    /// Makes user variables what they are to be; `then` stands here afterwards.
+    pub(crate) async fn set_user_variables(&mut self, sql: &str, then: Shared) -> Result<()> {
+        let set = self.ask_for(sql, "restoring user variables").await;
+        match set {
+            Ok(_) => self.session.user = then,
+            // Some may be set.
+            Err(_) => self.session.changed = true,
+        }
+        set.map(drop)
     }
 
     /// Ends the pins of user locks that the server says are not this session's. One whose name is

@@ -47,6 +47,9 @@ pub(crate) struct Session {
     /// How it began, as far as that was reported: what init statements set, and what was put back
     /// to the server's own value.
     base: Arc<Variables>,
+    /// The user variables that are known to stand here, whoever set them, by what sets them. Those
+    /// that init statements set are not among them.
+    pub user: Shared,
     /// A character set or collation was set: what became of the others is not reported.
     pub names_unknown: bool,
     /// A variable was set that can't be moved.
@@ -54,7 +57,7 @@ pub(crate) struct Session {
     /// Why the session can't leave the link, where its handle has one of its own.
     pub pins: Pins,
     /// What runs, where it has to be followed.
-    pub doing: Option<Box<Doing>>,
+    pub doing: Option<Arc<Doing>>,
     /// The last statement's error, by its number.
     pub error: Option<u16>,
     /// The handle that ran the last statement.
@@ -108,6 +111,7 @@ impl Session {
             changed: false,
             vars: None,
             base: Arc::default(),
+            user: None,
             names_unknown: false,
             stuck: None,
             pins: Pins::default(),
@@ -224,12 +228,8 @@ impl Session {
     }
 
     fn set_variable(&mut self, name: &str, value: &[u8]) {
-        let mut vars = self
-            .vars
-            .take()
-            .map_or_else(Variables::default, Arc::unwrap_or_clone);
-        vars.set(name, value);
-        self.vars = variables::without(&variables::shared(vars), &self.base);
+        variables::change(&mut self.vars, |vars| vars.set(name, value));
+        self.vars = self.without_base(&self.vars);
     }
 
     /// Takes what a response says of the session, whatever became of the statement.
@@ -249,24 +249,22 @@ impl Session {
         let none = Variables::default();
         let to = to.as_deref().unwrap_or(&none);
         self.names_unknown = false;
-        let mut vars = self
-            .vars
-            .take()
-            .map_or_else(Variables::default, Arc::unwrap_or_clone);
         let mut base = (*self.base).clone();
-        for name in NAMES {
-            match to.get(name) {
-                Some(value) => vars.set(name, value),
-                None => vars.remove(name),
+        variables::change(&mut self.vars, |vars| {
+            for name in NAMES {
+                match to.get(name) {
+                    Some(value) => vars.set(name, value),
+                    None => vars.remove(name),
+                }
             }
-        }
-        for (name, value) in vars.iter() {
-            if to.get(name).is_none() {
-                base.set(name, value);
+            for (name, value) in vars.iter() {
+                if to.get(name).is_none() {
+                    base.set(name, value);
+                }
             }
-        }
+        });
         self.base = Arc::new(base);
-        self.vars = variables::without(&variables::shared(vars), &self.base);
+        self.vars = self.without_base(&self.vars);
         let wanted = variables::without(&variables::shared(to.clone()), &self.base);
         if !variables::same(&self.vars, &wanted) {
             self.changed = true;
@@ -300,6 +298,12 @@ impl Session {
 
     /// What of the session can't be moved to another link, if anything.
     pub(crate) fn stays(&self) -> Option<PinReason> {
+        let unread = self.pins.has_unread().then_some(PinReason::UserVariable);
+        self.stays_when_read().or(unread)
+    }
+
+    /// The same, once the user variables are read back that can be.
+    pub(crate) fn stays_when_read(&self) -> Option<PinReason> {
         if self.in_transaction() {
             Some(PinReason::Transaction)
         } else if self.next_transaction {
@@ -337,7 +341,9 @@ impl Session {
             .pins
             .iter()
             .filter(|pin| pin.reason().is_of_the_session());
-        let gone: Vec<_> = gone.map(ToString::to_string).collect();
+        let unread = self.pins.has_unread().then_some(PinReason::UserVariable);
+        let gone = gone.map(ToString::to_string);
+        let gone: Vec<_> = gone.chain(unread.map(|r| r.to_string())).collect();
         match gone.is_empty() {
             true if self.names_unknown => Some("character sets that were set".to_owned()),
             true => self
@@ -345,6 +351,15 @@ impl Session {
                 .then(|| PinReason::Transaction.to_string()),
             false => Some(gone.join("; ")),
         }
+    }
+
+    /// It may have user variables that nobody has read back.
+    pub(crate) fn has_set_user_variables(&self) -> bool {
+        let pins = &self.pins;
+        self.changed
+            || pins.has_unread()
+            || pins.has(PinReason::UserVariable)
+            || pins.has(PinReason::Unknown)
     }
 
     /// `SET TRANSACTION` for the next transaction stands.
@@ -383,6 +398,7 @@ impl Session {
         self.changed = false;
         self.vars = None;
         self.base = Arc::default();
+        self.user = None;
         self.names_unknown = false;
         self.stuck = None;
         self.pins.clear();
@@ -576,15 +592,16 @@ impl Link {
         if as_begun {
             self.session.changed = false;
         } else {
-            let vars = self.session.vars.take();
-            let mut base = vars.map_or_else(Variables::default, Arc::unwrap_or_clone);
+            let mut base = self.session.vars.take();
             if self.session.names_unknown
                 && let Some(names) = names
             {
-                set_names(&mut base, super::connect::texts(names));
+                variables::change(&mut base, |base| {
+                    set_names(base, super::connect::texts(names));
+                });
             }
             self.session.restarted();
-            self.session.base = Arc::new(base);
+            self.session.base = base.unwrap_or_default();
         }
         if let Some(response) = set {
             self.session.observe_quietly(&response);

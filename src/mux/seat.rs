@@ -42,7 +42,7 @@ use crate::{
         result::{OkInfo, Outcome, Response},
     },
     session::{
-        InsertId,
+        InsertId, seen,
         variables::{Shared, same},
     },
     sql::{self, Effect},
@@ -72,6 +72,14 @@ const PIECE: usize = 16 << 20;
 /// Parameters of more bytes are sent in pieces, on a link alone.
 const MANY_BYTES: usize = 1 << 20;
 
+const NO_TIMEOUT: u64 = u64::MAX;
+
+/// A time as a seat keeps it, in as few bytes as it can: what doesn't fit is longer than anything runs.
+fn nanos(time: Option<Duration>) -> u64 {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    time.map_or(NO_TIMEOUT, |time| nanos(time).min(NO_TIMEOUT - 1))
+}
+
 /// Where a handle stands.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -86,6 +94,8 @@ pub(crate) struct Seat {
     schema: Option<Arc<str>>,
     /// The variables that it has set.
     vars: Shared,
+    /// The user variables that it has set, but for those that stay on the link that it has.
+    user: Shared,
     /// Where its `LAST_INSERT_ID()` is, and which statement made it.
     insert_id: InsertId,
     insert_digest: u32,
@@ -100,7 +110,8 @@ pub(crate) struct Seat {
     /// Shared sessions that were lost before this handle, or of which it was told.
     lost_sessions: u32,
     ok: OkInfo,
-    timeout: Option<Duration>,
+    /// In nanoseconds; [`NO_TIMEOUT`]: none.
+    timeout: u64,
     connection_id: u32,
     /// Wishes to keep the link, whatever the session's state.
     holds: u16,
@@ -146,6 +157,7 @@ impl Seat {
             server: account.group.server(),
             schema: opts.session().db_name.as_deref().map(Into::into),
             vars: None,
+            user: None,
             insert_id: InsertId::Known(0),
             insert_digest: 0,
             insert_digest_before: 0,
@@ -154,7 +166,7 @@ impl Seat {
             warnings_link: 0,
             lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
-            timeout: opts.get_statement_timeout(),
+            timeout: nanos(opts.get_statement_timeout()),
             connection_id: 0,
             holds: 0,
             leases: 0,
@@ -181,16 +193,16 @@ impl Seat {
     fn deadline(&self) -> Deadline {
         /// What is further away never comes; no server takes a longer limit.
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let time = self.timeout.filter(|time| *time < YEAR)?;
+        let time = self.timeout().filter(|time| *time < YEAR)?;
         Some((Instant::now().checked_add(time)?, time))
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout
+        (self.timeout != NO_TIMEOUT).then(|| Duration::from_nanos(self.timeout))
     }
 
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.timeout = timeout;
+        self.timeout = nanos(timeout);
     }
 
     pub(crate) async fn query(&mut self, sql: &[u8]) -> Result<Response> {
@@ -199,7 +211,7 @@ impl Seat {
 
     /// The same; the caller takes the rows of a large result while it comes.
     pub(crate) async fn query_in(&mut self, sql: &[u8], parts: Option<&Parts>) -> Result<Response> {
-        let statement = sql::read(sql);
+        let statement = seen::read(sql);
         let deadline = self.deadline();
         let response = self
             .statement(Op::Query(sql, parts), statement, deadline)
@@ -213,8 +225,10 @@ impl Seat {
         self.come_back();
         // What a failure leaves may be asked for.
         let keeps = self.is_own() && self.keeps_diagnostics;
+        let plan = self.plan_prepare(sql)?;
         if self.can_share()
             && !keeps
+            && !plan.pins()
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
             if let Some(held) = lane.holds(sql) {
@@ -230,10 +244,7 @@ impl Seat {
                 done => return done,
             }
         }
-        match self
-            .alone(Op::Prepare(sql), Plan::command(), deadline)
-            .await?
-        {
+        match self.alone(Op::Prepare(sql), plan, deadline).await? {
             Done::Prepared(prepared) => Ok(prepared),
             _ => Err(DriverError::MuxShutDown.into()),
         }
@@ -282,7 +293,7 @@ impl Seat {
         };
         for ask in &asks {
             let read = match ask {
-                Ask::Query(sql) => sql::read(sql),
+                Ask::Query(sql) => seen::read(sql),
                 Ask::Execute(statement, _) => statement.statement,
             };
             all.effect = all.effect.and(read.effect);
@@ -342,7 +353,7 @@ impl Seat {
 
     /// Sends a query whose rows are taken piece by piece.
     pub(crate) async fn start_query(&mut self, sql: &[u8]) -> Result<()> {
-        self.start(Op::StartQuery(sql), sql::read(sql)).await
+        self.start(Op::StartQuery(sql), seen::read(sql)).await
     }
 
     /// Runs a prepared statement whose rows are taken piece by piece.
@@ -363,6 +374,7 @@ impl Seat {
             statement.effect != Effect::Other && !self.shows_sessions() && reached.is_none();
         let mut plan = self.plan(neutral, &statement, op.text_that(&reached))?;
         plan.is_many = true;
+        plan.is_stream = true;
         let mut running = Running::new(self);
         let started = running.seat.start_to_the_end(op, plan).await;
         running.over = true;
@@ -486,6 +498,7 @@ impl Seat {
             .take_if(|e| matches!(**e, Error::SessionLost { .. }));
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
         self.vars = None;
+        self.user = None;
         self.insert_id = InsertId::Known(0);
         self.last_link = 0;
         let deadline = self.deadline();
@@ -537,7 +550,7 @@ impl Seat {
             self.plain_before_hold = self.held.is_none();
         }
         let mut running = Running::new(self);
-        running.seat.holds += 1;
+        running.seat.holds = running.seat.holds.saturating_add(1);
         running.holds = true;
         let deadline = running.seat.deadline();
         let held = running
@@ -583,12 +596,12 @@ impl Seat {
     /// The same, because the user wishes it.
     pub(crate) async fn lease(&mut self) -> Result<()> {
         self.hold().await?;
-        self.leases += 1;
+        self.leases = self.leases.saturating_add(1);
         Ok(())
     }
 
     pub(crate) fn end_lease(&mut self) {
-        self.leases -= 1;
+        self.leases = self.leases.saturating_sub(1);
         self.release();
     }
 
@@ -1058,6 +1071,10 @@ impl Seat {
                 .or((held).then(|| "a transaction".to_owned())),
         };
         self.kept = false;
+        if link.session.has_set_user_variables() {
+            // Those that were read back before may be old.
+            self.user = None;
+        }
         let server = link.name.clone();
         self.account.group.give_up(link, &self.account, Close::Lost);
         match lost {
@@ -1120,6 +1137,7 @@ impl Seat {
         let (own, shared) = (self.is_own(), self.is_shared());
         let keeps = self.keeps_diagnostics;
         self.begin_plan();
+        let finds_others = own && self.finds_others(plan);
         let Some(link) = &mut self.held else {
             return Ok(None);
         };
@@ -1161,7 +1179,7 @@ impl Seat {
                 link.change_user(self.opts.identity(), None).await?;
                 as_begun = false;
             }
-            if plan.is_fresh() {
+            if plan.is_fresh() || finds_others {
                 as_begun = false;
                 link.session.start = crate::link::Start::Used;
             }

@@ -22,8 +22,10 @@ pub(crate) struct Doing {
     pub outline: Arc<str>,
     /// Variables that it may have set as `@@name`, which MariaDB doesn't report.
     pub unscoped: Vec<String>,
-    /// It may have MariaDB's `SET STATEMENT` in it.
+    /// It may have MariaDB's `SET STATEMENT` in it, or a limit of the wait for a lock, which is one.
     pub is_limited: bool,
+    /// There are several, of which some may have been done where one failed.
+    several: bool,
     /// It can't run others, so that an error of syntax is its own.
     plain: bool,
 }
@@ -43,6 +45,12 @@ impl Doing {
             is_limited: is_limited(sql),
             unscoped: unscoped(&facts, sql),
             facts,
+            several: sql
+                .trim_ascii_end()
+                .iter()
+                .rev()
+                .skip(1)
+                .any(|b| *b == b';'),
             plain: !first.is_empty() && !RUNS.contains(&&*first),
             outline: outline.into(),
         }
@@ -57,6 +65,7 @@ impl Doing {
     /// One more, right behind it.
     pub(crate) fn add(&mut self, facts: Facts, sql: &[u8]) {
         self.plain = false;
+        self.several = true;
         self.is_limited |= is_limited(sql);
         self.unscoped.extend(unscoped(&facts, sql));
         self.facts = std::mem::take(&mut self.facts).and(facts);
@@ -68,6 +77,11 @@ impl Doing {
         facts.unknown || facts.sets_user_variables || facts.sets_role || !facts.acts.is_empty()
     }
 
+    /// Some of it may have been done although it failed.
+    pub(crate) fn may_be_partly_done(&self) -> bool {
+        self.several
+    }
+
     /// An error with which the server told that it did nothing at all.
     pub(crate) fn was_refused(&self, error: Option<u16>) -> bool {
         const ER_PARSE_ERROR: u16 = 1064;
@@ -75,10 +89,13 @@ impl Doing {
     }
 }
 
-/// There is a word `STATEMENT` in it.
+/// There is a word `STATEMENT` in it, or `WAIT`, or `NOWAIT`.
 fn is_limited(sql: &[u8]) -> bool {
+    let is_name = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let mut fours = sql.windows(4).enumerate();
     sql.windows(9)
         .any(|word| word.eq_ignore_ascii_case(b"statement"))
+        || fours.any(|(at, word)| word.eq_ignore_ascii_case(b"wait") && !is_name(sql.get(at + 4)))
 }
 
 /// The variables that a `SET` names as `@@name`, without a scope.
@@ -108,6 +125,8 @@ fn is_told(facts: &Facts, sql: &[u8]) -> bool {
 pub(crate) struct Said<'a> {
     /// An error ended it; what came before the error was done.
     pub failed: bool,
+    /// What it names may have been done all the same: it is several, and one of them failed.
+    pub partly: bool,
     /// It was not parsed, so that nothing was done.
     pub refused: bool,
     /// The session changed in something that is neither a variable nor the schema.
@@ -141,7 +160,10 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
         add(pins, PinReason::Unknown, None);
     } else if facts.sets_user_variables {
         *explained = true;
-        add(pins, PinReason::UserVariable, None);
+        match facts.other_user_variables || facts.acts.contains(&Act::KeepTypes) {
+            true => add(pins, PinReason::UserVariable, None),
+            false => pins.unread(&facts.user_variables),
+        }
     }
     if facts.sets_role {
         *explained = true;
@@ -153,7 +175,8 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
     if facts.needs_connection_id {
         add(pins, PinReason::ConnectionId, None);
     }
-    if facts.counts_found_rows && !said.failed {
+    let may_be_done = !said.failed || said.partly;
+    if facts.counts_found_rows && may_be_done {
         add(pins, PinReason::FoundRows, None);
     }
     let mut asks = false;
@@ -200,7 +223,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 *explained = true;
                 let name = name.to_ascii_lowercase();
                 pins.prepared.retain(|(known, _)| *known != name);
-                if !said.failed {
+                if may_be_done {
                     let known = sql.as_deref().map(|sql| (crate::sql::facts(sql), sql));
                     let all = known.filter(|(facts, sql)| is_told(facts, sql));
                     let facts = all.map(|(facts, _)| facts);
@@ -236,7 +259,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
             }
             Act::ExecuteImmediate(None) => add(pins, PinReason::Unknown, None),
             Act::OpenHandler(name) => {
-                if !said.failed {
+                if may_be_done {
                     add(pins, PinReason::Handler, Some(text(name)));
                 }
             }
@@ -262,6 +285,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 }
             }
             Act::ResourceGroup => add(pins, PinReason::ResourceGroup, None),
+            Act::KeepTypes => add(pins, PinReason::UserVariable, None),
             // The trackers tell.
             Act::LockTables | Act::SetVariables => {}
         }
@@ -290,7 +314,10 @@ pub(crate) fn reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
 fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
     let told = [
         (facts.unknown, PinReason::Unknown),
-        (facts.sets_user_variables, PinReason::UserVariable),
+        (
+            facts.sets_user_variables && facts.other_user_variables,
+            PinReason::UserVariable,
+        ),
         (facts.sets_role, PinReason::Role),
         (facts.uses_sequence, PinReason::Sequence),
         (facts.needs_connection_id, PinReason::ConnectionId),
@@ -313,6 +340,7 @@ fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
         Act::LockTables => Some(PinReason::TableLocks),
         Act::XaBegin => Some(PinReason::Xa),
         Act::ResourceGroup => Some(PinReason::ResourceGroup),
+        Act::KeepTypes => Some(PinReason::UserVariable),
         _ => None,
     });
     let told = told

@@ -4,10 +4,12 @@
 //!
 //! Each piece of state has one place here that says how it is followed and restored: system variables
 //! and character sets in [`variables`]; what stays with its link in [`pins`]; what a statement does to
-//! either in [`follow`].
+//! either in [`follow`]; user variables in [`user`]. [`seen`] remembers what texts told.
 
 pub(crate) mod follow;
 pub(crate) mod pins;
+pub(crate) mod seen;
+pub(crate) mod user;
 pub(crate) mod variables;
 
 pub(crate) use follow::{Doing, Said, follow, reasons};

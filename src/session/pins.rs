@@ -52,7 +52,9 @@ reasons! {
     GlobalLock = "a global or backup lock",
     /// `GET_LOCK()`. Until the server says that all are released.
     UserLock = "a user lock",
-    /// A user variable was set. Until [`Handle::reset`](crate::Handle::reset).
+    /// A user variable was set that can't be moved: it is too large, it has an unusual name, or a
+    /// prepared statement of the protocol knows its type. Until
+    /// [`Handle::reset`](crate::Handle::reset). In a transaction all that are set; then they are read.
     UserVariable = "a user variable",
     /// `CREATE TEMPORARY TABLE`. Until the last is dropped.
     TemporaryTable = "a temporary table",
@@ -202,6 +204,8 @@ pub(crate) struct Pins {
     pins: Vec<Pin>,
     /// What the statements that were prepared in SQL would do.
     pub(super) prepared: Vec<(Vec<u8>, Option<Facts>)>,
+    /// User variables that were set and not yet read back. They pin for as long.
+    unread: Vec<Arc<str>>,
 }
 
 impl Pins {
@@ -275,7 +279,24 @@ impl Pins {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.pins.clear();
-        self.prepared.clear();
+        *self = Pins::default();
+    }
+
+    /// User variables were set.
+    pub(super) fn unread(&mut self, names: &[Arc<str>]) {
+        for name in names {
+            if !self.unread.contains(name) {
+                self.unread.push(name.clone());
+            }
+        }
+    }
+
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// They are read back.
+    pub(crate) fn take_unread(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.unread)
     }
 }

@@ -107,6 +107,10 @@ impl Variables {
         self.0.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         let at = self.find(name).ok()?;
         Some(&self.0[at].1)
@@ -144,6 +148,15 @@ pub(crate) type Shared = Option<Arc<Variables>>;
 /// `None` where nothing is in it.
 pub(crate) fn shared(variables: Variables) -> Shared {
     (!variables.is_empty()).then(|| Arc::new(variables))
+}
+
+/// Changes what is shared for one that has it.
+pub(crate) fn change(variables: &mut Shared, change: impl FnOnce(&mut Variables)) {
+    let mut own = variables
+        .take()
+        .map_or_else(Variables::default, Arc::unwrap_or_clone);
+    change(&mut own);
+    *variables = shared(own);
 }
 
 /// Whether two sessions have the same.

@@ -178,6 +178,8 @@ impl<'a> Scan<'a> {
             match piece.what {
                 What::UserVariable => {
                     body.facts.reads_user_variables = true;
+                    // Who calls has it set nowhere else: the names are not looked at.
+                    body.facts.other_user_variables = true;
                     body.facts.sets_user_variables |= self.sets_user_variable(at);
                 }
                 What::AtAt => self.system_variable(at, body),
@@ -437,7 +439,10 @@ impl<'a> Scan<'a> {
             b"release_lock" => add(facts, Act::ReleaseLock(self.lock(at + 2, What::Close))),
             b"release_all_locks" => add(facts, Act::ReleaseAllLocks),
             // An XPath may name them.
-            b"extractvalue" | b"updatexml" => facts.reads_user_variables = true,
+            b"extractvalue" | b"updatexml" => {
+                facts.reads_user_variables = true;
+                facts.other_user_variables = true;
+            }
             _ => return false,
         }
         true

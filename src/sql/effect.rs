@@ -188,6 +188,8 @@ impl Reading {
             Role::Into if self.target != Target::Modifiers => return None,
             // `NEXT VALUE FOR`, `PREVIOUS VALUE FOR` a sequence.
             Role::For if self.before.is_role(Role::Value) => return None,
+            // MariaDB sets variables for it, and reports them as if they stayed.
+            Role::Wait if self.locks => return None,
             Role::InformationSchema => self.awaits = Awaits::Dot,
             Role::Sys => self.awaits = Awaits::NotDot,
             Role::Update | Role::Lock => self.locks = true,

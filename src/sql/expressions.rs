@@ -57,10 +57,26 @@ impl Reader<'_> {
     }
 
     fn user_variable(&mut self, at: usize) {
-        self.facts.reads_user_variables = true;
+        self.mention(at);
         let is_target =
             self.what(at + 1) == Some(What::Assign) || at > 0 && self.is(at - 1, "INTO");
         self.facts.sets_user_variables |= is_target;
+    }
+
+    /// A user variable. Names that aren't plain may be equal to others by the server's collation.
+    pub(super) fn mention(&mut self, at: usize) {
+        let name = unquoted(self.text(at).get(1..).unwrap_or_default());
+        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$');
+        match String::from_utf8(name) {
+            Ok(mut name) if !name.is_empty() && name.as_bytes().iter().all(is_plain) => {
+                name.make_ascii_lowercase();
+                self.facts.mention(name.into());
+            }
+            _ => {
+                self.facts.reads_user_variables = true;
+                self.facts.other_user_variables = true;
+            }
+        }
     }
 
     /// Behind `@@`.
@@ -134,6 +150,7 @@ impl Reader<'_> {
         if is_of_sessions {
             // Among the variables. All else that they show is the connection's, and says so.
             self.facts.needs_insert_id = true;
+            self.facts.other_user_variables = true;
         }
     }
 
@@ -201,7 +218,10 @@ impl Reader<'_> {
             b"release_all_locks" => self.act(Act::ReleaseAllLocks),
             b"current_role" | b"is_free_lock" | b"is_used_lock" | b"load_file" => {}
             // An XPath may name them.
-            b"extractvalue" | b"updatexml" => self.facts.reads_user_variables = true,
+            b"extractvalue" | b"updatexml" => {
+                self.facts.reads_user_variables = true;
+                self.facts.other_user_variables = true;
+            }
             // Where they aren't built in they are somebody's.
             b"ps_current_thread_id" | b"ps_thread_id" => {
                 self.facts.needs_connection_id = true;

@@ -12,6 +12,8 @@
 //! - What a prepared statement does: [`Act::Prepare`] has its text, if that is known.
 //! - What the module's first lines say of neutral statements: triggers, views and defaults.
 
+use std::sync::Arc;
+
 use super::{
     pieces::{self, Modes, Pieces, What},
     reader::Reader,
@@ -39,6 +41,10 @@ pub(crate) struct Facts {
     pub sets_user_variables: bool,
     /// It mentions user variables.
     pub reads_user_variables: bool,
+    /// Those that it mentions, in lower case.
+    pub user_variables: Vec<Arc<str>>,
+    /// It may mention others, whose names aren't known or are equal by rules that aren't known here.
+    pub other_user_variables: bool,
     pub sets_role: bool,
     /// It uses a sequence of MariaDB, whose last value is the session's.
     pub uses_sequence: bool,
@@ -104,6 +110,9 @@ pub(crate) enum Act {
     ResourceGroup,
     /// Variables of the session are set, or may be: a tracker tells which.
     SetVariables,
+    /// A statement of the protocol that mentions user variables is prepared: MySQL keeps the types
+    /// that they have then for as long as the statement lives.
+    KeepTypes,
 }
 
 /// A table's name as written, without its quotes.
@@ -128,10 +137,17 @@ impl Facts {
         Facts::unknown()
     }
 
+    /// It runs a text that is not its own, as far as it is known what it does.
+    pub(crate) fn executes(&self) -> bool {
+        let is_run = |act: &Act| matches!(act, Act::Execute(_) | Act::ExecuteImmediate(_));
+        self.acts.iter().any(is_run)
+    }
+
     /// What follows from what is known.
     pub(super) fn consistent(mut self) -> Facts {
         self.sets_insert_id |= self.unknown;
         self.sets_user_variables |= self.unknown;
+        self.other_user_variables |= self.unknown;
         let changes = self.sets_insert_id || self.sets_user_variables || self.sets_role;
         let changes = changes || self.uses_sequence;
         let ends = self.sets_global || self.ends_session || self.commits;
@@ -139,9 +155,20 @@ impl Facts {
         self
     }
 
+    /// One more user variable is mentioned.
+    pub(crate) fn mention(&mut self, name: Arc<str>) {
+        self.reads_user_variables = true;
+        if !self.user_variables.contains(&name) {
+            self.user_variables.push(name);
+        }
+    }
+
     /// Of both, one after the other.
     pub(crate) fn and(mut self, mut other: Facts) -> Facts {
         self.acts.append(&mut other.acts);
+        for name in std::mem::take(&mut other.user_variables) {
+            self.mention(name);
+        }
         Facts {
             unknown: self.unknown | other.unknown,
             reads_only: self.reads_only & other.reads_only,
@@ -153,6 +180,8 @@ impl Facts {
             sets_insert_id: self.sets_insert_id | other.sets_insert_id,
             sets_user_variables: self.sets_user_variables | other.sets_user_variables,
             reads_user_variables: self.reads_user_variables | other.reads_user_variables,
+            user_variables: self.user_variables,
+            other_user_variables: self.other_user_variables | other.other_user_variables,
             sets_role: self.sets_role | other.sets_role,
             uses_sequence: self.uses_sequence | other.uses_sequence,
             counts_found_rows: self.counts_found_rows | other.counts_found_rows,

@@ -247,6 +247,47 @@ fn user_variables() {
 }
 
 #[test]
+fn which_user_variables() {
+    let rows: &[(&str, &[&str], bool)] = &[
+        (
+            "SELECT @x, @X, @`y`, @'z', @\"w\"",
+            &["x", "y", "z", "w"],
+            false,
+        ),
+        ("SET @a.b$c_1 = @d", &["a.b$c_1", "d"], false),
+        ("SELECT 1, 2 INTO @x, @y", &["x", "y"], false),
+        (
+            "LOAD DATA INFILE 'f' INTO TABLE t (a, @b) SET c = @d",
+            &["b", "d"],
+            false,
+        ),
+        ("GET DIAGNOSTICS @n = NUMBER", &["n"], false),
+        ("EXECUTE p USING @a, @b", &["a", "b"], false),
+        ("SELECT 1; SET @a = 1; SET @b = @a", &["a", "b"], false),
+        ("SELECT 'a@b', \"@c\", 1 -- @d", &[], false),
+        ("SELECT @`a b`, @x", &["x"], true),
+        ("SELECT @``", &[], true),
+        ("SELECT EXTRACTVALUE('<a/>', '$@x')", &[], true),
+        (
+            "SELECT * FROM performance_schema.user_variables_by_thread",
+            &[],
+            true,
+        ),
+        ("SELECT f(@x)", &[], true),
+        ("CALL p()", &[], true),
+    ];
+    for (sql, names, others) in rows {
+        let facts = of(sql);
+        let mut known: Vec<_> = facts.user_variables.iter().map(|name| &**name).collect();
+        known.sort_unstable();
+        let mut names = names.to_vec();
+        names.sort_unstable();
+        assert_eq!(known, names, "{sql}");
+        assert_eq!(facts.other_user_variables, *others, "{sql}");
+    }
+}
+
+#[test]
 fn calls_that_are_not_known() {
     unknown(&[
         "SELECT f()",

@@ -25,6 +25,7 @@
 //!   5.7.22 and MariaDB 10.5 (see `functions`).
 
 mod bodies;
+mod cache;
 mod definitions;
 mod digest;
 mod effect;
@@ -48,6 +49,7 @@ mod token;
 mod words;
 
 pub(crate) use bodies::{Body, Of, body};
+pub(crate) use cache::Cache;
 pub(crate) use facts::{Act, Facts, Name, facts};
 pub(crate) use mentions::{About, about, is_told_by_digest, lower, mentions, part_of};
 pub(crate) use outline::outline;

@@ -121,7 +121,7 @@ impl Reader<'_> {
         }
         if self.eat_what(What::UserVariable) {
             self.facts.sets_user_variables = true;
-            self.facts.reads_user_variables = true;
+            self.mention(self.at - 1);
         } else {
             let name = self.target(scope)?;
             self.set_variable(&name, *scope);

@@ -63,9 +63,9 @@ impl Reader<'_> {
             } else if self.eat_any(&["EXTENDED", "PARTITIONS"]) {
             } else if self.is(self.at, "INTO") && self.what(self.at + 1) == Some(What::UserVariable)
             {
-                self.at += 2;
                 self.facts.sets_user_variables = true;
-                self.facts.reads_user_variables = true;
+                self.mention(self.at + 1);
+                self.at += 2;
             } else if self.is(self.at, "FOR") && self.is_any(self.at + 1, &["SCHEMA", "DATABASE"]) {
                 self.at += 2;
                 self.identifier()?;

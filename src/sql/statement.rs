@@ -169,11 +169,13 @@ impl Reader<'_> {
         let behind = self.behind_close(columns);
         let is_set = (self.at..columns)
             .find(|at| self.is(*at, "SET") && !self.is_any(at - 1, &["CHARACTER", "CHAR"]));
-        let has = |at: usize| self.what(at) == Some(What::UserVariable);
         if is_set.is_none() {
-            let has_variable = (columns..behind).any(has);
-            self.facts.sets_user_variables |= has_variable;
-            self.facts.reads_user_variables |= has_variable;
+            for at in columns..behind {
+                if self.what(at) == Some(What::UserVariable) {
+                    self.facts.sets_user_variables = true;
+                    self.mention(at);
+                }
+            }
             self.at = behind;
         }
         self.run()

@@ -474,12 +474,21 @@ fn locking_reads_write() {
         &[
             "SELECT 1 FROM t FOR UPDATE",
             "SELECT 1 FROM t for  update SKIP LOCKED",
-            "SELECT 1 FROM t FOR/**/UPDATE NOWAIT",
+            "SELECT 1 FROM t FOR/**/UPDATE",
             "SELECT 1 FROM t FOR SHARE",
             "SELECT 1 FROM t LOCK IN SHARE MODE",
             "(SELECT 1 FROM t FOR UPDATE) UNION SELECT 2",
             "SELECT 1 FROM t WHERE a IN (SELECT 1 FROM u FOR UPDATE)",
             "SELECT 1 FROM t FOR UPDATE;",
+        ],
+    );
+    all(Read, &["SELECT wait FROM nowait"]);
+    all(
+        Other,
+        &[
+            "SELECT 1 FROM t FOR/**/UPDATE NOWAIT",
+            "SELECT 1 FROM t FOR SHARE NOWAIT",
+            "SELECT 1 FROM t LOCK IN SHARE MODE WAIT 3",
         ],
     );
 }

@@ -46,6 +46,8 @@ pub(super) enum Role {
     Share,
     Over,
     Value,
+    /// `NOWAIT`, `WAIT`: how long a lock is waited for.
+    Wait,
     InformationSchema,
     /// A table of `information_schema` about which no session matters.
     Metadata,
@@ -102,6 +104,7 @@ const WITH_ROLE: &[Entry] = &[
     word("into", Call::Unknown, Role::Into),
     word("lock", Call::Unknown, Role::Lock),
     word("low_priority", Call::Unknown, Role::Modifier),
+    word("nowait", Call::Unknown, Role::Wait),
     word("over", Call::BehindClose, Role::Over),
     word("recursive", Call::Unknown, Role::Recursive),
     word("replace", Call::Builtin, Role::Insert),
@@ -110,6 +113,7 @@ const WITH_ROLE: &[Entry] = &[
     word("sys", Call::Unknown, Role::Sys),
     word("update", Call::Keyword, Role::Update),
     word("value", Call::BehindClose, Role::Value),
+    word("wait", Call::Unknown, Role::Wait),
     word("with", Call::Unknown, Role::With),
 ];
 

@@ -21,6 +21,14 @@ another. The session goes along in one of three ways:
   link until another handle's statement leaves its own. Who asks later gets `Error::NotKept`, never another's
   value, and from then on it is kept for statements like that one.
 
+## User variables
+
+Those that a statement sets by names that its text has are read back when the link could be left, with type,
+collation and NULL, and are set again before a statement that mentions them, where they don't stand. A link that has
+another handle's is reset before a statement that could find them. Not moved are values of more than 16 KiB, more
+than 64 of them, names with other letters than `a-z`, `0-9`, `_`, `.` and `$`, what routines set, and those that a
+prepared statement of the protocol mentions; they pin.
+
 ## Seeing pins, and what to do about them
 
 - `handle.pin()` is the first reason for which a handle keeps a link: what, of which name, since when, by

@@ -76,6 +76,8 @@ pub struct State {
     /// A test of its own, where a row can't say it.
     pub tested_by: &'static str,
     pub note: &'static str,
+    /// By prepared statements it pins, for this reason.
+    pub prepared: Option<PinReason>,
 }
 
 impl State {
@@ -96,6 +98,7 @@ impl State {
             fails: false,
             tested_by: "",
             note: "",
+            prepared: None,
         }
     }
 
@@ -136,6 +139,11 @@ impl State {
 
     const fn tested_by(mut self, test: &'static str) -> State {
         self.tested_by = test;
+        self
+    }
+
+    const fn prepared(mut self, reason: PinReason) -> State {
+        self.prepared = Some(reason);
         self
     }
 
@@ -450,32 +458,48 @@ const VARIABLES: &[State] = &[
 ];
 
 const USER_VARIABLES: &[State] = &[
-    pins("by SET", PinReason::UserVariable, &["SET @x = 1"]).probe("SELECT @x"),
-    pins(
+    moves("by SET", &["SET @x = 1"])
+        .probe("SELECT @x")
+        .prepared(PinReason::UserVariable)
+        .note(
+            "a prepared statement over one pins, as MySQL keeps the types of when it was prepared",
+        ),
+    moves(
         "with its type and collation",
-        PinReason::UserVariable,
-        &["SET @x = _latin1 X'E9' COLLATE latin1_bin, @`a b` = 1.50"],
+        &["SET @x = _latin1 X'E9' COLLATE latin1_bin, @`a.b` = 1.50"],
     )
-    .probe("SELECT HEX(@x), COLLATION(@x), @`a b`"),
-    pins("by :=", PinReason::UserVariable, &["SELECT @x := 1"]).probe("SELECT @x"),
-    pins(
-        "by := in UPDATE",
-        PinReason::UserVariable,
-        &["UPDATE items SET v = (@x := id)"],
-    )
-    .probe("SELECT @x"),
-    pins(
-        "by INTO",
-        PinReason::UserVariable,
-        &["SELECT 1, 2 INTO @x, @y"],
-    )
-    .probe("SELECT @x, @y"),
+    .probe("SELECT HEX(@x), COLLATION(@x), @`a.b`")
+    .prepared(PinReason::UserVariable),
+    moves("by :=", &["SELECT @x := 1"])
+        .probe("SELECT @x")
+        .prepared(PinReason::UserVariable),
+    moves("by := in UPDATE", &["UPDATE items SET v = (@x := id)"])
+        .probe("SELECT @x")
+        .prepared(PinReason::UserVariable),
+    moves("by INTO", &["SELECT 1, 2 INTO @x, @y"])
+        .probe("SELECT @x, @y")
+        .prepared(PinReason::UserVariable),
     pins(
         "by GET DIAGNOSTICS",
-        PinReason::UserVariable,
+        PinReason::Diagnostics,
         &["GET DIAGNOSTICS @n = NUMBER"],
     )
-    .probe("SELECT @n"),
+    .probe("SELECT @n")
+    .prepared(PinReason::UserVariable)
+    .note("the variable moves"),
+    pins(
+        "a large value",
+        PinReason::UserVariable,
+        &["SET @x = REPEAT('x', 20000)"],
+    )
+    .probe("SELECT LENGTH(@x)")
+    .note("told by the server: more than 16 KiB, or more than 64 variables"),
+    pins(
+        "an unusual name",
+        PinReason::UserVariable,
+        &["SET @`a b` = 1"],
+    )
+    .probe("SELECT @`a b`"),
     pins(
         "by an OUT parameter",
         PinReason::Unknown,
@@ -838,10 +862,11 @@ const STATEMENTS: &[State] = &[
     .until(&["DROP PREPARE p"]),
     pins(
         "PREPARE of a variable's text",
-        PinReason::UserVariable,
+        PinReason::PreparedStatement,
         &["SET @text = 'SELECT 7'", "PREPARE p FROM @text"],
     )
-    .probe("EXECUTE p"),
+    .probe("EXECUTE p")
+    .prepared(PinReason::UserVariable),
     pins("HANDLER", PinReason::Handler, &["HANDLER items OPEN"])
         .probe("HANDLER items READ FIRST")
         .until(&["HANDLER items CLOSE"]),
@@ -1017,6 +1042,20 @@ const ONE: &[State] = &[
     )
     .on(MariaDb)
     .probe("SELECT @@sort_buffer_size"),
+    other(
+        "a lock that is not waited for",
+        Kept::Nothing,
+        &["SELECT v FROM items WHERE id = 1 FOR UPDATE NOWAIT"],
+    )
+    .on(MariaDb)
+    .probe("SELECT @@lock_wait_timeout, @@innodb_lock_wait_timeout"),
+    other(
+        "a lock that is waited for so long",
+        Kept::Nothing,
+        &["DROP TABLE IF EXISTS nothing WAIT 3"],
+    )
+    .on(MariaDb)
+    .probe("SELECT @@lock_wait_timeout, @@innodb_lock_wait_timeout"),
     other(
         "a hint that sets a variable",
         Kept::Nothing,

@@ -14,9 +14,10 @@ use crate::servers::{self, Borrowed, Kind};
 use crate::{cargo, workspace};
 
 /// In the order of the document.
-const BENCHES: [&str; 8] = [
+const BENCHES: [&str; 9] = [
     "throughput",
     "instructions",
+    "texts",
     "connect",
     "handles",
     "reset",

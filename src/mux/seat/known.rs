@@ -22,7 +22,7 @@ use crate::{
         catalogs::{Catalogs, Step},
         wish::{Close, Got},
     },
-    session::PinReason,
+    session::{Doing, PinReason},
     sql::{self, Effect, Facts},
 };
 
@@ -32,7 +32,7 @@ const ANOTHER: Duration = Duration::from_millis(50);
 const WHY: &str = "looking for views and triggers";
 
 /// What a statement does by all that it reaches; nothing, where that is no more than its text tells.
-pub(super) type Reached = Option<Box<Facts>>;
+pub(super) type Reached = Option<Arc<Doing>>;
 
 impl Seat {
     /// What a statement reaches, if it is neutral by its text or not.
@@ -49,11 +49,11 @@ impl Seat {
         if !self.is_own() || self.is_harmless(statement, elsewhere) {
             return Ok(None);
         }
-        let Some((text, facts)) = op.text() else {
+        let Some((text, doing)) = op.text() else {
             return Ok(None);
         };
         let schema = elsewhere.unwrap_or(&self.schema).clone();
-        let reached = self.reach_in(schema, text, facts, statement, deadline);
+        let reached = self.reach_in(schema, text, doing, statement, deadline);
         // Few statements come here: the others need not carry its future.
         Box::pin(reached).await
     }
@@ -104,7 +104,7 @@ impl Seat {
         &mut self,
         schema: Option<Arc<str>>,
         text: &[u8],
-        facts: Option<&Facts>,
+        doing: Option<&Arc<Doing>>,
         statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Reached> {
@@ -119,12 +119,13 @@ impl Seat {
         if self.shows_sessions() || !about.reaches && !about.begins {
             return Ok(None);
         }
-        let own = || facts.cloned().unwrap_or_else(|| sql::facts(text));
+        let own = || doing.map_or_else(|| sql::facts(text), |doing| doing.facts.clone());
         // Nothing may run before a statement that asks what the one before left.
         let may_load = statement.effect != Effect::Other || !asks_what_was_left(&own());
         let home = name_of(&schema);
         let Some(catalog) = self.catalog_of(home, may_load, deadline).await? else {
-            return Ok(Some(Box::new(own().and(Facts::of_anything()))));
+            let all = own().and(Facts::of_anything());
+            return Ok(Some(Arc::new(Doing::new(all, text))));
         };
         if schema == self.schema {
             self.catalog = Some(catalog.clone());
@@ -145,7 +146,7 @@ impl Seat {
             let mut all = own();
             all.merge(&reached);
             all.reads_only = false;
-            Box::new(all)
+            Arc::new(Doing::new(all, text))
         }))
     }
 

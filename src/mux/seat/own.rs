@@ -1,7 +1,10 @@
 //! What `Isolation::Session` adds: a handle's statement gets what it needs of what the handle did
 //! before, wherever that was; and what it leaves is followed, and kept where it can't be moved.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use super::{Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
 use crate::{
@@ -10,7 +13,10 @@ use crate::{
     link::{Ask, Lane, has_warnings, leaves_insert_id},
     opts::Isolation,
     proto::result::{Outcome, Response},
-    session::{Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons},
+    session::{
+        Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons, seen,
+        user::{self, Learned, Mentioned},
+    },
     sql::{self, Act, Effect, Facts},
 };
 
@@ -26,7 +32,7 @@ pub(super) struct Plan {
     /// It leaves the session as it is, or tells what becomes of it.
     pub neutral: bool,
     /// What to follow.
-    doing: Option<Box<Doing>>,
+    doing: Option<Arc<Doing>>,
     /// It may have changed `LAST_INSERT_ID()` where it failed.
     writes: bool,
     digest: u64,
@@ -43,6 +49,8 @@ pub(super) struct Plan {
     pub is_statement: bool,
     /// Many statements, or a result in pieces: nothing can be sent right before it.
     pub is_many: bool,
+    /// A result in pieces: what it leaves is not known when it begins.
+    pub is_stream: bool,
     /// It asks what a session that has just begun would answer.
     fresh: bool,
     /// It may set a resource group, which no reset undoes.
@@ -96,6 +104,26 @@ impl Plan {
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh
     }
+
+    /// Its text tells that something stays behind it.
+    pub(super) fn pins(&self) -> bool {
+        self.doing.is_some()
+    }
+
+    /// The user variables that it mentions.
+    fn mentions(&self) -> Mentioned<'_> {
+        match self.doing.as_ref().map(|doing| &doing.facts) {
+            None => Mentioned::These(&[]),
+            Some(facts) if facts.other_user_variables => Mentioned::All,
+            Some(facts) => Mentioned::These(&facts.user_variables),
+        }
+    }
+
+    /// It leaves nothing for which the link would be kept.
+    fn is_passing(&self) -> bool {
+        let facts = self.doing.as_ref().map(|doing| &doing.facts);
+        facts.map_or(self.neutral, |facts| facts.reads_only)
+    }
 }
 
 impl Seat {
@@ -132,7 +160,7 @@ impl Seat {
         &mut self,
         neutral: bool,
         statement: &sql::Statement,
-        texts: impl Iterator<Item = (&'a [u8], Option<&'a Facts>)>,
+        texts: impl Iterator<Item = (&'a [u8], Option<&'a Arc<Doing>>)>,
     ) -> Result<Plan> {
         let mut plan = Plan {
             neutral,
@@ -149,11 +177,22 @@ impl Seat {
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
         let mut first = true;
         if !neutral {
-            for (sql, facts) in texts {
-                let facts = facts.cloned().unwrap_or_else(|| sql::facts(sql));
-                self.may_pin(&facts, sql)?;
+            for (sql, known) in texts {
+                let mut doing = match known {
+                    Some(doing) => doing.clone(),
+                    None if first => seen::doing(sql),
+                    None => seen::doing_next(sql),
+                };
+                if known.is_some() && doing.facts.reads_user_variables {
+                    Arc::make_mut(&mut doing).facts.acts.push(Act::KeepTypes);
+                }
+                self.may_pin(&doing.facts, sql)?;
                 plan.regroups |= may_regroup(sql);
-                let facts = self.with_executed(facts, 0);
+                if doing.facts.executes() {
+                    let facts = self.with_executed(doing.facts.clone(), 0);
+                    Arc::make_mut(&mut doing).facts = facts;
+                }
+                let facts = &doing.facts;
                 needs_id |= facts.needs_insert_id;
                 plan.may_need_id |= facts.unknown;
                 needs_rows |= facts.needs_found_rows && first;
@@ -161,8 +200,8 @@ impl Seat {
                 needs_count |= facts.needs_row_count && first;
                 first = false;
                 match &mut plan.doing {
-                    None => plan.doing = Some(Box::new(Doing::new(facts, sql))),
-                    Some(doing) => doing.add(facts, sql),
+                    None => plan.doing = Some(doing),
+                    Some(all) => Arc::make_mut(all).add(facts.clone(), sql),
                 }
             }
         }
@@ -191,14 +230,37 @@ impl Seat {
         Ok(plan)
     }
 
+    /// How to prepare a statement of the protocol.
+    ///
+    /// # Errors
+    /// The options don't allow what it would pin for.
+    pub(super) fn plan_prepare(&self, sql: &[u8]) -> Result<Plan> {
+        let mut plan = Plan::command();
+        if self.is_own() && sql.contains(&b'@') {
+            let mut facts = sql::facts(sql);
+            if facts.reads_user_variables {
+                // Nothing else is done yet.
+                facts = Facts {
+                    user_variables: std::mem::take(&mut facts.user_variables),
+                    other_user_variables: facts.other_user_variables,
+                    acts: vec![Act::KeepTypes],
+                    ..Facts::default()
+                };
+                self.may_pin(&facts, sql)?;
+                plan.doing = Some(Arc::new(Doing::new(facts, sql)));
+            }
+        }
+        Ok(plan)
+    }
+
     /// With what the statements need that it executes by their names or texts.
     fn with_executed(&self, mut facts: Facts, depth: usize) -> Facts {
         let prepared = self.held.as_ref().map(|link| &link.session.pins);
-        for act in &facts.acts {
+        for act in facts.acts.clone() {
             let inner = match act {
-                Act::Execute(name) => prepared.and_then(|pins| pins.prepared(name)).cloned(),
+                Act::Execute(name) => prepared.and_then(|pins| pins.prepared(&name)).cloned(),
                 Act::ExecuteImmediate(Some(text)) if depth < 3 => {
-                    Some(self.with_executed(sql::facts(text), depth + 1))
+                    Some(self.with_executed(sql::facts(&text), depth + 1))
                 }
                 _ => continue,
             };
@@ -206,14 +268,14 @@ impl Seat {
                 // Nobody prepared it, or its text isn't known.
                 facts.needs_insert_id = true;
                 facts.sets_insert_id = true;
+                facts.other_user_variables = true;
                 continue;
             };
-            facts.needs_insert_id |= inner.needs_insert_id;
-            facts.unknown |= inner.unknown;
-            facts.sets_insert_id |= inner.sets_insert_id;
-            facts.needs_diagnostics |= inner.needs_diagnostics;
-            facts.needs_row_count |= inner.needs_row_count;
-            facts.needs_found_rows |= inner.needs_found_rows;
+            // What it does is followed when it has run.
+            facts = facts.and(Facts {
+                acts: Vec::new(),
+                ..inner
+            });
         }
         facts
     }
@@ -321,8 +383,11 @@ impl Seat {
             // A reset leaves those of the session before.
             link.clear_warnings().await?;
         }
-        if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
-            self.place_insert_id(plan).await?;
+        if self.is_own() {
+            self.place_user_variables(plan).await?;
+            if plan.needs_id || plan.may_leave_id() {
+                self.place_insert_id(plan).await?;
+            }
         }
         let Some(link) = &mut self.held else {
             return Ok(());
@@ -334,6 +399,39 @@ impl Seat {
         }
         link.session.doing = plan.doing.clone();
         Ok(())
+    }
+
+    /// A link has other handles' user variables, which the statement could find, or one behind it
+    /// where it has the link kept.
+    pub(super) fn finds_others(&self, plan: &Plan) -> bool {
+        let Some(link) = self.held.as_ref() else {
+            return false;
+        };
+        let stays = !plan.is_passing() || self.holds > 0 || self.keeps_diagnostics;
+        let mentioned = match stays {
+            true => Mentioned::All,
+            false => plan.mentions(),
+        };
+        user::are_others(&link.session.user, &self.user, mentioned)
+    }
+
+    /// Has the link have the handle's user variables that the statement mentions.
+    async fn place_user_variables(&mut self, plan: &Plan) -> Result<()> {
+        let Some(link) = self.held.as_mut().filter(|_| self.user.is_some()) else {
+            return Ok(());
+        };
+        // What is set here and not yet read back is newer.
+        if link.session.pins.has_unread() {
+            return Ok(());
+        }
+        let bridge = user::bridge(&link.session.user, &self.user, plan.mentions());
+        let Some((sql, then)) = bridge else {
+            return Ok(());
+        };
+        if let Some(wanted) = plan.wanted.filter(|_| !plan.fresh) {
+            return Err(self.not_kept(wanted));
+        }
+        link.set_user_variables(&sql, then).await
     }
 
     /// Has the link have the handle's `LAST_INSERT_ID()`, for a statement that needs it or may leave
@@ -456,7 +554,8 @@ impl Seat {
             session.insert_id_set = None;
         }
         if plan.may_leave_id() && link.session.insert_id_of == self.id {
-            let is_new = plan.doing.is_some() || leaves_insert_id(response, plan.writes);
+            let is_new =
+                plan.doing.is_some() || plan.is_stream || leaves_insert_id(response, plan.writes);
             if is_new || link.session.insert_id_guarded {
                 self.insert_id = InsertId::OnLink(id);
                 link.session.insert_id_known = None;
@@ -525,6 +624,7 @@ impl Seat {
         let now = Instant::now();
         let said = Said {
             failed: error.is_some(),
+            partly: doing.may_be_partly_done(),
             refused: !changed && doing.was_refused(error),
             changed,
             schema: session.schema.as_deref(),
@@ -583,7 +683,7 @@ impl Seat {
     /// Whether the link can be left, by what is known of the session.
     fn can_leave(&self) -> bool {
         let link = self.held.as_ref();
-        let stays = link.is_none_or(|link| link.session.stays().is_some());
+        let stays = link.is_none_or(|link| link.session.stays_when_read().is_some());
         !stays && self.holds == 0 && !self.streaming
     }
 
@@ -615,6 +715,33 @@ impl Seat {
         {
             link.session.last = NOBODY;
             no_answer(link.learn_names().await)?;
+        }
+        if self.can_leave() {
+            self.read_user_variables(&doing.outline).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads back the user variables that were set, so that they can be set on another link.
+    async fn read_user_variables(&mut self, outline: &Arc<str>) -> Result<()> {
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        let names = link.session.pins.take_unread();
+        if names.is_empty() {
+            return Ok(());
+        }
+        link.session.last = NOBODY;
+        let asked = no_answer(link.learn_user_variables(&names).await)?;
+        let all = asked.unwrap_or_default().into_iter().map(Some);
+        let now = Instant::now();
+        for (name, learned) in names.into_iter().zip(all.chain(std::iter::repeat(None))) {
+            let learned = learned.unwrap_or(Learned::Stays);
+            user::learn(&mut link.session.user, &name, &learned);
+            if !user::learn(&mut self.user, &name, &learned) {
+                let reason = PinReason::UserVariable;
+                link.session.pins.add(reason, Some(name), outline, now);
+            }
         }
         Ok(())
     }
@@ -726,13 +853,13 @@ fn no_answer<T>(answer: Result<T>) -> Result<Option<T>> {
 pub(super) fn texts_of<'a>(
     asks: &'a [Ask],
     reached: &'a [Reached],
-) -> impl Iterator<Item = (&'a [u8], Option<&'a Facts>)> {
+) -> impl Iterator<Item = (&'a [u8], Option<&'a Arc<Doing>>)> {
     asks.iter()
         .zip(reached)
         .map(|(ask, reached)| match (ask, reached) {
-            (Ask::Query(sql), reached) => (&sql[..], reached.as_deref()),
-            (Ask::Execute(statement, _), Some(reached)) => (&statement.sql[..], Some(&**reached)),
-            (Ask::Execute(statement, _), None) => (&statement.sql[..], Some(statement.facts())),
+            (Ask::Query(sql), reached) => (&sql[..], reached.as_ref()),
+            (Ask::Execute(statement, _), Some(reached)) => (&statement.sql[..], Some(reached)),
+            (Ask::Execute(statement, _), None) => (&statement.sql[..], Some(statement.doing())),
         })
 }
 
@@ -741,17 +868,17 @@ impl<'a> Op<'a> {
     pub(super) fn text_that<'b>(
         &'b self,
         reached: &'b Reached,
-    ) -> impl Iterator<Item = (&'b [u8], Option<&'b Facts>)> {
+    ) -> impl Iterator<Item = (&'b [u8], Option<&'b Arc<Doing>>)> {
         let text = self.text().into_iter();
-        text.map(|(sql, facts)| (sql, reached.as_deref().or(facts)))
+        text.map(|(sql, doing)| (sql, reached.as_ref().or(doing)))
     }
 
     /// The text of a statement, and what is known of it.
-    pub(super) fn text(&self) -> Option<(&[u8], Option<&Facts>)> {
+    pub(super) fn text(&self) -> Option<(&[u8], Option<&Arc<Doing>>)> {
         match self {
             Op::Query(sql, _) | Op::Read(sql, _) | Op::StartQuery(sql) => Some((sql, None)),
             Op::Execute(statement, ..) | Op::StartExecute(statement, _) => {
-                Some((&statement.sql, Some(statement.facts())))
+                Some((&statement.sql, Some(statement.doing())))
             }
             _ => None,
         }

@@ -43,7 +43,7 @@ fn difference(tested: &Outcome, expected: &Outcome) -> String {
                 return of_replies(one, other);
             }
         }
-        return "the connection's count of warnings".into();
+        return "what the connection says of the last reply".into();
     }
     "what it came to".into()
 }

@@ -39,7 +39,7 @@ const NOT_OF_THE_SESSION: &[&str] = &[
 /// next one asks for.
 pub fn steps(program: &Program, kind: Kind, handle: usize) -> Vec<Step> {
     let mut asks: Vec<String> = Vec::new();
-    if program.may_pin(handle) {
+    if program.keeps(handle) {
         asks.push("SHOW WARNINGS".into());
     }
     asks.extend([

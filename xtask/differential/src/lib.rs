@@ -4,7 +4,7 @@
 //!
 //! A [`program`] comes out of a seed by way of the [`topics`]. The [`sides`] run it, the [`run`]ner
 //! has them do so step by step or at the same time, and [`compare`] says where their [`outcome`]s
-//! part. At a program's end each session is asked for all that it holds ([`final_state`]). A program
+//! part. Each handle under test sends in a [`way`] of its own. At a program's end each session is asked for all that it holds ([`final_state`]). A program
 //! whose outcomes differ is made short ([`shrink`]).
 //!
 //! An honest error of the mux (it lost what only the server held, or got no link) ends the comparison
@@ -20,3 +20,4 @@ pub mod shrink;
 pub mod sides;
 pub mod template;
 pub mod topics;
+pub mod way;

@@ -17,6 +17,7 @@ use mysql_mux_differential::{
     server::{Kind, Server},
     shrink::shrink,
     topics::TOPICS,
+    way::Way,
 };
 
 /// A program that takes longer hangs.
@@ -63,6 +64,9 @@ struct Args {
     /// Only these topics
     #[arg(long, value_delimiter = ',')]
     topics: Vec<String>,
+    /// How handles send: each in one of these ways, by the seed; default: all
+    #[arg(long, value_enum, value_delimiter = ',')]
+    ways: Vec<Way>,
     /// No connection is killed
     #[arg(long)]
     no_kills: bool,
@@ -155,6 +159,12 @@ impl Args {
                 line += &format!(" --isolation {isolation:?}").to_lowercase();
             }
         }
+        let ways = match self.ways.is_empty() {
+            true => &Way::ALL[..],
+            false => &self.ways,
+        };
+        let ways: Vec<_> = ways.iter().map(|way| way.name()).collect();
+        line += &format!(" --ways {}", ways.join(","));
         if !self.topics.is_empty() {
             line += &format!(" --topics {}", self.topics.join(","));
         }
@@ -191,6 +201,7 @@ fn run(args: &Args) -> Result<bool> {
         steps: args.steps,
         topics: args.topics.clone(),
         no_kills: args.no_kills,
+        ways: args.ways.clone(),
     };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let first = args.seed.unwrap_or(now.as_secs() % 1_000_000 * 1000);
@@ -229,7 +240,7 @@ fn run(args: &Args) -> Result<bool> {
         if let Some(divergence) = &report.divergence {
             failures += 1;
             println!("\nDIVERGES: {line}\n{divergence}");
-            let count = divergence.at.map_or(program.steps.len(), |at| at + 1);
+            let count = divergence.steps(&program);
             shorten(args, &mut runner, &watch, &program, count, divergence)?;
         }
     }
@@ -264,7 +275,7 @@ fn shorten(
                 let divergence = report
                     .divergence
                     .filter(|divergence| divergence.step.action == found.step.action)?;
-                let count = divergence.at.map_or(program.steps.len(), |at| at + 1);
+                let count = divergence.steps(program);
                 last = Some(divergence);
                 Some(count)
             }
@@ -279,7 +290,8 @@ fn shorten(
     if let Some(divergence) = last {
         println!("shortened to {} steps:", short.steps.len());
         for step in &short.steps {
-            println!("  handle {}: {}", step.handle, step.action);
+            let way = short.way(step.handle).name();
+            println!("  handle {} ({way}): {}", step.handle, step.action);
         }
         println!("{divergence}\n");
     }
@@ -298,11 +310,15 @@ fn print(total: &Report, programs: u64, failures: u64, took: Duration) {
         println!("  {topic:<20} {count:>9}");
     }
     println!("  {:<20} {:>9}", "with a link to itself", total.pinned);
+    for (way, count) in &total.ways {
+        println!("  sent: {:<14} {count:>9}", way.name());
+    }
+    println!("  {:<20} {:>9}", "two at once", total.together);
     for (name, count) in &total.counts {
         println!("  {name:<20} {count:>9}");
     }
-    for (kind, count) in &total.honest {
-        println!("  honest: {kind:<12} {count:>9}");
+    for ((kind, way), count) in &total.honest {
+        println!("  honest: {kind}, {} {count}", way.name());
     }
 }
 

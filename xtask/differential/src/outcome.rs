@@ -136,6 +136,8 @@ pub enum Reply {
         params: usize,
         columns: Vec<Column>,
     },
+    /// No row, of an empty set or of none; see [`crate::way::Way::tells`].
+    NoRows,
     /// The server's error.
     Error {
         code: u16,
@@ -148,13 +150,22 @@ pub enum Reply {
     Client(String),
 }
 
+/// What a connection says of the last reply, whichever that was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    pub affected: u64,
+    pub insert_id: u64,
+    pub warnings: u16,
+    pub info: String,
+}
+
 /// All of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Replies {
         replies: Vec<Reply>,
-        /// What the connection says of the last reply's warnings, where none was an error.
-        warnings: Option<u16>,
+        /// Where none was an error.
+        last: Option<Last>,
     },
     /// The mux said that it can't, by one of the errors that it documents for that.
     Honest { kind: &'static str, text: String },
@@ -165,8 +176,31 @@ impl Outcome {
     pub fn one(reply: Reply) -> Outcome {
         Outcome::Replies {
             replies: vec![reply],
-            warnings: None,
+            last: None,
         }
+    }
+
+    /// That of a step that has no replies and didn't fail.
+    pub fn nothing() -> Outcome {
+        Outcome::Replies {
+            replies: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// A connection tells this of the last of several steps that it did together, not of those before.
+    pub fn without_last(self) -> Outcome {
+        match self {
+            Outcome::Replies { replies, .. } => Outcome::Replies {
+                replies,
+                last: None,
+            },
+            honest => honest,
+        }
+    }
+
+    pub fn is_honest(&self) -> bool {
+        matches!(self, Outcome::Honest { .. })
     }
 
     /// The server's error codes in it.
@@ -184,9 +218,9 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MANY: usize = 12;
-        let (replies, warnings) = match self {
+        let (replies, last) = match self {
             Outcome::Honest { kind, text } => return write!(f, "honest error {kind}: {text}"),
-            Outcome::Replies { replies, warnings } => (replies, warnings),
+            Outcome::Replies { replies, last } => (replies, last),
         };
         for (at, reply) in replies.iter().enumerate() {
             if at > 0 {
@@ -220,12 +254,17 @@ impl fmt::Display for Outcome {
                     state,
                     message,
                 } => write!(f, "error {code} ({state}): {message}")?,
+                Reply::NoRows => write!(f, "no rows")?,
                 Reply::Unfit => write!(f, "nothing was sent")?,
                 Reply::Client(text) => write!(f, "client error: {text}")?,
             }
         }
-        if let Some(warnings) = warnings {
-            write!(f, " ({warnings} warnings)")?;
+        if let Some(last) = last {
+            write!(
+                f,
+                " (last: {} affected, insert id {}, {} warnings, {:?})",
+                last.affected, last.insert_id, last.warnings, last.info
+            )?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use crate::{
     server::Kind,
     template::expand,
     topics::{TOPICS, Topic},
+    way::Way,
 };
 
 /// How a program's steps meet.
@@ -75,6 +76,27 @@ impl fmt::Display for Action {
     }
 }
 
+impl Action {
+    /// It is one of those that go into a pipeline together.
+    pub fn is_piped(&self) -> bool {
+        matches!(self, Action::Query(_) | Action::Execute(..))
+    }
+
+    /// It may ask for what the statement before it left, but for its insert id.
+    fn asks_for_diagnostics(&self) -> bool {
+        const WORDS: [&str; 6] = [
+            "WARNING",
+            "ERROR",
+            "FOUND_ROWS",
+            "ROW_COUNT",
+            "DIAGNOSTICS",
+            "RESIGNAL",
+        ];
+        let text = self.to_string().to_uppercase();
+        WORDS.iter().any(|word| text.contains(word))
+    }
+}
+
 /// A step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -93,6 +115,11 @@ pub struct Program {
     pub links: usize,
     /// Which handles may keep a link to themselves.
     pub may_pin: Vec<bool>,
+    /// Which of these keep what each statement leaves: those that ask for it. That alone keeps a link, so that of
+    /// the others it shows whether they keep one for what they hold.
+    pub keeps: Vec<bool>,
+    /// How each handle under test sends.
+    pub ways: Vec<Way>,
     pub steps: Vec<Step>,
 }
 
@@ -106,6 +133,8 @@ pub struct Shape {
     pub topics: Vec<String>,
     /// No step kills a connection.
     pub no_kills: bool,
+    /// Of which each handle has one; empty: all.
+    pub ways: Vec<Way>,
 }
 
 /// Sets of tables that handles of a sequential program share.
@@ -124,6 +153,16 @@ impl Program {
         let links = outer.usize(1..=4);
         let handles = shape.handles.unwrap_or(usual).max(1);
         let links = shape.links.unwrap_or(links).max(1);
+
+        // Nor does how statements are sent change which they are.
+        let mut sending = fastrand::Rng::with_seed(seed ^ 0x0a11_0f7e_3aa7_5000);
+        let choice = match shape.ways.is_empty() {
+            true => &Way::ALL[..],
+            false => &shape.ways,
+        };
+        let ways = (0..handles)
+            .filter_map(|_| weighted(&mut sending, choice, |way| way.weight()).copied())
+            .collect();
 
         let mut rng = fastrand::Rng::with_seed(seed);
         let may_pin: Vec<bool> = (0..handles).map(|_| rng.u32(..10) < 4).collect();
@@ -192,12 +231,18 @@ impl Program {
                 });
             }
         }
+        let keeps = |handle: usize| {
+            let mut own = steps.iter().filter(|step| step.handle == handle);
+            may_pin[handle] && own.any(|step| step.action.asks_for_diagnostics())
+        };
         Program {
             seed,
             mode,
             handles,
             links,
+            keeps: (0..handles).map(keeps).collect(),
             may_pin,
+            ways,
             steps,
         }
     }
@@ -215,9 +260,12 @@ impl Program {
         self.may_pin.iter().filter(|may| **may).count() + self.links
     }
 
-    /// A handle may keep a link to itself.
-    pub fn may_pin(&self, handle: usize) -> bool {
-        self.may_pin.get(handle).copied().unwrap_or(false)
+    pub fn keeps(&self, handle: usize) -> bool {
+        self.keeps.get(handle).copied().unwrap_or(false)
+    }
+
+    pub fn way(&self, handle: usize) -> Way {
+        self.ways.get(handle).copied().unwrap_or(Way::Plain)
     }
 }
 
@@ -260,7 +308,16 @@ mod tests {
             };
             let again = Program::generate(5, mode, Kind::MariaDb, &fixed);
             assert_eq!(one.steps, again.steps);
+            assert_eq!(one.ways, again.ways);
+            assert_eq!(one.ways.len(), one.handles);
             assert!(one.steps.len() >= 200);
+            let plain = Shape {
+                ways: vec![Way::Plain],
+                ..shape.clone()
+            };
+            let plain = Program::generate(5, mode, Kind::MariaDb, &plain);
+            assert_eq!(one.steps, plain.steps);
+            assert!(plain.ways.iter().all(|way| *way == Way::Plain));
         }
     }
 

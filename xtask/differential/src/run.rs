@@ -15,6 +15,7 @@ use crate::{
     program::{Action, Mode, Program, Step},
     server::{Admin, Kind, Names, Server},
     sides::{Session, Side, dedicated::Dedicated, mux::Muxed},
+    way::Way,
 };
 
 /// Which side is under test.
@@ -30,10 +31,20 @@ pub enum Tested {
 pub struct Divergence {
     /// The step of the program; `None`: a question about the session at its end.
     pub at: Option<usize>,
+    /// The last step that was sent with it.
+    pub sent_to: Option<usize>,
     pub step: Step,
+    pub way: Way,
     pub difference: String,
     pub tested: Outcome,
     pub expected: Outcome,
+}
+
+impl Divergence {
+    /// The steps that it took: all, where it was seen at the end.
+    pub fn steps(&self, program: &Program) -> usize {
+        self.sent_to.map_or(program.steps.len(), |to| to + 1)
+    }
 }
 
 impl fmt::Display for Divergence {
@@ -44,8 +55,10 @@ impl fmt::Display for Divergence {
         };
         writeln!(
             f,
-            "{when}, handle {}: {}",
-            self.step.handle, self.step.action
+            "{when}, handle {} ({}): {}",
+            self.step.handle,
+            self.way.name(),
+            self.step.action
         )?;
         writeln!(f, "  they differ in {}", self.difference)?;
         writeln!(f, "  under test: {}", self.tested)?;
@@ -58,12 +71,16 @@ impl fmt::Display for Divergence {
 pub struct Report {
     /// Steps that were run on both sides, by topic.
     pub steps: BTreeMap<&'static str, u64>,
+    /// The same, by how they were sent.
+    pub ways: BTreeMap<Way, u64>,
+    /// Steps that went together with another.
+    pub together: u64,
     /// Steps that the server answered with an error.
     pub errors: u64,
     /// Steps after which the handle had a link to itself.
     pub pinned: u64,
-    /// Honest errors, by kind.
-    pub honest: BTreeMap<&'static str, u64>,
+    /// Honest errors, by kind and way.
+    pub honest: BTreeMap<(&'static str, Way), u64>,
     /// The first difference.
     pub divergence: Option<Divergence>,
     /// What the side under test counted.
@@ -75,16 +92,16 @@ pub struct Report {
 impl Report {
     /// Adds another's counts.
     pub fn add(&mut self, other: &Report) {
-        let maps = [
-            (&mut self.steps, &other.steps),
-            (&mut self.honest, &other.honest),
-            (&mut self.counts, &other.counts),
-        ];
-        for (map, other) in maps {
-            for (name, count) in other {
-                *map.entry(name).or_default() += count;
+        fn add<K: Copy + Ord>(map: &mut BTreeMap<K, u64>, other: &BTreeMap<K, u64>) {
+            for (key, count) in other {
+                *map.entry(*key).or_default() += count;
             }
         }
+        add(&mut self.steps, &other.steps);
+        add(&mut self.ways, &other.ways);
+        add(&mut self.honest, &other.honest);
+        add(&mut self.counts, &other.counts);
+        self.together += other.together;
         self.errors += other.errors;
         self.pinned += other.pinned;
     }
@@ -95,24 +112,36 @@ impl Report {
     }
 
     /// Takes note of a step's outcomes. `false`: the handle is compared no more.
-    fn note(&mut self, at: Option<usize>, step: &Step, tested: Outcome, expected: Outcome) -> bool {
+    fn note(&mut self, sent: Sent, step: &Step, tested: Outcome, expected: Outcome) -> bool {
+        let way = sent.way;
         if self.trace {
-            println!("handle {}: {}\n    {tested}", step.handle, step.action);
+            let (handle, way) = (step.handle, way.name());
+            println!("handle {handle} ({way}): {}\n    {tested}", step.action);
         }
+        let tested = way.tells(tested);
+        let expected = way.tells(expected);
+        let (tested, expected) = match sent.is_last {
+            true => (tested, expected),
+            false => (tested.without_last(), expected.without_last()),
+        };
         match compare(&tested, &expected) {
             Verdict::Same => {
                 *self.steps.entry(step.topic).or_default() += 1;
+                *self.ways.entry(way).or_default() += 1;
+                self.together += u64::from(sent.is_together);
                 self.errors += u64::from(expected.error().is_some());
                 true
             }
             Verdict::Honest(kind) => {
-                *self.honest.entry(kind).or_default() += 1;
+                *self.honest.entry((kind, way)).or_default() += 1;
                 false
             }
             Verdict::Differs(difference) => {
                 self.divergence.get_or_insert(Divergence {
-                    at,
+                    at: sent.at,
+                    sent_to: sent.to,
                     step: step.clone(),
+                    way,
                     difference,
                     tested,
                     expected,
@@ -121,6 +150,53 @@ impl Report {
             }
         }
     }
+}
+
+/// How a step was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    /// Its place in the program; `None`: at the end.
+    at: Option<usize>,
+    /// The place of the last one that went with it.
+    to: Option<usize>,
+    way: Way,
+    is_together: bool,
+    is_last: bool,
+}
+
+/// A step with its place in the program, if it has one.
+type Placed = (Option<usize>, Step);
+
+/// Steps that are sent together: one, or two neighbours of a handle that sends in pipelines.
+fn together<'a>(program: &Program, steps: &'a [Placed]) -> (&'a [Placed], &'a [Placed]) {
+    let goes = match steps {
+        [(_, one), (_, next), ..] => {
+            program.way(one.handle).pipelines()
+                && one.handle == next.handle
+                && one.action.is_piped()
+                && next.action.is_piped()
+        }
+        _ => false,
+    };
+    steps.split_at(if goes { 2 } else { steps.len().min(1) })
+}
+
+/// How each of them was sent.
+fn sent<'a>(program: &Program, batch: &'a [Placed]) -> impl Iterator<Item = (Sent, &'a Step)> {
+    let to = batch.last().and_then(|(at, _)| *at);
+    let way = batch
+        .first()
+        .map_or(Way::Plain, |(_, step)| program.way(step.handle));
+    batch.iter().enumerate().map(move |(number, (at, step))| {
+        let sent = Sent {
+            at: *at,
+            to,
+            way,
+            is_together: batch.len() > 1,
+            is_last: number + 1 == batch.len(),
+        };
+        (sent, step)
+    })
 }
 
 /// Kills a connection, or only its statement.
@@ -168,12 +244,9 @@ impl Runner {
 
     fn run_in(&mut self, program: &Program, names: &[Names; 2]) -> Result<Report> {
         let mut tested: Box<dyn Side> = match self.tested {
-            Tested::Mux(isolation) => Box::new(Muxed::new(
-                &self.server,
-                &names[0],
-                isolation,
-                program.max_links(),
-            )),
+            Tested::Mux(isolation) => {
+                Box::new(Muxed::new(&self.server, &names[0], isolation, program))
+            }
             Tested::Dedicated => Box::new(Dedicated::new(&self.server, &names[0])),
         };
         let mut expected = Dedicated::new(&self.server, &names[1]);
@@ -223,7 +296,7 @@ fn connect(program: &Program, side: &mut dyn Side) -> Result<Vec<Option<Box<dyn 
     (0..program.handles)
         .map(|handle| {
             let acts = program.steps.iter().any(|step| step.handle == handle);
-            acts.then(|| side.connect(program.may_pin(handle)))
+            acts.then(|| side.connect(program.keeps(handle), program.way(handle)))
                 .transpose()
         })
         .collect()
@@ -246,67 +319,77 @@ fn sequential(
     let is_killed = tested.is_killed();
     let mut tested = connect(program, tested)?;
     let mut expected = connect(program, expected)?;
-    // One step on both sides.
-    let mut both = |at: Option<usize>,
-                    step: &Step,
-                    tested: &mut [Option<Box<dyn Session>>],
-                    report: &mut Report| {
-        let (Some(one), Some(other)) = (&mut tested[step.handle], &mut expected[step.handle])
-        else {
-            return;
-        };
-        let outcome = one.run(&step.action);
-        report.pinned += u64::from(one.is_pinned());
-        let is_honest = matches!(outcome, Outcome::Honest { .. });
-        let right = match is_honest {
-            // It is not compared.
-            true => outcome.clone(),
-            false => other.run(&step.action),
-        };
-        if !report.note(at, step, outcome, right) {
-            end(&mut tested[step.handle]);
-            end(&mut expected[step.handle]);
-        }
-    };
-    for (at, step) in program.steps.iter().enumerate() {
-        if let Action::Kill { query } = step.action {
-            let id = tested[step.handle]
-                .as_ref()
-                .map_or(0, |one| one.connection_id());
-            if !is_killed || id == 0 {
-                continue;
-            }
-            kill(id, query)?;
-            // Whoever was on it tells now whether that hurt, before others see what it has undone.
-            let hit: Vec<_> = (0..program.handles)
-                .filter(|&handle| {
-                    let session = tested[handle].as_ref();
-                    session.is_some_and(|session| session.connection_id() == id)
-                })
-                .collect();
-            for handle in hit {
-                let probe = Step {
-                    handle,
-                    topic: step.topic,
-                    action: Action::Query("SELECT @v0, @v1, LAST_INSERT_ID()".into()),
+    // Steps that go together, on both sides.
+    let mut both =
+        |batch: &[Placed], tested: &mut [Option<Box<dyn Session>>], report: &mut Report| {
+            let Some((_, Step { handle, .. })) = batch.first() else {
+                return;
+            };
+            let handle = *handle;
+            let (Some(one), Some(other)) = (&mut tested[handle], &mut expected[handle]) else {
+                return;
+            };
+            let actions: Vec<_> = batch.iter().map(|(_, step)| &step.action).collect();
+            let outcomes = one.run_all(&actions);
+            report.pinned += u64::from(one.is_pinned());
+            for ((sent, step), outcome) in sent(program, batch).zip(outcomes) {
+                let right = match outcome.is_honest() {
+                    // It is not compared.
+                    true => outcome.clone(),
+                    false => other.run(&step.action),
                 };
-                both(Some(at), &probe, &mut tested, report);
-            }
-        } else {
-            both(Some(at), step, &mut tested, report);
-        }
-        if report.divergence.is_some() {
-            break;
-        }
-    }
-    if report.divergence.is_none() {
-        'handles: for handle in 0..program.handles {
-            for step in final_state::steps(program, kind, handle) {
-                both(None, &step, &mut tested, report);
-                if report.divergence.is_some() {
-                    break 'handles;
+                if !report.note(sent, step, outcome, right) {
+                    end(&mut tested[handle]);
+                    end(&mut expected[handle]);
+                    break;
                 }
             }
+        };
+    let steps = program.steps.iter().cloned().enumerate();
+    let steps: Vec<Placed> = steps.map(|(at, step)| (Some(at), step)).collect();
+    let mut left = &steps[..];
+    while report.divergence.is_none() && !left.is_empty() {
+        let (batch, rest) = together(program, left);
+        left = rest;
+        let [(at, step)] = batch else {
+            both(batch, &mut tested, report);
+            continue;
+        };
+        let Action::Kill { query } = step.action else {
+            both(batch, &mut tested, report);
+            continue;
+        };
+        let id = tested[step.handle]
+            .as_ref()
+            .map_or(0, |one| one.connection_id());
+        if !is_killed || id == 0 {
+            continue;
+        }
+        kill(id, query)?;
+        // Whoever was on it tells now whether that hurt, before others see what it has undone.
+        let hit: Vec<_> = (0..program.handles)
+            .filter(|&handle| {
+                let session = tested[handle].as_ref();
+                session.is_some_and(|session| session.connection_id() == id)
+            })
+            .collect();
+        for handle in hit {
+            let probe = Step {
+                handle,
+                topic: step.topic,
+                action: Action::Query("SELECT @v0, @v1, LAST_INSERT_ID()".into()),
+            };
+            both(&[(*at, probe)], &mut tested, report);
+        }
+    }
+    for handle in 0..program.handles {
+        let steps = final_state::steps(program, kind, handle);
+        let steps: Vec<Placed> = steps.into_iter().map(|step| (None, step)).collect();
+        let mut left = &steps[..];
+        while report.divergence.is_none() && !left.is_empty() {
+            let (batch, rest) = together(program, left);
+            both(batch, &mut tested, report);
+            left = rest;
         }
     }
     // Transactions that are still open must not hold up that schemas are dropped.
@@ -323,7 +406,7 @@ fn concurrent(
     report: &mut Report,
 ) -> Result<()> {
     // What each handle does, with where that stands in the program.
-    let plans: Vec<Vec<(Option<usize>, Step)>> = (0..program.handles)
+    let plans: Vec<Vec<Placed>> = (0..program.handles)
         .map(|handle| {
             let own = program.steps.iter().enumerate();
             let own: Vec<_> = own
@@ -348,7 +431,9 @@ fn concurrent(
             let threads: Vec<_> = sessions
                 .into_iter()
                 .zip(&plans)
-                .map(|(session, plan)| scope.spawn(move || alone(session, plan, is_killed, kill)))
+                .map(|(session, plan)| {
+                    scope.spawn(move || alone(program, session, plan, is_killed, kill))
+                })
                 .collect();
             threads
                 .into_iter()
@@ -362,11 +447,19 @@ fn concurrent(
     let tested = of_side(tested)?;
     let expected = of_side(expected)?;
     for ((plan, tested), expected) in plans.iter().zip(tested).zip(expected) {
-        let outcomes = tested.into_iter().zip(expected);
-        for ((at, step), ((one, pinned), (other, _))) in plan.iter().zip(outcomes) {
-            report.pinned += u64::from(pinned);
-            if !report.note(*at, step, one, other) {
-                break;
+        let mut left = &plan[..];
+        let mut outcomes = tested.into_iter().zip(expected);
+        'plan: while !left.is_empty() {
+            let (batch, rest) = together(program, left);
+            left = rest;
+            for (sent, step) in sent(program, batch) {
+                let Some(((one, pinned), (other, _))) = outcomes.next() else {
+                    break 'plan;
+                };
+                report.pinned += u64::from(pinned);
+                if !report.note(sent, step, one, other) {
+                    break 'plan;
+                }
             }
         }
     }
@@ -375,8 +468,9 @@ fn concurrent(
 
 /// A handle's steps, up to an honest error.
 fn alone(
+    program: &Program,
     session: Option<Box<dyn Session>>,
-    plan: &[(Option<usize>, Step)],
+    plan: &[Placed],
     is_killed: bool,
     kill: &Mutex<&mut Killer<'_>>,
 ) -> Result<Vec<(Outcome, bool)>> {
@@ -384,24 +478,28 @@ fn alone(
         return Ok(Vec::new());
     };
     let mut outcomes = Vec::with_capacity(plan.len());
-    for (_, step) in plan {
-        if let Action::Kill { query } = step.action {
+    let mut left = plan;
+    while !left.is_empty() {
+        let (batch, rest) = together(program, left);
+        left = rest;
+        if let [(_, step)] = batch
+            && let Action::Kill { query } = step.action
+        {
             // A statement that is killed may be anybody's here.
             if is_killed && !query && session.connection_id() != 0 {
                 let mut kill = kill.lock().expect("no kill panics");
                 kill(session.connection_id(), query).context("a kill")?;
             }
-            let nothing = Outcome::Replies {
-                replies: Vec::new(),
-                warnings: None,
-            };
-            outcomes.push((nothing, false));
+            outcomes.push((Outcome::nothing(), false));
             continue;
         }
-        let outcome = session.run(&step.action);
-        let is_honest = matches!(outcome, Outcome::Honest { .. });
-        outcomes.push((outcome, session.is_pinned()));
-        if is_honest {
+        let actions: Vec<_> = batch.iter().map(|(_, step)| &step.action).collect();
+        let done = session.run_all(&actions);
+        // Fewer than were asked for where one can't be gone on from.
+        let is_over = done.len() < batch.len() || done.iter().any(Outcome::is_honest);
+        let is_pinned = session.is_pinned();
+        outcomes.extend(done.into_iter().map(|outcome| (outcome, is_pinned)));
+        if is_over {
             break;
         }
     }
@@ -421,6 +519,8 @@ mod tests {
             handles: 3,
             links: 1,
             may_pin: Vec::new(),
+            keeps: Vec::new(),
+            ways: Vec::new(),
             steps: steps
                 .iter()
                 .map(|&(handle, sql)| Step {
@@ -488,7 +588,7 @@ mod tests {
             let steps = [(0, "a"), (1, "b"), (1, "later"), (0, "c")];
             let report = run(&program(mode, &steps), fake);
             assert!(report.divergence.is_none());
-            assert_eq!(report.honest["SessionLost"], 1);
+            assert_eq!(report.honest[&("SessionLost", Way::Plain)], 1);
             assert_eq!(report.steps["plain"], 2);
         }
     }

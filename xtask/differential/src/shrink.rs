@@ -1,6 +1,9 @@
 //! Makes a program that diverges short: what can go goes, as long as it still diverges.
 
-use crate::program::{Program, Step};
+use crate::{
+    program::{Program, Step},
+    way::Way,
+};
 
 /// A shorter program that still diverges. `diverges` runs one and says up to which step it had to
 /// go (all of them, where it was at the end), or `None` where nothing differs. It is called at most
@@ -12,20 +15,28 @@ pub fn shrink(
 ) -> Program {
     let mut best = program.clone();
     let mut left = budget;
-    // Tries other steps; keeps them, up to where it diverged, if it did.
-    let mut attempt = |best: &mut Program, steps: Vec<Step>| -> bool {
-        if left == 0 || steps.is_empty() || steps.len() >= best.steps.len() {
+    // Tries another; keeps it, up to where it diverged, if it did.
+    let mut tried = |best: &mut Program, mut shorter: Program| -> bool {
+        if left == 0 {
             return false;
         }
         left -= 1;
-        let mut shorter = best.clone();
-        shorter.steps = steps;
         let Some(count) = diverges(&shorter) else {
             return false;
         };
         shorter.steps.truncate(count.max(1));
         *best = shorter;
         true
+    };
+    let mut attempt = |best: &mut Program, steps: Vec<Step>| -> bool {
+        if steps.is_empty() || steps.len() >= best.steps.len() {
+            return false;
+        }
+        let shorter = Program {
+            steps,
+            ..best.clone()
+        };
+        tried(best, shorter)
     };
     // Whole handles first: that is most at once.
     for handle in 0..program.handles {
@@ -53,6 +64,15 @@ pub fn shrink(
             _ => size = size.div_ceil(2),
         }
     }
+    // What is sent in a way that doesn't matter is sent plainly.
+    for handle in 0..best.ways.len() {
+        let acts = best.steps.iter().any(|step| step.handle == handle);
+        if acts && best.ways[handle] != Way::Plain {
+            let mut plain = best.clone();
+            plain.ways[handle] = Way::Plain;
+            tried(&mut best, plain);
+        }
+    }
     best
 }
 
@@ -68,6 +88,8 @@ mod tests {
             handles: 4,
             links: 1,
             may_pin: Vec::new(),
+            keeps: Vec::new(),
+            ways: vec![Way::Stream; 4],
             steps: (0..count)
                 .map(|number| Step {
                     handle: number % 4,
@@ -92,6 +114,18 @@ mod tests {
             (first < then).then_some(then + 1)
         });
         assert_eq!(texts(&short), ["5", "42"]);
+    }
+
+    #[test]
+    fn only_the_way_that_matters_is_left() {
+        let short = shrink(&program(8), 500, |program| {
+            let texts = texts(program);
+            let first = texts.iter().position(|text| text == "1")?;
+            let then = texts.iter().position(|text| text == "6")?;
+            (first < then && program.way(2) == Way::Stream).then_some(then + 1)
+        });
+        assert_eq!(texts(&short), ["1", "6"]);
+        assert_eq!((short.way(1), short.way(2)), (Way::Plain, Way::Stream));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use mysql::{Conn, OptsBuilder, Statement, prelude::Queryable as _};
 
 use super::{
     Session, Side,
-    read::{OF_THE_TYPE, act, cell, columns, replies},
+    read::{OF_THE_TYPE, act, cell, columns, outcome, replies, values},
 };
 use crate::{
-    outcome::{Cell, Column, Outcome, Reply},
+    outcome::{Cell, Column, Last, Outcome, Reply},
     program::{Action, Param},
     server::{Kind, Names, Server},
+    way::Way,
 };
 
 /// The side.
@@ -31,7 +32,7 @@ impl Dedicated {
 }
 
 impl Side for Dedicated {
-    fn connect(&mut self, _: bool) -> Result<Box<dyn Session>> {
+    fn connect(&mut self, _: bool, _: Way) -> Result<Box<dyn Session>> {
         let opts = OptsBuilder::new()
             .socket(Some(&self.server.socket))
             .prefer_socket(false)
@@ -43,9 +44,7 @@ impl Side for Dedicated {
             .stmt_cache_size(0);
         let mut conn = Conn::new(opts).context("a dedicated connection")?;
         // What the crate asked while it connected is no statement of the program's.
-        for sql in ["SHOW DATABASES LIKE ' '", "DO 0"] {
-            conn.query_drop(sql)?;
-        }
+        leave_nothing(&mut conn)?;
         Ok(Box::new(One {
             conn,
             kind: self.server.kind,
@@ -57,6 +56,12 @@ impl Side for Dedicated {
     fn is_killed(&self) -> bool {
         false
     }
+}
+
+/// No rows, no warnings and no count for the next statement.
+fn leave_nothing(conn: &mut Conn) -> Result<(), mysql::Error> {
+    conn.query_drop("SHOW DATABASES LIKE ' '")?;
+    conn.query_drop("DO 0")
 }
 
 struct One {
@@ -74,7 +79,9 @@ impl One {
             Kind::MariaDb => "SET ROLE NONE",
             Kind::MySql => "SET ROLE DEFAULT",
         })?;
-        self.conn.select_db(&self.names.db)
+        self.conn.select_db(&self.names.db)?;
+        // The server keeps what FOUND_ROWS() tells.
+        leave_nothing(&mut self.conn)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Session, Side};
 use crate::{
     outcome::{Outcome, Reply},
     program::Action,
+    way::Way,
 };
 
 /// Says `ok` to everything, but for what it is told.
@@ -18,7 +19,7 @@ pub struct Fake {
 }
 
 impl Side for Fake {
-    fn connect(&mut self, _: bool) -> Result<Box<dyn Session>> {
+    fn connect(&mut self, _: bool, _: Way) -> Result<Box<dyn Session>> {
         Ok(Box::new(self.clone()))
     }
 

@@ -113,32 +113,56 @@ macro_rules! replies {
     }};
 }
 
-/// How a side does all that a program asks for; `$conn` is its connection.
-macro_rules! act {
-    ($krate:ident, $self:ident, $action:ident, $error:expr) => {{
-        let names = $self.names.clone();
-        let error = $error;
-        let values = |params: &[Param]| -> $krate::Params {
-            if params.is_empty() {
-                return $krate::Params::Empty;
-            }
-            $krate::Params::Positional(
+/// Values for parameters.
+macro_rules! values {
+    ($krate:ident, $params:expr, $names:expr) => {
+        match $params.as_slice() {
+            [] => $krate::Params::Empty,
+            params => $krate::Params::Positional(
                 params
                     .iter()
                     .map(|param| match param {
                         Param::Null => $krate::Value::NULL,
                         Param::Int(number) => $krate::Value::Int(*number),
                         Param::Double(number) => $krate::Value::Double(*number),
-                        Param::Text(text) => $krate::Value::Bytes(names.put(text).into_bytes()),
+                        Param::Text(text) => $krate::Value::Bytes($names.put(text).into_bytes()),
                     })
                     .collect(),
-            )
-        };
+            ),
+        }
+    };
+}
+
+/// An outcome of replies that were read; `$conn` had them.
+macro_rules! outcome {
+    ($conn:expr, $read:expr, $names:expr) => {
+        match $read {
+            Ok(replies) => {
+                let failed = replies.iter().any(|reply| {
+                    !matches!(reply, Reply::Ok { .. } | Reply::Rows { .. } | Reply::NoRows)
+                });
+                Outcome::Replies {
+                    replies,
+                    last: (!failed).then(|| Last {
+                        affected: $conn.affected_rows(),
+                        insert_id: $conn.last_insert_id(),
+                        warnings: $conn.warnings(),
+                        info: $names.strip(&$conn.info_str()),
+                    }),
+                }
+            }
+            Err(outcome) => outcome,
+        }
+    };
+}
+
+/// How a side does all that a program asks for; `$conn` is its connection.
+macro_rules! act {
+    ($krate:ident, $self:ident, $action:ident, $error:expr) => {{
+        let names = $self.names.clone();
+        let error = $error;
         let done = |result: Result<(), $krate::Error>| match result {
-            Ok(()) => Outcome::Replies {
-                replies: Vec::new(),
-                warnings: None,
-            },
+            Ok(()) => Outcome::nothing(),
             Err(e) => error(e).map_or_else(|outcome| outcome, Outcome::one),
         };
         let read = match $action {
@@ -147,14 +171,20 @@ macro_rules! act {
                 Err(e) => error(e).map(|reply| vec![reply]),
             },
             Action::Run(sql, params) => {
-                match $self.conn.exec_iter(names.put(sql), values(params)) {
+                match $self
+                    .conn
+                    .exec_iter(names.put(sql), values!($krate, params, names))
+                {
                     Ok(result) => replies!($krate, result, names, error),
                     Err(e) => error(e).map(|reply| vec![reply]),
                 }
             }
             Action::Execute(slot, params) => match $self.slots.get(slot) {
                 None => Ok(vec![Reply::Unfit]),
-                Some(statement) => match $self.conn.exec_iter(statement, values(params)) {
+                Some(statement) => match $self
+                    .conn
+                    .exec_iter(statement, values!($krate, params, names))
+                {
                     Ok(result) => replies!($krate, result, names, error),
                     Err(e) => error(e).map(|reply| vec![reply]),
                 },
@@ -188,19 +218,8 @@ macro_rules! act {
             }
             Action::Kill { .. } => unreachable!("the runner kills"),
         };
-        match read {
-            Ok(replies) => {
-                let failed = replies
-                    .iter()
-                    .any(|reply| !matches!(reply, Reply::Ok { .. } | Reply::Rows { .. }));
-                Outcome::Replies {
-                    replies,
-                    warnings: (!failed).then(|| $self.conn.warnings()),
-                }
-            }
-            Err(outcome) => outcome,
-        }
+        outcome!($self.conn, read, names)
     }};
 }
 
-pub(super) use {act, cell, columns, replies};
+pub(super) use {act, cell, columns, outcome, replies, values};
