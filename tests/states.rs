@@ -80,6 +80,7 @@ const GROUND: &[(Servers, &str)] = &[
         Both,
         "CREATE PROCEDURE takes_lock() DO GET_LOCK('states', 0)",
     ),
+    (Both, "CREATE VIEW last_id AS SELECT LAST_INSERT_ID() AS id"),
     (Both, "CREATE VIEW sets AS SELECT sets_variable() AS one"),
     (Both, "CREATE VIEW sets_unseen AS SELECT sets_into() AS one"),
     (Both, "CREATE PROCEDURE gives(OUT given INT) SET given = 9"),
@@ -641,7 +642,7 @@ impl Trial<'_> {
             Kept::InsertId => self.left(|opts| opts.keep_insert_id(true)),
             Kept::Diagnostics => self.left(|opts| opts.keep_diagnostics(true)),
             Kept::Nothing => self.moves(),
-            Kept::Connections | Kept::Servers | Kept::NotSeen => {
+            Kept::Connections | Kept::Servers => {
                 let mux = builder().max_links(1).build();
                 self.ground.afresh();
                 let mut a = mux.connect(self.ground.opts()).unwrap();

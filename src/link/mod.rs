@@ -6,6 +6,7 @@
 
 mod batch;
 mod connect;
+mod definitions;
 mod face;
 mod kill;
 mod lane;
@@ -37,6 +38,7 @@ use bytes::{Buf, BytesMut};
 
 pub(crate) use batch::Ask;
 pub(crate) use connect::open;
+pub(crate) use definitions::{Definition, Kind, Part, is_refusal};
 pub(crate) use face::{Face, now, offload};
 pub(crate) use kill::{Kill, kill};
 pub(crate) use lane::{Answer, Asked, How, Lane, Owner, Place, has_warnings, leaves_insert_id};

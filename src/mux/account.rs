@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::group::Group;
+use super::{catalogs::Catalogs, group::Group};
 use crate::opts::{Isolation, Opts, identity::Identity, session::SessionOpts};
 
 /// One identity's share of a group.
@@ -30,6 +30,8 @@ pub(crate) struct Account {
     pub ready: AtomicUsize,
     /// Counts shared sessions that were lost with what was set on them.
     pub lost_sessions: AtomicU32,
+    /// What its schemas define that touches sessions.
+    pub catalogs: Catalogs,
     /// Since when there is no handle.
     pub vacant: Mutex<Option<Instant>>,
 }
@@ -47,6 +49,7 @@ impl Account {
             links: AtomicUsize::new(0),
             ready: AtomicUsize::new(0),
             lost_sessions: AtomicU32::new(0),
+            catalogs: Catalogs::default(),
             vacant: Mutex::new(None),
         }
     }

@@ -54,6 +54,8 @@ pub(crate) struct Group {
     pub asked_ids: Marks,
     /// Statements that change their session, though their text doesn't say so.
     pub touchy: Marks,
+    /// Counts what this program did that may have changed what views, triggers or routines do.
+    pub definitions: AtomicU64,
     state: Mutex<State>,
     /// Somebody waits; looked at without the lock.
     waiting: AtomicUsize,
@@ -133,6 +135,7 @@ impl Group {
             digests: Digests::default(),
             asked_ids: Marks::default(),
             touchy: Marks::default(),
+            definitions: AtomicU64::new(0),
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
             changed: Condvar::new(),
@@ -144,6 +147,14 @@ impl Group {
             server: OnceCell::new(),
             me: me.clone(),
         })
+    }
+
+    /// Others may have changed what has not been looked at for some time.
+    pub(super) fn age_definitions(&self) {
+        let accounts = self.state.lock().accounts.clone();
+        for account in accounts {
+            account.catalogs.age(self.limits.definitions_age);
+        }
     }
 
     /// The account that these options belong to, with one handle more.

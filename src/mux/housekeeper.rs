@@ -54,6 +54,7 @@ fn run(shared: &Weak<Shared>, chores: &Receiver<Chore>, tick: Duration) {
                 };
                 shared.for_each_group(|group| {
                     group.reap();
+                    group.age_definitions();
                     group.warm();
                 });
                 next_round = Instant::now() + tick;

@@ -13,6 +13,7 @@ pub(crate) struct Limits {
     pub idle_timeout: Duration,
     pub linger: Duration,
     pub acquire_timeout: Duration,
+    pub definitions_age: Duration,
 }
 
 impl Default for Limits {
@@ -25,6 +26,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(10 * 60),
             linger: Duration::from_secs(10 * 60),
             acquire_timeout: Duration::from_secs(30),
+            definitions_age: Duration::from_secs(60),
         }
     }
 }
@@ -32,8 +34,10 @@ impl Default for Limits {
 impl Limits {
     /// How often the housekeeper must look.
     pub(crate) fn tick(&self) -> Duration {
-        [self.max_lifetime, self.idle_timeout, self.linger]
+        let times = [self.max_lifetime, self.idle_timeout, self.linger];
+        times
             .into_iter()
+            .chain([self.definitions_age])
             .map(|d| d / 4)
             .min()
             .unwrap_or_default()

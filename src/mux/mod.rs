@@ -3,6 +3,8 @@
 //! Decides which link runs what. Knows nothing of the wire, nor of rows and values.
 
 mod account;
+mod catalog;
+mod catalogs;
 mod digests;
 mod group;
 mod housekeeper;
@@ -220,6 +222,13 @@ impl Mux {
         }
     }
 
+    /// A statement may have changed what views, triggers or routines do.
+    fn definitions_changed(&self) {
+        self.0.for_each_group(|group| {
+            group.definitions.fetch_add(1, Ordering::Release);
+        });
+    }
+
     /// Has a link's session ended by the housekeeper.
     fn clean(&self, leftover: Leftover) {
         let leftover = match self.0.housekeeper.get() {
@@ -312,6 +321,14 @@ impl MuxBuilder {
     /// How long a statement, or the opening of a handle, waits for a link. Default: 30 s.
     pub fn acquire_timeout(mut self, time: Duration) -> Self {
         self.limits.acquire_timeout = time;
+        self
+    }
+
+    /// After which time other programs' views, triggers and routines are looked for again, for
+    /// [`Isolation::Session`](crate::Isolation::Session); those that handles of this mux make are known at
+    /// once. Zero looks before each statement. Default: 60 s.
+    pub fn definitions_age(mut self, age: Duration) -> Self {
+        self.limits.definitions_age = age;
         self
     }
 

@@ -5,6 +5,7 @@
 //! Everything here can be given up between two waits: what a caller that goes away leaves behind is
 //! in the seat, and is finished by the next one.
 
+mod known;
 mod own;
 
 use std::{
@@ -19,6 +20,7 @@ use own::{Plan, texts_of};
 use super::{
     Mux,
     account::Account,
+    catalog::Catalog,
     housekeeper::Leftover,
     left::Left,
     limited,
@@ -70,6 +72,14 @@ const PIECE: usize = 16 << 20;
 /// Parameters of more bytes are sent in pieces, on a link alone.
 const MANY_BYTES: usize = 1 << 20;
 
+const NO_TIMEOUT: u64 = u64::MAX;
+
+/// A time as a seat keeps it, in as few bytes as it can: what doesn't fit is longer than anything runs.
+fn nanos(time: Option<Duration>) -> u64 {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    time.map_or(NO_TIMEOUT, |time| nanos(time).min(NO_TIMEOUT - 1))
+}
+
 /// Where a handle stands.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -100,7 +110,8 @@ pub(crate) struct Seat {
     /// Shared sessions that were lost before this handle, or of which it was told.
     lost_sessions: u32,
     ok: OkInfo,
-    timeout: Option<Duration>,
+    /// In nanoseconds; [`NO_TIMEOUT`]: none.
+    timeout: u64,
     connection_id: u32,
     /// Wishes to keep the link, whatever the session's state.
     holds: u16,
@@ -121,6 +132,10 @@ pub(crate) struct Seat {
     rollback: bool,
     /// What was left in the middle of a statement.
     left: Option<Arc<Left>>,
+    /// What is known of its schema's views and triggers.
+    catalog: Option<Arc<Catalog>>,
+    /// The statement under way may change what is defined.
+    defines: bool,
     /// An error that there was nobody to tell.
     owed: Option<Box<Error>>,
 }
@@ -151,7 +166,7 @@ impl Seat {
             warnings_link: 0,
             lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
-            timeout: opts.get_statement_timeout(),
+            timeout: nanos(opts.get_statement_timeout()),
             connection_id: 0,
             holds: 0,
             leases: 0,
@@ -163,6 +178,8 @@ impl Seat {
             plain_before_hold: true,
             rollback: false,
             left: None,
+            catalog: None,
+            defines: false,
             owed: None,
             account,
             opts,
@@ -176,16 +193,16 @@ impl Seat {
     fn deadline(&self) -> Deadline {
         /// What is further away never comes; no server takes a longer limit.
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let time = self.timeout.filter(|time| *time < YEAR)?;
+        let time = self.timeout().filter(|time| *time < YEAR)?;
         Some((Instant::now().checked_add(time)?, time))
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout
+        (self.timeout != NO_TIMEOUT).then(|| Duration::from_nanos(self.timeout))
     }
 
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.timeout = timeout;
+        self.timeout = nanos(timeout);
     }
 
     pub(crate) async fn query(&mut self, sql: &[u8]) -> Result<Response> {
@@ -256,7 +273,9 @@ impl Seat {
         let many = || params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES;
         let response = if read.effect != Effect::Other && (elsewhere || many()) {
             // As neutral as it was, but not for a lane.
-            let plan = self.plan(true, &read, op.text().into_iter())?;
+            self.come_back();
+            let reached = self.reach(&op, &read, deadline).await?;
+            let plan = self.plan(reached.is_none(), &read, op.text_that(&reached))?;
             self.alone(op, plan, deadline).await?.response()
         } else {
             self.statement(op, read, deadline).await?
@@ -279,9 +298,13 @@ impl Seat {
             };
             all.effect = all.effect.and(read.effect);
         }
-        let neutral = all.effect != Effect::Other && !self.shows_sessions();
         self.come_back();
-        let mut plan = self.plan(neutral, &all, texts_of(&asks))?;
+        let deadline = self.deadline();
+        let reached = self.reach_all(&asks, deadline).await?;
+        let neutral = all.effect != Effect::Other
+            && !self.shows_sessions()
+            && reached.iter().all(Option::is_none);
+        let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached))?;
         plan.is_many = true;
         let mut running = Running::new(self);
         let ran = running.seat.run_all_to_the_end(asks, plan).await;
@@ -344,9 +367,12 @@ impl Seat {
     }
 
     async fn start(&mut self, op: Op<'_>, statement: sql::Statement) -> Result<()> {
-        let neutral = statement.effect != Effect::Other && !self.shows_sessions();
         self.come_back();
-        let mut plan = self.plan(neutral, &statement, op.text().into_iter())?;
+        let deadline = self.deadline();
+        let reached = self.reach(&op, &statement, deadline).await?;
+        let neutral =
+            statement.effect != Effect::Other && !self.shows_sessions() && reached.is_none();
+        let mut plan = self.plan(neutral, &statement, op.text_that(&reached))?;
         plan.is_many = true;
         plan.is_stream = true;
         let mut running = Running::new(self);
@@ -617,7 +643,9 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Response> {
         self.come_back();
-        let neutral = statement.effect != Effect::Other && !self.shows_sessions();
+        let reached = self.reach(&op, &statement, deadline).await?;
+        let neutral =
+            statement.effect != Effect::Other && !self.shows_sessions() && reached.is_none();
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() && !self.must_be_alone(&statement) {
             let limited = match (&op, deadline) {
@@ -660,10 +688,12 @@ impl Seat {
         // With a link at hand: a wait for one is not the statement's time.
         let began = (slow && self.held.is_some()).then(Instant::now);
         let op = match op {
-            Op::Query(sql, parts) if statement.effect == Effect::Read => Op::Read(sql, parts),
+            Op::Query(sql, parts) if statement.effect == Effect::Read && reached.is_none() => {
+                Op::Read(sql, parts)
+            }
             op => op,
         };
-        let plan = self.plan(neutral, &statement, op.text().into_iter())?;
+        let plan = self.plan(neutral, &statement, op.text_that(&reached))?;
         let done = self.alone(op, plan, deadline).await?;
         if let Some(began) = began {
             let digests = &self.account.group.digests;
@@ -1187,6 +1217,7 @@ impl Seat {
 
     /// Gives the link back, or keeps it where the session can't leave it.
     async fn after(&mut self, failed: Option<&Error>) -> Result<()> {
+        self.defined();
         if let Some(Error::StatementTimeout(_)) = failed {
             self.settle().await?;
         }
@@ -1311,6 +1342,7 @@ impl Seat {
     /// Whoever waited for a statement here went away. What is left of it is done in the background,
     /// unless the link is the handle's for longer anyway.
     fn abandon(&mut self) {
+        self.defined();
         if self.kept || self.holds > 0 {
             return;
         }

@@ -132,6 +132,11 @@ impl Facts {
         facts.consistent()
     }
 
+    /// Of what can't be looked up.
+    pub(crate) fn of_anything() -> Facts {
+        Facts::unknown()
+    }
+
     /// It runs a text that is not its own, as far as it is known what it does.
     pub(crate) fn executes(&self) -> bool {
         let is_run = |act: &Act| matches!(act, Act::Execute(_) | Act::ExecuteImmediate(_));

@@ -13,8 +13,8 @@
 //! # What the text doesn't tell
 //! - The schema: in `performance_schema`, `sys` and `information_schema` as the default schema, a
 //!   plain name may be a view of the session. Who calls knows the schema.
-//! - Triggers, views and defaults of columns may call stored functions and sequences. Changes of
-//!   system variables are told by the session tracker; user variables set this way are not seen.
+//! - Triggers, views and defaults of columns may do anything: [`mentions`] says which names a text has,
+//!   and [`body`] what a definition does by its own text. Who has both tells the rest.
 //! - What each statement leaves behind: warnings, `LAST_INSERT_ID()`, `FOUND_ROWS()`,
 //!   `ROW_COUNT()`. Statements that read them are `Other`, but with `sql_auto_is_null` set for all
 //!   sessions, `WHERE id IS NULL` reads the last insert id, too.
@@ -24,6 +24,7 @@
 //! - Stored and loadable functions with the name of a built-in one, on servers older than MySQL
 //!   5.7.22 and MariaDB 10.5 (see `functions`).
 
+mod bodies;
 mod cache;
 mod definitions;
 mod digest;
@@ -33,6 +34,7 @@ mod facts;
 #[cfg(test)]
 mod facts_tests;
 mod functions;
+mod mentions;
 mod outline;
 mod pieces;
 mod prepared;
@@ -46,8 +48,10 @@ mod tests;
 mod token;
 mod words;
 
+pub(crate) use bodies::{Body, Of, body};
 pub(crate) use cache::Cache;
 pub(crate) use facts::{Act, Facts, Name, facts};
+pub(crate) use mentions::{About, about, is_told_by_digest, lower, mentions, part_of};
 pub(crate) use outline::outline;
 
 use digest::Digest;

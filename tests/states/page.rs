@@ -49,13 +49,22 @@ and the session begins anew. What moves is restored, and nothing is told.
 ## What is not seen
 
 The servers report changes of schema, variables and transactions, and most others in one word; the rest is
-known by the text of statements. What no text says and no server reports is not noticed, and may be found by
-whoever has the link next:
+known by the text of statements, and by what it names: before the first statement that needs it, the views,
+triggers and column defaults of its schema are looked up, with all views, triggers and routines that these
+lead to, and what touches a session in them counts as if the statement had said it. A view that reads
+`LAST_INSERT_ID()` reads the handle's, a trigger that takes a user lock pins. Harmless ones leave links shared.
+A view, table or routine whose name stands in the text counts, whether it is meant or a column of that name.
+What no text says and no server reports is not noticed, and may be found by whoever has the link next:
 
-- user variables that are assigned by `:=` or `INTO`, user locks that are taken, sequences that are used, and
-  `LAST_INSERT_ID()` that is read, in triggers, views, column defaults and functions that these call. A
-  statement that calls a routine by its name pins its link, as nobody knows what a routine does.
-- On MariaDB `SET @@x = …` without a scope in a trigger. (It isn't reported; in a statement it is asked for.)
+- What the account may not see: a view without `SHOW VIEW`, a trigger without `TRIGGER`. (A routine that such
+  a view or trigger calls and that can't be seen counts as one that may do anything.)
+- Definitions of other programs, or made in a procedure, for as long as `MuxBuilder::definitions_age` (a
+  minute) since the schema was looked at. Those that this program's statements make are seen at once. In the
+  middle of a transaction nothing new is looked at, if the schema is known.
+- `LAST_INSERT_ID()` that a trigger reads where a procedure fires it, on a link where the handle's is lost.
+- `ROW_COUNT()` and `FOUND_ROWS()` that a trigger or routine reads behind a statement of its own are taken for
+  what that left, whether or not it was run.
+- `CONNECTION_ID()` as a column's default, on MySQL.
 - On MySQL a resource group that a procedure sets stays with the link.
 - `FOUND_ROWS()`, `ROW_COUNT()` and warnings of the statement before that a routine asks for are the link's, unless
   `keep_diagnostics` is set.
@@ -92,7 +101,6 @@ fn kept(kept: Kept) -> String {
         Kept::Nothing => "nothing is left".to_owned(),
         Kept::Connections => "the link's".to_owned(),
         Kept::Servers => "the server's".to_owned(),
-        Kept::NotSeen => "not seen".to_owned(),
     }
 }
 

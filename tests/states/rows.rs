@@ -30,8 +30,6 @@ pub enum Kept {
     Connections,
     /// All sessions have it.
     Servers,
-    /// The server doesn't tell, nor does the text.
-    NotSeen,
 }
 
 /// What ends it.
@@ -171,10 +169,6 @@ const fn left(name: &'static str, sql: &'static [&'static str], probe: &'static 
     State::new(name, Kept::Diagnostics, sql).probe(probe)
 }
 
-const fn not_seen(name: &'static str, sql: &'static [&'static str]) -> State {
-    State::new(name, Kept::NotSeen, sql)
-}
-
 const fn other(name: &'static str, kept: Kept, sql: &'static [&'static str]) -> State {
     State::new(name, kept, sql)
 }
@@ -205,7 +199,6 @@ pub const STATES: &[(&str, &[State])] = &[
     ("Sequences, roles, resource groups", OTHERS),
     ("One statement's own", ONE),
     ("The connection's and the server's", PHYSICAL),
-    ("What is not seen", NOT_SEEN),
 ];
 
 const SCHEMA: &[State] = &[
@@ -374,6 +367,20 @@ const VARIABLES: &[State] = &[
     moves("in a trigger", &["INSERT INTO zoned VALUES (1)"])
         .probe(ZONE)
         .note("told by the server"),
+    moves(
+        "in a trigger, as @@name",
+        &["INSERT INTO unzoned VALUES (1)"],
+    )
+    .on(MySql)
+    .probe(ZONE)
+    .note("told by the server"),
+    pins(
+        "the same on MariaDB",
+        PinReason::Unknown,
+        &["INSERT INTO unzoned VALUES (1)"],
+    )
+    .on(MariaDb)
+    .probe(ZONE),
     pins(
         "in a stored function",
         PinReason::Unknown,
@@ -507,18 +514,28 @@ const USER_VARIABLES: &[State] = &[
     .probe("SELECT @in_function"),
     pins(
         "by SET in a trigger",
-        PinReason::Unknown,
+        PinReason::UserVariable,
         &["INSERT INTO told VALUES (8)"],
     )
-    .probe("SELECT @told")
-    .note("told by the server, but not which"),
+    .probe("SELECT @told"),
+    pins(
+        "by INTO in a trigger",
+        PinReason::UserVariable,
+        &["INSERT INTO untold VALUES (1)"],
+    )
+    .probe("SELECT @untold"),
     pins(
         "by SET in a view's function",
-        PinReason::Unknown,
+        PinReason::UserVariable,
         &["SELECT * FROM sets"],
     )
-    .probe("SELECT @in_function")
-    .note("told by the server, but not which"),
+    .probe("SELECT @in_function"),
+    pins(
+        "by INTO in a view's function",
+        PinReason::UserVariable,
+        &["SELECT * FROM sets_unseen"],
+    )
+    .probe("SELECT @into"),
 ];
 
 const TRANSACTIONS: &[State] = &[
@@ -716,6 +733,14 @@ const LOCKS: &[State] = &[
     pins("in a procedure", PinReason::Unknown, &["CALL takes_lock()"])
         .probe(FREE)
         .others(Others::See(FREE, "0")),
+    pins(
+        "in a trigger",
+        PinReason::UserLock,
+        &["INSERT INTO locking VALUES (1)"],
+    )
+    .probe(FREE)
+    .others(Others::See(FREE, "0"))
+    .until(&["SELECT RELEASE_LOCK('states')"]),
 ];
 
 const TABLES: &[State] = &[
@@ -912,6 +937,7 @@ const LEFT: &[State] = &[
         "of an expression in UPDATE",
         &["UPDATE items SET v = LAST_INSERT_ID(v + 40) WHERE id = 2"],
     ),
+    id("read by a view", &["INSERT INTO ids (v) VALUES (1)"]).probe("SELECT * FROM last_id"),
     moves("set", &["SET last_insert_id = 42"]).probe("SELECT LAST_INSERT_ID()"),
     moves("set as @@identity", &["SET @@SESSION.identity = 42"]).probe("SELECT LAST_INSERT_ID()"),
     pins("in a procedure", PinReason::Unknown, &["CALL inserts()"])
@@ -980,6 +1006,13 @@ const OTHERS: &[State] = &[
         "PREVIOUS VALUE",
         PinReason::Sequence,
         &["SELECT NEXT VALUE FOR numbers"],
+    )
+    .on(MariaDb)
+    .probe("SELECT PREVIOUS VALUE FOR numbers"),
+    pins(
+        "a sequence, in a column's default",
+        PinReason::Sequence,
+        &["INSERT INTO numbered (v) VALUES (1)"],
     )
     .on(MariaDb)
     .probe("SELECT PREVIOUS VALUE FOR numbers"),
@@ -1076,37 +1109,4 @@ const PHYSICAL: &[State] = &[
         &["SET GLOBAL default_week_format = @@GLOBAL.default_week_format"],
     )
     .note("sessions that begin on a link see it only once the link was reset or is new"),
-];
-
-const NOT_SEEN: &[State] = &[
-    not_seen(
-        "a user variable, by INTO in a trigger",
-        &["INSERT INTO untold VALUES (1)"],
-    ),
-    not_seen(
-        "a user variable, by INTO in a view's function",
-        &["SELECT * FROM sets_unseen"],
-    ),
-    not_seen(
-        "a user lock, in a trigger",
-        &["INSERT INTO locking VALUES (1)"],
-    ),
-    not_seen(
-        "LAST_INSERT_ID(), read in a trigger",
-        &["INSERT INTO copies VALUES (1)"],
-    ),
-    not_seen(
-        "SET @@x without a scope, in a trigger",
-        &["INSERT INTO unzoned VALUES (1)"],
-    )
-    .on(MariaDb),
-    moves("the same on MySQL", &["INSERT INTO unzoned VALUES (1)"])
-        .on(MySql)
-        .probe(ZONE)
-        .note("told by the server"),
-    not_seen(
-        "a sequence, in a column's default",
-        &["INSERT INTO numbered (v) VALUES (1)"],
-    )
-    .on(MariaDb),
 ];

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Deadline, NOBODY, Need, Op, Seat, half};
+use super::{Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
 use crate::{
     error::{Error, Result},
     events,
@@ -320,7 +320,7 @@ impl Seat {
     }
 
     /// A link that was not used after all, as it came.
-    fn put_back(&mut self) {
+    pub(super) fn put_back(&mut self) {
         if let Some(mut link) = self.held.take() {
             link.session.doing = None;
             link.session.drop_guard();
@@ -798,14 +798,29 @@ fn no_answer<T>(answer: Result<T>) -> Result<Option<T>> {
 }
 
 /// The texts of statements to be run, and what is known of them.
-pub(super) fn texts_of(asks: &[Ask]) -> impl Iterator<Item = (&[u8], Option<&Arc<Doing>>)> {
-    asks.iter().map(|ask| match ask {
-        Ask::Query(sql) => (&sql[..], None),
-        Ask::Execute(statement, _) => (&statement.sql[..], Some(statement.doing())),
-    })
+pub(super) fn texts_of<'a>(
+    asks: &'a [Ask],
+    reached: &'a [Reached],
+) -> impl Iterator<Item = (&'a [u8], Option<&'a Arc<Doing>>)> {
+    asks.iter()
+        .zip(reached)
+        .map(|(ask, reached)| match (ask, reached) {
+            (Ask::Query(sql), reached) => (&sql[..], reached.as_ref()),
+            (Ask::Execute(statement, _), Some(reached)) => (&statement.sql[..], Some(reached)),
+            (Ask::Execute(statement, _), None) => (&statement.sql[..], Some(statement.doing())),
+        })
 }
 
-impl Op<'_> {
+impl<'a> Op<'a> {
+    /// The same with what it reaches.
+    pub(super) fn text_that<'b>(
+        &'b self,
+        reached: &'b Reached,
+    ) -> impl Iterator<Item = (&'b [u8], Option<&'b Arc<Doing>>)> {
+        let text = self.text().into_iter();
+        text.map(|(sql, doing)| (sql, reached.as_ref().or(doing)))
+    }
+
     /// The text of a statement, and what is known of it.
     pub(super) fn text(&self) -> Option<(&[u8], Option<&Arc<Doing>>)> {
         match self {

@@ -1,0 +1,195 @@
+//! The catalogs of an account, by schema, and who loads them: one handle, while others that need the
+//! same wait for it. What an account may not see is not in its catalogs, so each has its own.
+//!
+//! The lock is held for moments, never across I/O.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    io,
+    sync::{Arc, atomic::AtomicBool},
+    task::{Poll, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    account::Account,
+    catalog::{Catalog, Schemas},
+};
+use crate::link::{Face, reactor::Timer};
+
+/// What was not asked for again after so many times its age is forgotten.
+const FORGOTTEN: u32 = 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Catalogs {
+    state: Mutex<State>,
+    /// A handle prepared a statement in SQL that changes definitions.
+    pub prepared_changes: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashMap<Box<str>, Arc<Catalog>>,
+    /// Who waits for each that is being loaded.
+    loading: HashMap<Box<str>, Vec<Arc<Bell>>>,
+    /// As they were found last.
+    schemas: Arc<Schemas>,
+}
+
+/// What a handle that needs a catalog does now.
+#[derive(Debug)]
+pub(super) enum Step {
+    Known(Arc<Catalog>),
+    Load(Ticket),
+    /// Another loads it.
+    Wait(Arc<Bell>),
+}
+
+impl Catalogs {
+    /// `generation` is that of the definitions now.
+    pub(super) fn step(account: &Arc<Account>, schema: &str, generation: u64, face: Face) -> Step {
+        let mut state = account.catalogs.state.lock();
+        let known = state
+            .known
+            .get(schema)
+            .filter(|c| c.generation == generation);
+        let known = known.cloned();
+        match (known, state.loading.get_mut(schema)) {
+            (Some(known), None) if !known.is_old() => Step::Known(known),
+            // It was right a moment ago, and nobody here changed anything.
+            (Some(known), Some(_)) => Step::Known(known),
+            (None, Some(waiting)) => {
+                let bell = Arc::new(Bell::new(face));
+                waiting.push(bell.clone());
+                Step::Wait(bell)
+            }
+            (_, None) => {
+                state.loading.insert(schema.into(), Vec::new());
+                Step::Load(Ticket {
+                    account: account.clone(),
+                    schema: schema.into(),
+                })
+            }
+        }
+    }
+
+    /// The newest, old or not.
+    pub(super) fn last(&self, schema: &str) -> Option<Arc<Catalog>> {
+        self.state.lock().known.get(schema).cloned()
+    }
+
+    pub(super) fn put(&self, catalog: Arc<Catalog>) {
+        let mut state = self.state.lock();
+        let is_newer = |known: &Arc<Catalog>| known.generation > catalog.generation;
+        if !state.known.get(&catalog.schema).is_some_and(is_newer) {
+            state.known.insert(catalog.schema.clone(), catalog);
+        }
+    }
+
+    /// The same as last time where they are the same: there may be many schemas with a catalog each.
+    pub(super) fn schemas(&self, found: Schemas) -> Arc<Schemas> {
+        let mut state = self.state.lock();
+        if *state.schemas != found {
+            state.schemas = Arc::new(found);
+        }
+        state.schemas.clone()
+    }
+
+    pub(super) fn age(&self, limit: Duration) {
+        let mut state = self.state.lock();
+        state.known.retain(|_, catalog| {
+            let age = catalog.loaded.elapsed();
+            if age >= limit {
+                catalog.grow_old();
+            }
+            age < limit.saturating_mul(FORGOTTEN) || limit.is_zero()
+        });
+    }
+}
+
+/// The right to load a catalog. Who lets it go has those who wait look again.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    account: Arc<Account>,
+    schema: Box<str>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let waiting = self
+            .account
+            .catalogs
+            .state
+            .lock()
+            .loading
+            .remove(&self.schema);
+        for bell in waiting.into_iter().flatten() {
+            bell.ring();
+        }
+    }
+}
+
+/// Rings once, for one who waits.
+#[derive(Debug)]
+pub(super) struct Bell {
+    state: Mutex<Rung>,
+    thread: Option<Thread>,
+}
+
+#[derive(Debug, Default)]
+struct Rung {
+    is_rung: bool,
+    waker: Option<Waker>,
+}
+
+impl Bell {
+    fn new(face: Face) -> Bell {
+        Bell {
+            state: Mutex::default(),
+            thread: (face == Face::Blocking).then(thread::current),
+        }
+    }
+
+    fn ring(&self) {
+        let mut state = self.state.lock();
+        state.is_rung = true;
+        let waker = state.waker.take();
+        drop(state);
+        match (waker, &self.thread) {
+            (Some(waker), _) => waker.wake(),
+            (None, Some(thread)) => thread.unpark(),
+            (None, None) => {}
+        }
+    }
+
+    /// Whether it rang before then.
+    pub(super) async fn wait(&self, face: Face, until: Instant) -> io::Result<bool> {
+        if face == Face::Blocking {
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                if self.state.lock().is_rung || left.is_zero() {
+                    return Ok(!left.is_zero());
+                }
+                thread::park_timeout(left);
+            }
+        }
+        let mut timer = Timer::new(until)?;
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if state.is_rung {
+                return Poll::Ready(Ok(true));
+            }
+            state.waker = Some(cx.waker().clone());
+            drop(state);
+            match timer.is_over(cx.waker()) {
+                true => Poll::Ready(Ok(false)),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,429 @@
+//! What a handle's statement does to its session by the views that it reads, and the triggers and
+//! column defaults of the tables that it writes to: its text names them, and a catalog of each schema
+//! says what they do. The catalog is loaded when the first statement needs it.
+//!
+//! A statement that reaches nothing of the kind is remembered by its digest, and costs a look at two
+//! atomics from then on.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use mysql_common::constants::StatusFlags;
+
+use super::{Deadline, Need, Op, Running, Seat};
+use crate::{
+    error::{ConnectionLost, DriverError, Error, Ran, Result, StatementTimeout},
+    link::{Ask, Face, Link, Part, is_refusal},
+    mux::{
+        account::Account,
+        catalog::{Catalog, Definitions, Schemas},
+        catalogs::{Catalogs, Step},
+        wish::{Close, Got},
+    },
+    session::{Doing, PinReason},
+    sql::{self, Effect, Facts},
+};
+
+/// How long another link is waited for where the own one is in a transaction.
+const ANOTHER: Duration = Duration::from_millis(50);
+
+const WHY: &str = "looking for views and triggers";
+
+/// What a statement does by all that it reaches; nothing, where that is no more than its text tells.
+pub(super) type Reached = Option<Arc<Doing>>;
+
+impl Seat {
+    /// What a statement reaches, if it is neutral by its text or not.
+    pub(super) async fn reach(
+        &mut self,
+        op: &Op<'_>,
+        statement: &sql::Statement,
+        deadline: Deadline,
+    ) -> Result<Reached> {
+        let elsewhere = match op {
+            Op::Execute(prepared, ..) | Op::StartExecute(prepared, _) => Some(&prepared.schema),
+            _ => None,
+        };
+        if !self.is_own() || self.is_harmless(statement, elsewhere) {
+            return Ok(None);
+        }
+        let Some((text, doing)) = op.text() else {
+            return Ok(None);
+        };
+        let schema = elsewhere.unwrap_or(&self.schema).clone();
+        let reached = self.reach_in(schema, text, doing, statement, deadline);
+        // Few statements come here: the others need not carry its future.
+        Box::pin(reached).await
+    }
+
+    /// The same of many.
+    pub(super) async fn reach_all(
+        &mut self,
+        asks: &[Ask],
+        deadline: Deadline,
+    ) -> Result<Vec<Reached>> {
+        let mut all = Vec::new();
+        for ask in asks {
+            let reached = match ask {
+                Ask::Query(sql) => {
+                    let op = Op::Query(sql, None);
+                    self.reach(&op, &sql::read(sql), deadline).await?
+                }
+                Ask::Execute(statement, params) => {
+                    let op = Op::Execute(statement, params, None);
+                    self.reach(&op, &statement.statement, deadline).await?
+                }
+            };
+            all.push(reached);
+        }
+        Ok(all)
+    }
+
+    /// It is known to reach nothing.
+    fn is_harmless(&self, statement: &sql::Statement, schema: Option<&Option<Arc<str>>>) -> bool {
+        let schema = schema.unwrap_or(&self.schema);
+        statement.effect != Effect::Other
+            && self.catalog.as_ref().is_some_and(|catalog| {
+                *catalog.schema == *name_of(schema)
+                    && self.is_current(catalog)
+                    && (catalog.is_empty() || catalog.is_harmless(statement.digest))
+            })
+    }
+
+    fn is_current(&self, catalog: &Catalog) -> bool {
+        catalog.generation == self.generation() && !catalog.is_old()
+    }
+
+    fn generation(&self) -> u64 {
+        self.account.group.definitions.load(Ordering::Acquire)
+    }
+
+    async fn reach_in(
+        &mut self,
+        schema: Option<Arc<str>>,
+        text: &[u8],
+        doing: Option<&Arc<Doing>>,
+        statement: &sql::Statement,
+        deadline: Deadline,
+    ) -> Result<Reached> {
+        let about = match statement.effect {
+            Effect::Write => sql::About::writes(),
+            Effect::Read => sql::About::reads(text),
+            Effect::Other => sql::about(text),
+        };
+        if statement.effect == Effect::Other {
+            self.may_define(about);
+        }
+        if self.shows_sessions() || !about.reaches && !about.begins {
+            return Ok(None);
+        }
+        let own = || doing.map_or_else(|| sql::facts(text), |doing| doing.facts.clone());
+        // Nothing may run before a statement that asks what the one before left.
+        let may_load = statement.effect != Effect::Other || !asks_what_was_left(&own());
+        let home = name_of(&schema);
+        let Some(catalog) = self.catalog_of(home, may_load, deadline).await? else {
+            let all = own().and(Facts::of_anything());
+            return Ok(Some(Arc::new(Doing::new(all, text))));
+        };
+        if schema == self.schema {
+            self.catalog = Some(catalog.clone());
+        }
+        let mut found = catalog.find(text, statement);
+        for other in std::mem::take(&mut found.schemas) {
+            for name in catalog.names_of(&other) {
+                let more = match self.catalog_of(name, may_load, deadline).await? {
+                    Some(other) => other.find(text, statement).facts,
+                    None => Some(Facts::of_anything()),
+                };
+                if let Some(more) = more {
+                    found.facts.get_or_insert_default().merge(&more);
+                }
+            }
+        }
+        Ok(found.facts.map(|reached| {
+            let mut all = own();
+            all.merge(&reached);
+            all.reads_only = false;
+            Arc::new(Doing::new(all, text))
+        }))
+    }
+
+    /// Has all look again at what is defined, before a statement that may change it and behind it.
+    fn may_define(&mut self, about: sql::About) {
+        let prepared = &self.account.catalogs.prepared_changes;
+        if about.defines && about.prepares {
+            prepared.store(true, Ordering::Relaxed);
+        }
+        if about.defines || about.executes && prepared.load(Ordering::Relaxed) {
+            self.mux.definitions_changed();
+            self.defines = true;
+        }
+    }
+
+    /// A statement is over, or nobody waits for it.
+    pub(super) fn defined(&mut self) {
+        if std::mem::take(&mut self.defines) {
+            self.mux.definitions_changed();
+        }
+    }
+
+    /// `None`: it can't be loaded now without doing harm.
+    async fn catalog_of(
+        &mut self,
+        schema: &str,
+        may_load: bool,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Catalog>>> {
+        if let Some(catalog) = &self.catalog
+            && *catalog.schema == *schema
+            && self.is_current(catalog)
+        {
+            return Ok(Some(catalog.clone()));
+        }
+        if !may_load || self.is_delicate() {
+            let last = self.account.catalogs.last(schema);
+            if last.is_some() || !may_load {
+                return Ok(last);
+            }
+        }
+        let began = Instant::now();
+        let until = began + self.account.group.limits.acquire_timeout;
+        let until = deadline.map_or(until, |(at, _)| at.min(until));
+        loop {
+            let step = Catalogs::step(&self.account, schema, self.generation(), self.face);
+            let ticket = match step {
+                Step::Known(catalog) => return Ok(Some(catalog)),
+                Step::Load(ticket) => Some(ticket),
+                // Who loads may wait for this handle's link.
+                Step::Wait(_) if self.held.is_some() => None,
+                Step::Wait(bell) => {
+                    let rung = bell.wait(self.face, until).await;
+                    let rung = rung.map_err(|e| Error::from(DriverError::NoReactor(e.to_string())));
+                    if rung? {
+                        continue;
+                    }
+                    None
+                }
+            };
+            let mut running = Running::new(self);
+            let loaded = running.seat.load(schema, deadline).await;
+            running.over = true;
+            drop(running);
+            if let Ok(Some(catalog)) = &loaded {
+                self.account.catalogs.put(catalog.clone());
+            }
+            drop(ticket);
+            return loaded;
+        }
+    }
+
+    /// What runs on the link now may change what the handle's transaction sees, or fail.
+    fn is_delicate(&self) -> bool {
+        let link = self.held.as_ref().filter(|_| self.kept);
+        link.is_some_and(|link| {
+            let session = &link.session;
+            session.in_transaction()
+                || session.locks_tables()
+                || session.awaits_transaction()
+                || session.pins.has(PinReason::Xa)
+                || !session
+                    .status
+                    .contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
+        })
+    }
+
+    async fn load(&mut self, schema: &str, deadline: Deadline) -> Result<Option<Arc<Catalog>>> {
+        let generation = self.generation();
+        let mut again = true;
+        loop {
+            self.take(WHY, Need::Alone, deadline).await?;
+            if self.is_delicate() {
+                return self.load_elsewhere(schema, generation, deadline).await;
+            }
+            match self.load_here(schema, generation, deadline).await {
+                Err(Error::ConnectionLost(_)) if again && self.held.is_none() => again = false,
+                loaded => return loaded,
+            }
+        }
+    }
+
+    async fn load_here(
+        &mut self,
+        schema: &str,
+        generation: u64,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Catalog>>> {
+        let was_kept = self.kept;
+        let account = self.account.clone();
+        let Some(link) = &mut self.held else {
+            return Ok(None);
+        };
+        link.deadline = deadline;
+        link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
+        let loaded = load_on(link, &account, schema, generation).await;
+        link.deadline = None;
+        match loaded {
+            Ok(catalog) => {
+                if !was_kept {
+                    self.put_back();
+                }
+                Ok(Some(Arc::new(catalog)))
+            }
+            // Somebody ended it: nothing is known, for now.
+            Err(Error::MySqlError(_)) => {
+                if !was_kept {
+                    self.put_back();
+                }
+                Ok(None)
+            }
+            Err(e) => {
+                if let Error::ConnectionLost(_) = e {
+                    // What went with it is told instead.
+                    self.lose()?;
+                } else {
+                    self.after(Some(&e)).await?;
+                }
+                Err(self.not_run(e, deadline))
+            }
+        }
+    }
+
+    /// The statement itself was not sent.
+    fn not_run(&self, e: Error, deadline: Deadline) -> Error {
+        match (e, deadline) {
+            (Error::ConnectionLost(e), _) => {
+                let e = ConnectionLost {
+                    ran: Ran::No,
+                    ..(*e).clone()
+                };
+                Error::ConnectionLost(e.into())
+            }
+            (Error::StatementTimeout(_), Some((_, time))) => {
+                StatementTimeout::new(&self.server_name(), time, Ran::No).into()
+            }
+            (e, _) => e,
+        }
+    }
+
+    /// On another link than the handle's, if one can be had. On MariaDB looking for definitions
+    /// changes nothing in a transaction.
+    async fn load_elsewhere(
+        &mut self,
+        schema: &str,
+        generation: u64,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Catalog>>> {
+        let account = self.account.clone();
+        let until = Some((Instant::now() + ANOTHER, ANOTHER));
+        if let Ok(Got::Link(link)) = self.acquire(WHY, Need::Alone, until).await {
+            let mut borrowed = Borrowed {
+                account: &account,
+                link: Some(link),
+            };
+            let mut loaded = None;
+            if let Some(link) = &mut borrowed.link {
+                link.face = self.face;
+                link.deadline = deadline;
+                link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
+                loaded = load_on(link, &account, schema, generation).await.ok();
+            }
+            borrowed.give_back(loaded.is_some());
+            return Ok(loaded.map(Arc::new));
+        }
+        let may_ask = self.held.as_ref().is_some_and(|link| {
+            let session = &link.session;
+            link.server.mariadb && !session.awaits_transaction() && !session.pins.has(PinReason::Xa)
+        });
+        match may_ask {
+            true => self.load_here(schema, generation, deadline).await,
+            false => Ok(None),
+        }
+    }
+}
+
+/// A link besides the handle's own.
+struct Borrowed<'a> {
+    account: &'a Arc<Account>,
+    link: Option<Box<Link>>,
+}
+
+impl Borrowed<'_> {
+    /// Where it is at rest.
+    fn give_back(&mut self, is_quiet: bool) {
+        if let Some(link) = self.link.take_if(|_| is_quiet) {
+            let begin = link.session.clean.clone();
+            let share = begin.filter(|_| link.session.is_shareable());
+            self.account
+                .group
+                .release(link, self.account, share.as_ref());
+        }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        if let Some(mut link) = self.link.take() {
+            link.face = Face::Blocking;
+            self.account.group.give_up(link, self.account, Close::Lost);
+        }
+    }
+}
+
+/// What the statement before it left.
+fn asks_what_was_left(facts: &Facts) -> bool {
+    facts.needs_diagnostics || facts.needs_row_count || facts.needs_found_rows
+}
+
+fn name_of(schema: &Option<Arc<str>>) -> &str {
+    schema.as_deref().unwrap_or("")
+}
+
+/// Loads all that a schema's definitions lead to. Where the server refuses, nothing is known.
+async fn load_on(
+    link: &mut Link,
+    account: &Account,
+    schema: &str,
+    generation: u64,
+) -> Result<Catalog> {
+    match definitions(link, account, schema).await {
+        Ok(definitions) => Ok(definitions.catalog(schema, generation)),
+        Err(e) if is_refusal(&e) => Ok(Catalog::blind(schema, generation)),
+        Err(e) => Err(e),
+    }
+    .inspect(|catalog: &Catalog| {
+        if account.group.limits.definitions_age.is_zero() {
+            catalog.grow_old();
+        }
+    })
+}
+
+async fn definitions(link: &mut Link, account: &Account, schema: &str) -> Result<Definitions> {
+    let (found, first) = link.schemas_and_definitions(schema).await?;
+    let mut schemas = Schemas::new();
+    for name in found {
+        let names = schemas.entry(sql::lower(name.as_bytes())).or_default();
+        names.push(name);
+    }
+    let home = sql::lower(schema.as_bytes());
+    let schemas = account.catalogs.schemas(schemas);
+    let mut definitions = Definitions::new(schemas.clone(), link.server.mariadb);
+    let mut first = Some(first);
+    while let Some((wanted, part)) = definitions.wants(&home) {
+        let mut all = first.take().unwrap_or_default();
+        let is_own = |name: &str| wanted == home && name == schema;
+        let names = schemas.get(&wanted).map_or(&[][..], |names| names);
+        // Other schemas' names may differ by their case only.
+        let others = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !is_own(name));
+        let own = (part == Part::Routines && wanted == home && !home.is_empty()).then_some(schema);
+        for name in others.chain(own) {
+            all.extend(link.definitions(name, part).await?);
+        }
+        definitions.add(&wanted, part, all);
+    }
+    Ok(definitions)
+}
