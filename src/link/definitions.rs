@@ -54,6 +54,9 @@ type Rows = Vec<Vec<Option<Vec<u8>>>>;
 /// whatever its `sql_select_limit`.
 const ALL: &str = "LIMIT 18446744073709551615";
 
+/// What a query begins with: to MariaDB the second word is a comment.
+const SELECT: &str = "SELECT /*+ SET_VAR(max_join_size = 18446744073709551615) */";
+
 impl Link {
     /// The schemas that this account sees, as written, but those of the server's own; and what is defined
     /// in one of them, or nothing where it has no name. In one round trip.
@@ -65,8 +68,8 @@ impl Link {
             true => Vec::new(),
             false => questions(schema, Part::Tables, self.server.mariadb),
         };
-        let names = "SELECT CAST(SCHEMA_NAME AS BINARY) FROM information_schema.SCHEMATA";
-        asked.push((Kind::View, format!("{names} {ALL}")));
+        let names = "CAST(SCHEMA_NAME AS BINARY) FROM information_schema.SCHEMATA";
+        asked.push((Kind::View, format!("{SELECT} {names} {ALL}")));
         let mut rows = self.rows_of(&asked).await?;
         let names = rows.pop().unwrap_or_default();
         let names = names.into_iter().filter_map(|row| row.into_iter().next()?);
@@ -86,6 +89,12 @@ impl Link {
         let asked = questions(schema, part, self.server.mariadb);
         let rows = self.rows_of(&asked).await?;
         Ok(definitions(&asked, rows))
+    }
+
+    /// The session may be too small for that. (On MySQL the queries say how large.)
+    pub(crate) fn limits_selects(&self) -> bool {
+        let vars = self.session.vars.as_deref();
+        self.server.mariadb && vars.is_some_and(|vars| vars.get("max_join_size").is_some())
     }
 
     /// The rows of each query, in one round trip.
@@ -127,7 +136,7 @@ fn questions(schema: &str, part: Part, mariadb: bool) -> Vec<Question> {
     let mut asked = Vec::new();
     let mut ask = |kind, name: &str, text: &str, from: &str, of: &str, only: &str| {
         let sql = format!(
-            "SELECT CAST({name} AS BINARY), CAST({text} AS BINARY) \
+            "{SELECT} CAST({name} AS BINARY), CAST({text} AS BINARY) \
              FROM information_schema.{from} WHERE {of} = {is}{only} {ALL}"
         );
         asked.push((kind, sql));

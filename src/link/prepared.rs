@@ -23,6 +23,7 @@ use crate::{
     },
     session::{
         Doing,
+        follow::Act,
         variables::{Shared, same},
     },
     sql,
@@ -64,7 +65,13 @@ impl Prepared {
 impl Prepared {
     /// What it does to a session, where it is not neutral.
     pub(crate) fn doing(&self) -> &Arc<Doing> {
-        let make = || Arc::new(Doing::new(sql::facts(&self.sql), &self.sql));
+        let make = || {
+            let mut facts = sql::facts(&self.sql);
+            if facts.reads_user_variables {
+                facts.acts.push(Act::KeepTypes);
+            }
+            Arc::new(Doing::new(facts, &self.sql))
+        };
         self.doing.get_or_init(make)
     }
 

@@ -107,17 +107,32 @@ impl Link {
         cleared.map(drop)
     }
 
-    /// Has the server report a variable that it did not report when it was set.
-    pub(crate) async fn learn_variable(&mut self, name: &str) -> Result<()> {
-        const WHAT: &str = "asking for a variable";
-        if variables::kind(name.as_bytes()) == Kind::Stays {
-            self.session.stuck = Some(name.into());
+    /// Has the server report variables that it did not report as they are. All in one, as some are set
+    /// with others.
+    pub(crate) async fn learn_variables(&mut self, names: &[&str]) -> Result<()> {
+        let mut sql = String::new();
+        for name in names {
+            if variables::kind(name.as_bytes()) == Kind::Stays {
+                self.session.stuck = Some((*name).into());
+                continue;
+            }
+            sql.push_str(if sql.is_empty() { "SET " } else { ", " });
+            sql.push_str(&format!("SESSION {name} = @@session.{name}"));
+        }
+        if sql.is_empty() {
             return Ok(());
         }
-        let sql = format!("SET SESSION {name} = @@session.{name}");
         let asked = Command::Query(sql.as_bytes());
-        for response in self.train(&[asked], WHAT).await? {
+        let mut refused = false;
+        for response in self.train(&[asked], "asking for variables").await? {
             self.session.observe_quietly(&response);
+            refused |= matches!(response.outcomes.front(), Some(Outcome::Err(_)));
+        }
+        if refused && names.len() > 1 {
+            // One of them is none.
+            for name in names {
+                Box::pin(self.learn_variables(&[*name])).await?;
+            }
         }
         Ok(())
     }

@@ -326,9 +326,12 @@ impl Session {
 
     pub(crate) fn names_of_variables(&self) -> Vec<String> {
         let vars = self.vars.as_deref();
-        vars.map_or_else(Vec::new, |vars| {
-            vars.iter().map(|(name, _)| name.to_owned()).collect()
-        })
+        let names = vars.into_iter().flat_map(|vars| vars.iter());
+        let names = names.map(|(name, _)| name);
+        names
+            .filter(|name| !NAMES.contains(name))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The statement under way may change more than the server tells when it fails.
@@ -660,7 +663,7 @@ impl Link {
     }
 
     /// Makes the variables these.
-    pub(super) async fn move_to(&mut self, vars: &Shared) -> Result<(), Error> {
+    pub(crate) async fn move_to(&mut self, vars: &Shared) -> Result<(), Error> {
         let vars = self.session.without_base(vars);
         let Some(sql) = self.bridge(&vars, true) else {
             return Ok(());

@@ -184,7 +184,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
         match act {
             Act::CreateTemporary(name) => {
                 *explained = true;
-                if !said.failed || said.changed {
+                if may_be_done || said.changed {
                     add(
                         pins,
                         PinReason::TemporaryTable,
@@ -245,7 +245,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 match known.map(|(_, facts)| facts.clone()) {
                     Some(Some(facts)) => asks |= follow_one(pins, &facts, said, explained),
                     // Nobody prepared it: it failed.
-                    None if said.failed => {}
+                    None if !may_be_done => {}
                     Some(None) | None => add(pins, PinReason::Unknown, None),
                 }
             }

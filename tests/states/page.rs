@@ -58,6 +58,8 @@ What no text says and no server reports is not noticed, and may be found by whoe
 
 - What the account may not see: a view without `SHOW VIEW`, a trigger without `TRIGGER`. (A routine that such
   a view or trigger calls and that can't be seen counts as one that may do anything.)
+- On MariaDB, what such a trigger sets as a user variable behind a statement with a deadline: until the next `SET` on
+  the link its tracker is silent, as the limit goes by `SET STATEMENT`. (What the account may see is known before.)
 - Definitions of other programs, or made in a procedure, for as long as `MuxBuilder::definitions_age` (a
   minute) since the schema was looked at. Those that this program's statements make are seen at once. In the
   middle of a transaction nothing new is looked at, if the schema is known.

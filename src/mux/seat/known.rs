@@ -262,7 +262,14 @@ impl Seat {
         };
         link.deadline = deadline;
         link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
-        let loaded = load_on(link, &account, schema, generation).await;
+        let loaded = match was_kept || !link.limits_selects() {
+            true => Ok(()),
+            false => link.move_to(&None).await,
+        };
+        let loaded = match loaded {
+            Ok(()) => load_on(link, &account, schema, generation).await,
+            Err(e) => Err(e),
+        };
         link.deadline = None;
         match loaded {
             Ok(catalog) => {

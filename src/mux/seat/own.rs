@@ -168,9 +168,6 @@ impl Seat {
                     None if first => seen::doing(sql),
                     None => seen::doing_next(sql),
                 };
-                if known.is_some() && doing.facts.reads_user_variables {
-                    Arc::make_mut(&mut doing).facts.acts.push(Act::KeepTypes);
-                }
                 self.may_pin(&doing.facts, sql)?;
                 plan.regroups |= may_regroup(sql);
                 if doing.facts.executes() {
@@ -653,9 +650,10 @@ impl Seat {
                 true => link.session.names_of_variables(),
                 false => Vec::new(),
             };
-            for name in doing.unscoped.iter().chain(&set) {
+            let names: Vec<&str> = doing.unscoped.iter().chain(&set).map(|n| &**n).collect();
+            if !names.is_empty() {
                 link.session.last = NOBODY;
-                no_answer(link.learn_variable(name).await)?;
+                no_answer(link.learn_variables(&names).await)?;
             }
         }
         if self.can_leave()
