@@ -203,6 +203,11 @@ impl Outcome {
         matches!(self, Outcome::Honest { .. })
     }
 
+    /// It may have been done all the same.
+    pub fn may_have_run(&self) -> bool {
+        matches!(self, Outcome::Honest { kind, .. } if *kind == "ConnectionLost")
+    }
+
     /// There was no link for it.
     pub fn is_wait_in_vain(&self) -> bool {
         matches!(self, Outcome::Honest { kind, .. } if *kind == "AcquireTimeout")

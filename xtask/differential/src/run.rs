@@ -314,6 +314,8 @@ struct Both<'a> {
     /// The one under test, and the one that tells what is right.
     sides: [&'a mut dyn Side; 2],
     sessions: [Vec<Option<Box<dyn Session>>>; 2],
+    /// One side may have done what the other has not: nothing that follows says anything.
+    is_over: bool,
 }
 
 impl<'a> Both<'a> {
@@ -324,6 +326,7 @@ impl<'a> Both<'a> {
             program,
             sides,
             sessions,
+            is_over: false,
         })
     }
 
@@ -342,12 +345,15 @@ impl<'a> Both<'a> {
         report.pinned += u64::from(one.is_pinned());
         for ((sent, step), outcome) in sent(self.program, batch).zip(outcomes) {
             let waits = outcome.is_wait_in_vain();
-            let right = match outcome.is_honest() {
+            let (is_honest, may_have_run) = (outcome.is_honest(), outcome.may_have_run());
+            let right = match is_honest {
                 // It is not compared.
                 true => outcome.clone(),
                 false => other.run(&step.action),
             };
             if !report.note(sent, step, outcome, right) {
+                // A lock that only one side had to wait for, or an end of the link in the middle.
+                self.is_over |= !is_honest || may_have_run;
                 // Who has no link may have none for long.
                 return self.part(handle, !waits && report.divergence.is_none());
             }
@@ -392,7 +398,7 @@ fn sequential(
     let steps = program.steps.iter().cloned().enumerate();
     let steps: Vec<Placed> = steps.map(|(at, step)| (Some(at), step)).collect();
     let mut left = &steps[..];
-    while report.divergence.is_none() && !left.is_empty() {
+    while report.divergence.is_none() && !both.is_over && !left.is_empty() {
         let (batch, rest) = together(program, left);
         left = rest;
         let [(at, step)] = batch else {
@@ -423,7 +429,7 @@ fn sequential(
         let steps = final_state::steps(program, kind, handle);
         let steps: Vec<Placed> = steps.into_iter().map(|step| (None, step)).collect();
         let mut left = &steps[..];
-        while report.divergence.is_none() && !left.is_empty() {
+        while report.divergence.is_none() && !both.is_over && !left.is_empty() {
             let (batch, rest) = together(program, left);
             both.run(batch, report)?;
             left = rest;

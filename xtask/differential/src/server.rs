@@ -138,12 +138,25 @@ impl Names {
 
     /// The same of bytes.
     pub fn strip_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        // Only text holds names, and nothing that is no text is longer than it was.
-        match String::from_utf8(bytes) {
-            Ok(text) if text.contains("mux_diff") => self.strip(&text).into_bytes(),
-            Ok(text) => text.into_bytes(),
-            Err(e) => e.into_bytes(),
+        const FIRST: &[u8] = b"mux_diff";
+        let mut bytes = bytes;
+        // Text of any character set.
+        if !bytes.windows(FIRST.len()).any(|first| first == FIRST) {
+            return bytes;
         }
+        for (name, short) in [
+            (&self.db, "{db}"),
+            (&self.db2, "{db2}"),
+            (&self.role, "{role}"),
+        ] {
+            while let Some(at) = bytes
+                .windows(name.len())
+                .position(|at| at == name.as_bytes())
+            {
+                bytes.splice(at..at + name.len(), short.bytes());
+            }
+        }
+        bytes
     }
 }
 

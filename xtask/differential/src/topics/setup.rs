@@ -20,8 +20,13 @@ pub const SETUP: &[(Only, &str)] = &[
     ),
     (Any, "INSERT INTO p~ VALUES (1, 'a'), (2, 'b'), (3, 'c')"),
     (
-        Any,
+        MariaDb,
         "CREATE TABLE ch~ (id INT AUTO_INCREMENT PRIMARY KEY, pid INT, CONSTRAINT fk~ FOREIGN KEY (pid) REFERENCES p~ (id)) ENGINE=InnoDB STATS_PERSISTENT=1 STATS_AUTO_RECALC=0",
+    ),
+    // On MySQL 9.7 a connection that was ever reset spends an id on a row that has no parent, others don't.
+    (
+        MySql,
+        "CREATE TABLE ch~ (pid INT, CONSTRAINT fk~ FOREIGN KEY (pid) REFERENCES p~ (id)) ENGINE=InnoDB STATS_PERSISTENT=1 STATS_AUTO_RECALC=0",
     ),
     (
         MariaDb,
@@ -119,7 +124,7 @@ pub const SETUP: &[(Only, &str)] = &[
     ),
     (
         Any,
-        "CREATE PROCEDURE p_out~(IN x INT, OUT y INT, INOUT z INT) BEGIN SET y = x * 2, z = IFNULL(z, 0) + x; END",
+        "CREATE PROCEDURE p_out~(IN x INT, OUT y INT, INOUT z INT) BEGIN DO 0; SET y = x * 2, z = IFNULL(z, 0) + x; END",
     ),
     (
         Any,
