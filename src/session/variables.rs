@@ -43,12 +43,14 @@ pub(crate) const ASK_NAMES: &str = "SELECT CAST(@@character_set_client AS BINARY
 /// - `insert_id`, `gtid_seq_no` and `gtid_next` are for the next statement, and gone after it;
 /// - `timestamp` is reported as the time of now when it is set to flow again;
 /// - `rand_seed1`, `rand_seed2` change with each `RAND()`, and MySQL reports 0;
+/// - with `sql_auto_is_null` a comparison with NULL asks for the last insert id, but only once after an
+///   `INSERT` of this connection;
 /// - `profiling`, `optimizer_trace` gather what `SHOW PROFILES` and `information_schema` show;
 /// - `pseudo_thread_id`, `pseudo_slave_mode` rename the session's temporary tables;
 /// - `session_track_…` would have us blind;
 /// - `character_set_database`, `collation_database` follow the schema, and no `USE` reports them;
 /// - those of debug builds act where they are set.
-const STAY: [&str; 23] = [
+const STAY: [&str; 24] = [
     "binlog_rows_query_log_events",
     "character_set_database",
     "collation_database",
@@ -70,6 +72,7 @@ const STAY: [&str; 23] = [
     "rand_seed2",
     "resultset_metadata",
     "skip_replication",
+    "sql_auto_is_null",
     "sql_log_bin",
     "timestamp",
 ];

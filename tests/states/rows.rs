@@ -325,7 +325,12 @@ const VARIABLES: &[State] = &[
     moves("sql_select_limit", &["SET sql_select_limit = 2"]).probe("SELECT id FROM items"),
     moves("sql_safe_updates", &["SET sql_safe_updates = 1"])
         .probe("UPDATE items SET v = v WHERE v > 0"),
-    moves("sql_auto_is_null", &["SET sql_auto_is_null = 1"]).probe("SELECT @@sql_auto_is_null"),
+    pins(
+        "sql_auto_is_null",
+        PinReason::SystemVariable,
+        &["SET sql_auto_is_null = 1"],
+    )
+    .probe("SELECT @@sql_auto_is_null"),
     moves(
         "optimizer_switch",
         &["SET optimizer_switch = 'index_merge=off'"],

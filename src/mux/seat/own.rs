@@ -121,7 +121,6 @@ impl Seat {
     pub(super) fn must_be_alone(&self, statement: &sql::Statement) -> bool {
         self.is_own()
             && (self.keeps_diagnostics
-                || self.reads_insert_ids()
                 || self.account.group.touchy.has(half(statement.digest))
                 || (statement.effect == Effect::Write
                     && self.keeps_insert_id(half(statement.digest))))
@@ -129,12 +128,6 @@ impl Seat {
 
     fn keeps_insert_id(&self, digest: u32) -> bool {
         self.opts.get_keep_insert_id() || self.account.group.asked_ids.has(digest)
-    }
-
-    /// `sql_auto_is_null`: any comparison with NULL may ask for the last insert id.
-    fn reads_insert_ids(&self) -> bool {
-        let vars = self.vars.as_deref();
-        vars.is_some_and(|vars| vars.get("sql_auto_is_null") == Some(b"ON"))
     }
 
     /// How to run statements that may not be neutral, of these texts.
@@ -158,7 +151,7 @@ impl Seat {
             plan.regroups = !neutral && texts.into_iter().any(|(sql, _)| may_regroup(sql));
             return Ok(plan);
         }
-        let mut needs_id = self.reads_insert_ids() || self.shows_sessions();
+        let mut needs_id = self.shows_sessions();
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
         let mut first = true;
         if !neutral {
