@@ -262,13 +262,9 @@ impl Seat {
         };
         link.deadline = deadline;
         link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
-        let loaded = match was_kept || !link.limits_selects() {
-            true => Ok(()),
-            false => link.move_to(&None).await,
-        };
-        let loaded = match loaded {
-            Ok(()) => load_on(link, &account, schema, generation).await,
-            Err(e) => Err(e),
+        let loaded = match was_kept {
+            true => load_on(link, &account, schema, generation).await,
+            false => load_plainly(link, &account, schema, generation).await,
         };
         link.deadline = None;
         match loaded {
@@ -334,7 +330,7 @@ impl Seat {
                 link.face = self.face;
                 link.deadline = deadline;
                 link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
-                loaded = load_on(link, &account, schema, generation).await.ok();
+                loaded = load_plainly(link, &account, schema, generation).await.ok();
             }
             borrowed.give_back(loaded.is_some());
             return Ok(loaded.map(Arc::new));
@@ -385,6 +381,18 @@ fn asks_what_was_left(facts: &Facts) -> bool {
 
 fn name_of(schema: &Option<Arc<str>>) -> &str {
     schema.as_deref().unwrap_or("")
+}
+
+/// The same where the session on the link may be changed: variables that somebody has set would have
+/// the server refuse, or take its time.
+async fn load_plainly(
+    link: &mut Link,
+    account: &Account,
+    schema: &str,
+    generation: u64,
+) -> Result<Catalog> {
+    link.move_to(&None).await?;
+    load_on(link, account, schema, generation).await
 }
 
 /// Loads all that a schema's definitions lead to. Where the server refuses, nothing is known.

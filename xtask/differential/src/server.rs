@@ -136,6 +136,18 @@ impl Names {
             .replace(&self.role, "{role}")
     }
 
+    /// The same of an error's message.
+    pub fn strip_message(&self, text: &str) -> String {
+        let mut text = self.strip(text);
+        // A variable is in no row: the number is that of whatever ran on the connection before.
+        if text.contains("``.``")
+            && let Some(at) = text.find(" at row ")
+        {
+            text.truncate(at);
+        }
+        text
+    }
+
     /// The same of bytes.
     pub fn strip_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
         const FIRST: &[u8] = b"mux_diff";

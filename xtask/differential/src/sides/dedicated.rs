@@ -93,7 +93,7 @@ impl Session for One {
                 mysql::Error::MySqlError(e) => Reply::Error {
                     code: e.code,
                     state: e.state,
-                    message: names.strip(&e.message),
+                    message: names.strip_message(&e.message),
                 },
                 mysql::Error::DriverError(mysql::DriverError::MismatchedStmtParams(..)) => {
                     Reply::Unfit

@@ -387,7 +387,7 @@ fn failure(names: &Names, e: Error) -> Result<Reply, Outcome> {
         Error::MySqlError(e) => Reply::Error {
             code: e.code,
             state: e.state,
-            message: names.strip(&e.message),
+            message: names.strip_message(&e.message),
         },
         Error::DriverError(DriverError::MismatchedStmtParams { .. }) => Reply::Unfit,
         e => Reply::Client(names.strip(&e.to_string())),
