@@ -72,13 +72,15 @@ fn a_connection_that_the_network_closed_is_replaced_silently() {
 fn set_state_that_is_lost_with_its_link_is_told_once() {
     let mut root = server().root();
     let mut handle = mux().connect(server().tcp()).unwrap();
-    handle.query_drop("SET @only_the_server = 77").unwrap();
+    handle
+        .query_drop("SET @only_the_server = REPEAT('x', 20000)")
+        .unwrap();
     let id = handle.connection_id();
     server().kill(&mut root, id);
     let e = error_of(handle.query_drop("DO 1"));
     assert!(matches!(e, Error::SessionLost { .. }), "{e}");
     assert!(e.to_string().contains("SET @only_the_server"), "{e}");
-    let lost: Option<u64> = one(&mut handle, "SELECT @only_the_server");
+    let lost: Option<String> = one(&mut handle, "SELECT @only_the_server");
     assert_eq!(lost, None);
 }
 

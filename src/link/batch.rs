@@ -130,8 +130,8 @@ impl Link {
                     self.collect(0, results, infile).await?;
                     self.learn_names().await?;
                 }
-                let vars = self.session.vars.clone();
-                let held = self.statements.id(&statement, &vars);
+                let runs_with = self.runs_with(&statement);
+                let held = self.statements.id(&statement, &runs_with);
                 let ready = held.map(|id| execute(id, &params, max));
                 match ready {
                     Some((ahead, payload)) if ahead.is_empty() => {

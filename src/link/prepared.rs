@@ -223,7 +223,8 @@ impl Link {
         // What was set right before, and not reported, is what it runs with.
         self.learn_names().await?;
         let vars = self.session.vars.clone();
-        if let Some(id) = self.statements.id(statement, &vars) {
+        let runs_with = self.runs_with(statement);
+        if let Some(id) = self.statements.id(statement, &runs_with) {
             return Ok(id);
         }
         let current = self.session.schema.clone();
@@ -264,8 +265,17 @@ impl Link {
                 },
             ));
         }
-        self.hold(made.id, statement.clone(), vars)?;
+        self.hold(made.id, statement.clone(), runs_with)?;
         Ok(made.id)
+    }
+
+    /// What has to be the same for a statement that is held to be the same. MariaDB doesn't read a text
+    /// again.
+    pub(super) fn runs_with(&self, statement: &Prepared) -> Shared {
+        match self.server.mariadb {
+            true => statement.vars.clone(),
+            false => self.session.vars.clone(),
+        }
     }
 
     /// `COM_STMT_EXECUTE`, with what must go before it.

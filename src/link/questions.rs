@@ -149,6 +149,8 @@ impl Link {
             return Err(e.clone().into());
         }
         let session = &mut self.session;
+        // What the last statement left is not to be had behind it.
+        session.last = 0;
         session.names_unknown = false;
         variables::change(&mut session.vars, |vars| set_names(vars, names));
         session.vars = session.without_base(&session.vars);
