@@ -413,6 +413,29 @@ mod what_is_left {
     use super::*;
 
     #[test]
+    fn a_count_of_anothers_warnings_is_none_of_ones_own() {
+        const ASK: &str = "SELECT @@warning_count";
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("DO 1").unwrap();
+        b.query_drop("DROP TABLE IF EXISTS own_nothing").unwrap();
+        // MariaDB tells of one warning, as it clears none for this.
+        a.query_drop("COMMIT").unwrap();
+        match a.query_first::<u64, _>(ASK) {
+            Ok(count) => assert_eq!(count, Some(0)),
+            Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+        }
+        let mux = one_link();
+        let (mut c, mut d) = two(&mux);
+        d.query_drop("SELECT nonsense").unwrap_err();
+        c.query_stream::<u8, _>("SELECT 1").unwrap().for_each(drop);
+        match c.query_first::<u64, _>(ASK) {
+            Ok(count) => assert_eq!(count, Some(0)),
+            Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+        }
+    }
+
+    #[test]
     fn warnings_are_the_handles_own_or_an_error() {
         let mux = one_link();
         let (mut a, mut b) = two(&mux);

@@ -115,7 +115,7 @@ impl Link {
         session.rows_of = MANY;
         for response in &responses {
             session.observe_quietly(response);
-            if session.warnings_of != 0 || has_warnings(response) {
+            if session.warnings_of != 0 || has_warnings(response, false) {
                 session.warnings_of = MANY;
             }
         }

@@ -843,10 +843,11 @@ impl Lane {
             self.rows_of.store(MANY, Ordering::Relaxed);
         }
         let warnings = self.warnings_of.load(Ordering::Relaxed);
-        let is_new = entry.careful || !self.server.mariadb || has_warnings(response);
+        let theirs = warnings != 0 && warnings != entry.handle;
+        let is_new = entry.careful || !self.server.mariadb || has_warnings(response, theirs);
         if is_new || warnings == 0 && entry.is_first {
             self.warnings_of.store(entry.handle, Ordering::Relaxed);
-        } else if warnings != 0 && warnings != entry.handle {
+        } else if theirs {
             // One that uses tables clears them.
             self.warnings_of.store(MANY, Ordering::Relaxed);
         }
@@ -1173,12 +1174,14 @@ fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {
     e.kind() == io::ErrorKind::TimedOut && deadline.is_some_and(|at| now() >= at)
 }
 
-/// Whether a statement with this response left warnings or an error of its own. On MariaDB one that
-/// uses no tables leaves those that were there, else.
-pub(crate) fn has_warnings(response: &Response) -> bool {
+/// Whether a statement with this response left warnings or an error of its own.
+///
+/// `theirs`: there were another handle's warnings. On MariaDB a statement that uses no tables leaves
+/// them, and tells how many they are.
+pub(crate) fn has_warnings(response: &Response, theirs: bool) -> bool {
     response.outcomes.iter().any(|outcome| match outcome {
-        Outcome::Ok(ok) => ok.warnings > 0,
-        Outcome::Set(set) => set.ok.warnings > 0,
+        Outcome::Ok(ok) => ok.warnings > 0 && !theirs,
+        Outcome::Set(set) => set.ok.warnings > 0 && !theirs,
         Outcome::Err(_) => true,
     })
 }

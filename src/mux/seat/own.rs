@@ -449,7 +449,8 @@ impl Seat {
         if let Some(Outcome::Set(_)) = response.outcomes.back() {
             self.rows_link = lane.id;
         }
-        if is_first || writes || !lane.server.mariadb || has_warnings(response) {
+        // Whose they are, the lane knows.
+        if is_first || writes || !lane.server.mariadb || has_warnings(response, false) {
             self.warnings_link = lane.id;
         } else if self.warnings_link != lane.id {
             self.warnings_link = 0;
@@ -477,13 +478,16 @@ impl Seat {
         } else if session.rows_of != self.id {
             session.rows_of = SOMEBODY;
         }
-        let is_new = clears || has_warnings(response);
+        let theirs = session.warnings_of != NOBODY && session.warnings_of != self.id;
+        // What a stream leaves is told at its end; where it has to be kept, there was nothing before.
+        let is_new =
+            clears || has_warnings(response, theirs) || plan.is_stream && self.keeps_diagnostics;
         if is_new || session.warnings_of == 0 && self.last_link == 0 {
             session.warnings_of = self.id;
             self.warnings_link = id;
-        } else if session.warnings_of != self.id {
+        } else if theirs || plan.is_stream || session.warnings_of == NOBODY {
             // It may have cleared them, here or where the handle's are.
-            if session.warnings_of != NOBODY {
+            if theirs || plan.is_stream {
                 session.warnings_of = SOMEBODY;
             }
             self.warnings_link = 0;
