@@ -13,10 +13,12 @@
 //! `LAST_INSERT_ID()` alone, on both servers.
 
 use super::{
+    expressions::{CONNECTION_IDS, DIAGNOSTICS, INSERT_IDS},
     facts::{Act, Facts, Name},
     functions,
+    mentions::name_of,
     pieces::{self, Modes, Piece, Pieces, What, unescaped, unquoted},
-    words::{self, Call, Role},
+    words::{self, Call},
 };
 use crate::sql::token::hash;
 
@@ -68,17 +70,14 @@ pub(crate) fn body(text: &[u8], of: Of) -> Body {
         }
         is_read = true;
         body.facts.unknown |= doubtful;
-        let scan = Scan {
+        let mut scan = Scan {
             text,
             modes,
             all: &all,
             of,
             updates: Vec::new(),
         };
-        let scan = Scan {
-            updates: scan.updates(),
-            ..scan
-        };
+        scan.updates = scan.updates();
         scan.all(&mut body);
     }
     body.facts.unknown |= !is_read;
@@ -252,10 +251,9 @@ impl<'a> Scan<'a> {
         let text = unquoted(self.text(name)).to_ascii_lowercase();
         let is = |names: &[&[u8]]| names.contains(&text.as_slice());
         let facts = &mut body.facts;
-        facts.needs_insert_id |= is(&[b"last_insert_id", b"identity", b"insert_id"]);
-        facts.needs_diagnostics |=
-            is(&[b"warning_count", b"error_count", b"last_gtid"]) && self.of != Of::Routine;
-        facts.needs_connection_id |= is(&[b"pseudo_thread_id"]);
+        facts.needs_insert_id |= is(INSERT_IDS);
+        facts.needs_diagnostics |= is(DIAGNOSTICS) && self.of != Of::Routine;
+        facts.needs_connection_id |= is(CONNECTION_IDS);
         if !self.is_equals(name + 1) {
             return;
         }
@@ -269,11 +267,12 @@ impl<'a> Scan<'a> {
     }
 
     fn name(&self, at: usize, body: &mut Body) {
-        let name = lower(self.text(at));
+        let name = name_of(self.text(at));
         let has_schema = self.is_behind_dot(at) && at > 1 && self.is_name(at - 2);
-        let schema = has_schema.then(|| lower(self.text(at - 2)));
+        let schema = has_schema.then(|| name_of(self.text(at - 2)));
         if self.what(at + 1) == Some(What::Dot) && !self.is_behind_dot(at) {
-            body.facts.needs_insert_id |= self.is_of_sessions(&name, at + 2);
+            body.facts.needs_insert_id |=
+                words::is_of_sessions(&name, &unquoted(self.text(at + 2)));
         }
         let name = Name { schema, name };
         let first = if has_schema { at - 2 } else { at };
@@ -303,18 +302,6 @@ impl<'a> Scan<'a> {
 
     fn is_name(&self, at: usize) -> bool {
         matches!(self.what(at), Some(What::Word | What::Name))
-    }
-
-    /// A schema whose views are about sessions; as for statements.
-    fn is_of_sessions(&self, schema: &[u8], table: usize) -> bool {
-        match schema {
-            b"performance_schema" | b"sys" => true,
-            b"information_schema" => {
-                let table = lower(self.text(table));
-                words::find(&table, hash(&table)).role != Role::Metadata
-            }
-            _ => false,
-        }
     }
 
     fn word(&self, at: usize, body: &mut Body) {
@@ -359,8 +346,8 @@ impl<'a> Scan<'a> {
     }
 
     fn full_name(&self, at: usize) -> Name {
-        let schema = (self.is_behind_dot(at) && at > 1).then(|| lower(self.text(at - 2)));
-        let name = lower(self.text(at));
+        let schema = (self.is_behind_dot(at) && at > 1).then(|| name_of(self.text(at - 2)));
+        let name = name_of(self.text(at));
         Name { schema, name }
     }
 
@@ -487,15 +474,6 @@ impl Body {
     }
 }
 
-impl Facts {
-    /// The same once more is nothing new.
-    pub(crate) fn merge(&mut self, other: &Facts) {
-        let mut other = other.clone();
-        other.acts.retain(|act| !self.acts.contains(act));
-        *self = std::mem::take(self).and(other);
-    }
-}
-
 fn add(facts: &mut Facts, act: Act) {
     if !facts.acts.contains(&act) {
         facts.acts.push(act);
@@ -505,10 +483,6 @@ fn add(facts: &mut Facts, act: Act) {
 fn is_other(name: &[u8]) -> bool {
     OTHERS.iter().any(|other| other.as_bytes() == name)
         || functions::BUILTIN.iter().any(|f| f.as_bytes() == name)
-}
-
-fn lower(text: &[u8]) -> Vec<u8> {
-    super::mentions::lower(&unquoted(text))
 }
 
 #[cfg(test)]

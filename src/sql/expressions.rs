@@ -9,7 +9,7 @@ use super::{
     pieces::{What, unquoted},
     reader::{Read, Reader, Strange},
     token::hash,
-    words::{self, Call, Role},
+    words::{self, Call},
 };
 
 /// What calls of functions mean where a text is scanned.
@@ -22,9 +22,9 @@ pub(super) enum Calls {
 }
 
 /// System variables that tell of the session what a function would.
-const INSERT_IDS: &[&[u8]] = &[b"last_insert_id", b"identity", b"insert_id"];
-const DIAGNOSTICS: &[&[u8]] = &[b"warning_count", b"error_count", b"last_gtid"];
-const CONNECTION_IDS: &[&[u8]] = &[b"pseudo_thread_id"];
+pub(super) const INSERT_IDS: &[&[u8]] = &[b"last_insert_id", b"identity", b"insert_id"];
+pub(super) const DIAGNOSTICS: &[&[u8]] = &[b"warning_count", b"error_count", b"last_gtid"];
+pub(super) const CONNECTION_IDS: &[&[u8]] = &[b"pseudo_thread_id"];
 
 impl Reader<'_> {
     /// From the next piece to the end.
@@ -139,15 +139,7 @@ impl Reader<'_> {
             return;
         }
         let name = unquoted(self.text(at)).to_ascii_lowercase();
-        let is_of_sessions = match name.as_slice() {
-            b"performance_schema" | b"sys" => true,
-            b"information_schema" => {
-                let table = unquoted(self.text(at + 2));
-                words::find(&table, hash(&table)).role != Role::Metadata
-            }
-            _ => false,
-        };
-        if is_of_sessions {
+        if words::is_of_sessions(&name, &unquoted(self.text(at + 2))) {
             // Among the variables. All else that they show is the connection's, and says so.
             self.facts.needs_insert_id = true;
             self.facts.other_user_variables = true;

@@ -192,13 +192,19 @@ impl Facts {
         }
     }
 
-    /// Of one or the other. If they don't do the same, nobody knows what is done.
-    fn or(self, mut other: Facts) -> Facts {
-        let is_same = self.acts == other.acts;
+    /// Of both, where what both do counts once.
+    pub(crate) fn merge(&mut self, other: &Facts) {
+        let mut other = other.clone();
         other.acts.retain(|act| !self.acts.contains(act));
-        let mut facts = self.and(other);
-        facts.unknown |= !is_same;
-        facts.consistent()
+        *self = std::mem::take(self).and(other);
+    }
+
+    /// Of one or the other. If they don't do the same, nobody knows what is done.
+    fn or(mut self, other: Facts) -> Facts {
+        let is_same = self.acts == other.acts;
+        self.merge(&other);
+        self.unknown |= !is_same;
+        self.consistent()
     }
 }
 

@@ -135,7 +135,8 @@ fn named(sql: &[u8], no_backslash_escapes: bool, see: &mut impl FnMut(&[u8], boo
     }
 }
 
-fn name_of(text: &[u8]) -> Vec<u8> {
+/// A name without its quotes, as names are compared.
+pub(super) fn name_of(text: &[u8]) -> Vec<u8> {
     lower(&super::pieces::unquoted(text))
 }
 

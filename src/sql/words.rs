@@ -247,6 +247,16 @@ pub(super) fn find(text: &[u8], hash: u64) -> Word {
     }
 }
 
+/// Whether a view of a schema, whose name is in lower case, is of the session, or of others by their
+/// connection.
+pub(super) fn is_of_sessions(schema: &[u8], view: &[u8]) -> bool {
+    match schema {
+        b"performance_schema" | b"sys" => true,
+        b"information_schema" => find(view, hash(view)).role != Role::Metadata,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
