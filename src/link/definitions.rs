@@ -11,11 +11,12 @@ use crate::{
         result::{Outcome, Response},
         row,
     },
+    session::variables::write_hex,
     sql,
 };
 
 /// What has a definition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     View,
     /// Of a table; there may be several.
@@ -214,11 +215,10 @@ fn literal(name: &str) -> String {
     if name.bytes().all(is_plain) {
         return format!("'{name}'");
     }
-    let mut hex = String::new();
-    for byte in name.bytes() {
-        hex.push_str(&format!("{byte:02X}"));
-    }
-    format!("CONVERT(X'{hex}' USING utf8mb4)")
+    let mut sql = String::from("CONVERT(");
+    write_hex(&mut sql, name.as_bytes());
+    sql.push_str(" USING utf8mb4)");
+    sql
 }
 
 /// The server won't tell, and will not in a moment either.

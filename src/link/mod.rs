@@ -68,7 +68,7 @@ use prepared::Cache;
 const KEEP_BUFFER: usize = 1 << 20;
 
 /// The owner of what several handles left on a link.
-const MANY: u64 = u64::MAX - 1;
+pub(crate) const MANY: u64 = u64::MAX - 1;
 
 /// One physical connection, had alone.
 #[derive(Debug)]

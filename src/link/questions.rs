@@ -195,11 +195,9 @@ impl Link {
         let mut sql = String::from("SELECT ");
         for (at, name) in names.iter().enumerate() {
             sql.push_str(if at > 0 { ", " } else { "" });
-            sql.push_str("CAST(COALESCE(IS_USED_LOCK(CONVERT(X'");
-            for byte in name.bytes() {
-                sql.push_str(&format!("{byte:02X}"));
-            }
-            sql.push_str("' USING utf8mb4)) = CONNECTION_ID(), 0) AS BINARY)");
+            sql.push_str("CAST(COALESCE(IS_USED_LOCK(CONVERT(");
+            variables::write_hex(&mut sql, name.as_bytes());
+            sql.push_str(" USING utf8mb4)) = CONNECTION_ID(), 0) AS BINARY)");
         }
         let held = self.ask_for(&sql, "asking for user locks").await?;
         for (name, held) in names.iter().zip(held) {

@@ -169,29 +169,15 @@ impl Catalog {
 pub(super) struct Definitions {
     mariadb: bool,
     schemas: Arc<Schemas>,
-    views: Nodes,
-    triggers: Nodes,
-    /// Defaults are used by writing only.
-    defaults: Nodes,
-    computed: Nodes,
-    routines: Nodes,
+    nodes: HashMap<Kind, Nodes>,
     loaded: HashSet<(Vec<u8>, Part)>,
 }
 
 /// By schema and name.
 type Nodes = HashMap<Vec<u8>, HashMap<Vec<u8>, Vec<Body>>>;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Sort {
-    View,
-    Trigger,
-    Default,
-    Computed,
-    Routine,
-}
-
 /// Something that is reached, and whether by writing.
-type Step<'a> = (Sort, &'a [u8], &'a [u8], bool);
+type Step<'a> = (Kind, &'a [u8], &'a [u8], bool);
 
 impl Definitions {
     pub(super) fn new(schemas: Arc<Schemas>, mariadb: bool) -> Definitions {
@@ -206,12 +192,10 @@ impl Definitions {
     pub(super) fn add(&mut self, schema: &[u8], part: Part, definitions: Vec<Definition>) {
         self.loaded.insert((schema.to_vec(), part));
         for definition in definitions {
-            let (nodes, of) = match definition.kind {
-                Kind::View => (&mut self.views, Of::View),
-                Kind::Trigger => (&mut self.triggers, Of::Routine),
-                Kind::Default => (&mut self.defaults, Of::Column),
-                Kind::Computed => (&mut self.computed, Of::Column),
-                Kind::Routine => (&mut self.routines, Of::Routine),
+            let of = match definition.kind {
+                Kind::View => Of::View,
+                Kind::Default | Kind::Computed => Of::Column,
+                Kind::Trigger | Kind::Routine => Of::Routine,
             };
             let mut body = match (&definition.text, definition.kind) {
                 (Some(text), _) => sql::body(text, of),
@@ -219,6 +203,7 @@ impl Definitions {
                 (None, _) => continue,
             };
             body.facts.unknown |= body.sets_unscoped && self.mariadb;
+            let nodes = self.nodes.entry(definition.kind).or_default();
             let schema = nodes.entry(schema.to_vec()).or_default();
             schema.entry(definition.name).or_default().push(body);
         }
@@ -255,32 +240,19 @@ impl Definitions {
         wanted.next().filter(|_| self.loaded.len() < 2 * SCHEMAS)
     }
 
-    fn bodies(&self) -> impl Iterator<Item = (Sort, &[u8], &[u8], &Body)> {
-        let all = [
-            (Sort::View, &self.views),
-            (Sort::Trigger, &self.triggers),
-            (Sort::Default, &self.defaults),
-            (Sort::Computed, &self.computed),
-            (Sort::Routine, &self.routines),
-        ];
-        all.into_iter().flat_map(|(sort, nodes)| {
+    fn bodies(&self) -> impl Iterator<Item = (Kind, &[u8], &[u8], &Body)> {
+        self.nodes.iter().flat_map(|(kind, nodes)| {
             nodes.iter().flat_map(move |(schema, names)| {
                 names.iter().flat_map(move |(name, bodies)| {
-                    let body = move |body| (sort, schema.as_slice(), name.as_slice(), body);
+                    let body = move |body| (*kind, schema.as_slice(), name.as_slice(), body);
                     bodies.iter().map(body)
                 })
             })
         })
     }
 
-    fn at(&self, sort: Sort, schema: &[u8], name: &[u8]) -> Option<(&[u8], &[u8], &[Body])> {
-        let nodes = match sort {
-            Sort::View => &self.views,
-            Sort::Trigger => &self.triggers,
-            Sort::Default => &self.defaults,
-            Sort::Computed => &self.computed,
-            Sort::Routine => &self.routines,
-        };
+    fn at(&self, kind: Kind, schema: &[u8], name: &[u8]) -> Option<(&[u8], &[u8], &[Body])> {
+        let nodes = self.nodes.get(&kind)?;
         let (schema, names) = nodes.get_key_value(schema)?;
         let (name, bodies) = names.get_key_value(name)?;
         Some((schema, name, bodies))
@@ -293,13 +265,14 @@ impl Definitions {
 
     /// All that a table or view stands for.
     fn reached<'a>(&'a self, schema: &[u8], name: &[u8], writes: bool, to: &mut Vec<Step<'a>>) {
-        let sorts: &[Sort] = match writes {
-            true => &[Sort::View, Sort::Computed, Sort::Trigger, Sort::Default],
-            false => &[Sort::View, Sort::Computed],
+        // Defaults are used by writing only.
+        let kinds: &[Kind] = match writes {
+            true => &[Kind::View, Kind::Computed, Kind::Trigger, Kind::Default],
+            false => &[Kind::View, Kind::Computed],
         };
-        for sort in sorts {
-            if let Some((schema, name, _)) = self.at(*sort, schema, name) {
-                to.push((*sort, schema, name, writes));
+        for kind in kinds {
+            if let Some((schema, name, _)) = self.at(*kind, schema, name) {
+                to.push((*kind, schema, name, writes));
             }
         }
     }
@@ -314,13 +287,13 @@ impl Definitions {
             if !seen.insert(step) {
                 continue;
             }
-            let (sort, home, name, writes) = step;
-            let Some((_, _, bodies)) = self.at(sort, home, name) else {
+            let (kind, home, name, writes) = step;
+            let Some((_, _, bodies)) = self.at(kind, home, name) else {
                 continue;
             };
             // A trigger or a routine may write to what it names.
             let writes =
-                writes && sort == Sort::View || matches!(sort, Sort::Trigger | Sort::Routine);
+                writes && kind == Kind::View || matches!(kind, Kind::Trigger | Kind::Routine);
             for body in bodies {
                 if body.facts != Facts::default() {
                     facts.merge(&body.facts);
@@ -334,8 +307,8 @@ impl Definitions {
                 }
                 for call in &body.calls {
                     let home = call.name.schema.as_deref().unwrap_or(home);
-                    match self.at(Sort::Routine, home, &call.name.name) {
-                        Some((home, name, _)) => steps.push((Sort::Routine, home, name, true)),
+                    match self.at(Kind::Routine, home, &call.name.name) {
+                        Some((home, name, _)) => steps.push((Kind::Routine, home, name, true)),
                         None => facts.unknown |= !call.is_known,
                     }
                 }
@@ -351,7 +324,7 @@ impl Definitions {
         let home = sql::lower(schema.as_bytes());
         let bodies = self.bodies();
         let names: HashSet<&[u8]> = bodies
-            .filter(|(sort, schema, ..)| *schema == home && *sort != Sort::Routine)
+            .filter(|(kind, schema, ..)| *schema == home && *kind != Kind::Routine)
             .map(|(_, _, name, _)| name)
             .collect();
         for name in names {

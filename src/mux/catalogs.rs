@@ -5,12 +5,8 @@
 
 use std::{
     collections::HashMap,
-    future::poll_fn,
-    io,
     sync::{Arc, atomic::AtomicBool},
-    task::{Poll, Waker},
-    thread::{self, Thread},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -18,8 +14,9 @@ use parking_lot::Mutex;
 use super::{
     account::Account,
     catalog::{Catalog, Schemas},
+    handed::Handed,
 };
-use crate::link::{Face, reactor::Timer};
+use crate::link::Face;
 
 /// What was not asked for again after so many times its age is forgotten.
 const FORGOTTEN: u32 = 20;
@@ -35,7 +32,7 @@ pub(super) struct Catalogs {
 struct State {
     known: HashMap<Box<str>, Arc<Catalog>>,
     /// Who waits for each that is being loaded.
-    loading: HashMap<Box<str>, Vec<Arc<Bell>>>,
+    loading: HashMap<Box<str>, Vec<Arc<Handed<()>>>>,
     /// As they were found last.
     schemas: Arc<Schemas>,
 }
@@ -46,7 +43,7 @@ pub(super) enum Step {
     Known(Arc<Catalog>),
     Load(Ticket),
     /// Another loads it.
-    Wait(Arc<Bell>),
+    Wait(Arc<Handed<()>>),
 }
 
 impl Catalogs {
@@ -63,7 +60,7 @@ impl Catalogs {
             // It was right a moment ago, and nobody here changed anything.
             (Some(known), Some(_)) => Step::Known(known),
             (None, Some(waiting)) => {
-                let bell = Arc::new(Bell::new(face));
+                let bell = Arc::new(Handed::new(face));
                 waiting.push(bell.clone());
                 Step::Wait(bell)
             }
@@ -128,68 +125,7 @@ impl Drop for Ticket {
             .loading
             .remove(&self.schema);
         for bell in waiting.into_iter().flatten() {
-            bell.ring();
+            bell.give(());
         }
-    }
-}
-
-/// Rings once, for one who waits.
-#[derive(Debug)]
-pub(super) struct Bell {
-    state: Mutex<Rung>,
-    thread: Option<Thread>,
-}
-
-#[derive(Debug, Default)]
-struct Rung {
-    is_rung: bool,
-    waker: Option<Waker>,
-}
-
-impl Bell {
-    fn new(face: Face) -> Bell {
-        Bell {
-            state: Mutex::default(),
-            thread: (face == Face::Blocking).then(thread::current),
-        }
-    }
-
-    fn ring(&self) {
-        let mut state = self.state.lock();
-        state.is_rung = true;
-        let waker = state.waker.take();
-        drop(state);
-        match (waker, &self.thread) {
-            (Some(waker), _) => waker.wake(),
-            (None, Some(thread)) => thread.unpark(),
-            (None, None) => {}
-        }
-    }
-
-    /// Whether it rang before then.
-    pub(super) async fn wait(&self, face: Face, until: Instant) -> io::Result<bool> {
-        if face == Face::Blocking {
-            loop {
-                let left = until.saturating_duration_since(Instant::now());
-                if self.state.lock().is_rung || left.is_zero() {
-                    return Ok(!left.is_zero());
-                }
-                thread::park_timeout(left);
-            }
-        }
-        let mut timer = Timer::new(until)?;
-        poll_fn(|cx| {
-            let mut state = self.state.lock();
-            if state.is_rung {
-                return Poll::Ready(Ok(true));
-            }
-            state.waker = Some(cx.waker().clone());
-            drop(state);
-            match timer.is_over(cx.waker()) {
-                true => Poll::Ready(Ok(false)),
-                false => Poll::Pending,
-            }
-        })
-        .await
     }
 }

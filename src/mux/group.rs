@@ -259,7 +259,7 @@ impl Group {
                     let mut may_open = wish.need == Need::Place;
                     let granted = loop {
                         let by = until.min(Instant::now() + patience);
-                        let granted = waiter.wait(face, by).await.map_err(no_reactor)?;
+                        let granted = waiter.granted.wait(face, by).await.map_err(no_reactor)?;
                         if granted.is_some() || by >= until {
                             break granted.or_else(|| waiting.end());
                         }
@@ -495,7 +495,7 @@ impl Group {
             self.serve(&mut state);
         }
         drop(state);
-        match waiter.take() {
+        match waiter.granted.take() {
             Some(grant) => Ok(grant),
             None => Err(waiter),
         }
@@ -600,7 +600,7 @@ impl Group {
     fn open_instead(&self, waiter: &Arc<Waiter>) -> Option<Grant> {
         let mut state = self.state.lock();
         let account = &waiter.wish.account;
-        if let Some(grant) = waiter.take() {
+        if let Some(grant) = waiter.granted.take() {
             return Some(grant);
         }
         if state.closed || state.open >= self.limits.max_links || !account.may_open() {
@@ -732,13 +732,13 @@ impl Group {
                 break;
             };
             state.queue.leave(&waiter);
-            waiter.give(grant);
+            waiter.granted.give(grant);
         }
         'again: loop {
             for waiter in state.queue.heads() {
                 if let Some(grant) = self.grant(state, &waiter.wish, false) {
                     state.queue.leave(&waiter);
-                    waiter.give(grant);
+                    waiter.granted.give(grant);
                     continue 'again;
                 }
             }
@@ -819,7 +819,7 @@ impl Group {
             && account.ready.load(Ordering::Relaxed) == 0
         {
             for waiter in state.queue.take_all(Some(account)) {
-                waiter.give(Grant::Failed(e.clone()));
+                waiter.granted.give(Grant::Failed(e.clone()));
             }
         }
         self.serve(&mut state);
@@ -890,6 +890,13 @@ impl Group {
             Close::Implicit
         };
         self.close_all(state, over, why);
+    }
+
+    /// Gives a link back as it came: whose session was as its options begin it is so still.
+    pub(super) fn put_back(&self, link: Box<Link>, account: &Arc<Account>) {
+        let begin = link.session.clean.clone();
+        let share = begin.filter(|_| link.session.is_shareable());
+        self.release(link, account, share.as_ref());
     }
 
     /// Closes a link that nobody should use again.
@@ -1031,7 +1038,9 @@ impl Group {
         state.closed = true;
         self.closing.store(true, Ordering::SeqCst);
         for waiter in state.queue.take_all(None) {
-            waiter.give(Grant::Failed(DriverError::MuxShutDown.into()));
+            waiter
+                .granted
+                .give(Grant::Failed(DriverError::MuxShutDown.into()));
         }
         let idle = take_all(&mut state, |_, _| true);
         self.close_all(state, idle, Close::Explicit);
@@ -1185,7 +1194,7 @@ impl Waiting<'_> {
             .store(state.queue.len(), Ordering::SeqCst);
         self.group.drain(&mut state);
         drop(state);
-        self.waiter.take()
+        self.waiter.granted.take()
     }
 }
 

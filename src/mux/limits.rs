@@ -34,10 +34,14 @@ impl Default for Limits {
 impl Limits {
     /// How often the housekeeper must look.
     pub(crate) fn tick(&self) -> Duration {
-        let times = [self.max_lifetime, self.idle_timeout, self.linger];
+        let times = [
+            self.max_lifetime,
+            self.idle_timeout,
+            self.linger,
+            self.definitions_age,
+        ];
         times
             .into_iter()
-            .chain([self.definitions_age])
             .map(|d| d / 4)
             .min()
             .unwrap_or_default()

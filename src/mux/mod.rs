@@ -7,6 +7,7 @@ mod catalog;
 mod catalogs;
 mod digests;
 mod group;
+mod handed;
 mod housekeeper;
 mod left;
 mod limited;

@@ -15,6 +15,7 @@ use std::{
 
 use mysql_common::value::Value;
 
+use known::Reached;
 use own::{Plan, texts_of};
 
 use super::{
@@ -370,8 +371,7 @@ impl Seat {
         self.come_back();
         let deadline = self.deadline();
         let reached = self.reach(&op, &statement, deadline).await?;
-        let neutral =
-            statement.effect != Effect::Other && !self.shows_sessions() && reached.is_none();
+        let neutral = self.is_neutral(statement.effect, &reached);
         let mut plan = self.plan(neutral, &statement, op.text_that(&reached))?;
         plan.is_many = true;
         plan.is_stream = true;
@@ -644,8 +644,7 @@ impl Seat {
     ) -> Result<Response> {
         self.come_back();
         let reached = self.reach(&op, &statement, deadline).await?;
-        let neutral =
-            statement.effect != Effect::Other && !self.shows_sessions() && reached.is_none();
+        let neutral = self.is_neutral(statement.effect, &reached);
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() && !self.must_be_alone(&statement) {
             let limited = match (&op, deadline) {
@@ -700,6 +699,11 @@ impl Seat {
             digests.took(statement.digest, began.elapsed());
         }
         Ok(done.response())
+    }
+
+    /// It needs and changes nothing of the session, by its text nor by what it reaches.
+    fn is_neutral(&self, effect: Effect, reached: &Reached) -> bool {
+        effect != Effect::Other && !self.shows_sessions() && reached.is_none()
     }
 
     /// Plain names of tables may be views of the session.

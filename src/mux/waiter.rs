@@ -1,87 +1,20 @@
 //! Those who wait for a place or a link, in order. What is given to one goes straight to it.
 
-use std::{
-    collections::VecDeque,
-    future::poll_fn,
-    io,
-    sync::Arc,
-    task::{Poll, Waker},
-    thread::{self, Thread},
-    time::Instant,
-};
-
-use parking_lot::Mutex;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     account::Account,
+    handed::Handed,
     wish::{Grant, Need, Wish},
 };
-use crate::link::{Face, reactor::Timer};
+use crate::link::Face;
 
 /// Somebody who waits.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub wish: Wish,
     ticket: u64,
-    state: Mutex<State>,
-    thread: Option<Thread>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    granted: Option<Grant>,
-    waker: Option<Waker>,
-}
-
-impl Waiter {
-    pub(super) fn give(&self, grant: Grant) {
-        let mut state = self.state.lock();
-        state.granted = Some(grant);
-        let waker = state.waker.take();
-        drop(state);
-        match (waker, &self.thread) {
-            (Some(waker), _) => waker.wake(),
-            (None, Some(thread)) => thread.unpark(),
-            (None, None) => {}
-        }
-    }
-
-    pub(super) fn take(&self) -> Option<Grant> {
-        self.state.lock().granted.take()
-    }
-
-    /// Waits for what is given, until then.
-    pub(super) async fn wait(&self, face: Face, until: Instant) -> io::Result<Option<Grant>> {
-        if face == Face::Blocking {
-            loop {
-                if let Some(grant) = self.take() {
-                    return Ok(Some(grant));
-                }
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Ok(None);
-                }
-                thread::park_timeout(left);
-            }
-        }
-        let mut timer = Timer::new(until)?;
-        poll_fn(|cx| {
-            let mut state = self.state.lock();
-            if let Some(grant) = state.granted.take() {
-                return Poll::Ready(Ok(Some(grant)));
-            }
-            match &mut state.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => state.waker = Some(cx.waker().clone()),
-            }
-            drop(state);
-            match timer.is_over(cx.waker()) {
-                true => Poll::Ready(Ok(None)),
-                false => Poll::Pending,
-            }
-        })
-        .await
-    }
+    pub granted: Handed<Grant>,
 }
 
 /// Those who wait, by what they wait for: the first of each kind stands for the rest of it.
@@ -113,8 +46,7 @@ impl Queue {
         let waiter = Arc::new(Waiter {
             wish,
             ticket: self.next_ticket,
-            state: Mutex::default(),
-            thread: (face == Face::Blocking).then(thread::current),
+            granted: Handed::new(face),
         });
         match at {
             Some(at) => self.lines[at].push_back(waiter.clone()),

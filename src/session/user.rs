@@ -133,16 +133,14 @@ fn text(value: Option<&[u8]>, collation: Option<&str>) -> Option<String> {
     }
     let charset = collation.split('_').next().unwrap_or(collation);
     let hex = value.map(|bytes| {
-        let mut hex = String::with_capacity(2 * bytes.len());
-        for byte in bytes {
-            let _ = write!(hex, "{byte:02X}");
-        }
+        let mut hex = String::with_capacity(2 * bytes.len() + 3);
+        variables::write_hex(&mut hex, bytes);
         hex
     });
     Some(match (hex, charset) {
-        (Some(hex), "binary") => format!("X'{hex}'"),
+        (Some(hex), "binary") => hex,
         (None, "binary") => "CAST(NULL AS BINARY)".to_owned(),
-        (Some(hex), _) => format!("_{charset} X'{hex}' COLLATE {collation}"),
+        (Some(hex), _) => format!("_{charset} {hex} COLLATE {collation}"),
         (None, _) => format!("CONVERT(NULL USING {charset}) COLLATE {collation}"),
     })
 }

@@ -302,14 +302,20 @@ fn write_value(sql: &mut String, name: &str, value: Option<&[u8]>) {
             sql.push('\'');
         }
         Some(value) => {
-            sql.push_str("_utf8mb4 X'");
-            for byte in value {
-                // A string takes everything.
-                let _ = write!(sql, "{byte:02X}");
-            }
-            sql.push('\'');
+            sql.push_str("_utf8mb4 ");
+            write_hex(sql, value);
         }
     }
+}
+
+/// `X'…'`
+pub(crate) fn write_hex(sql: &mut String, bytes: &[u8]) {
+    sql.push_str("X'");
+    for byte in bytes {
+        // A string takes everything.
+        let _ = write!(sql, "{byte:02X}");
+    }
+    sql.push('\'');
 }
 
 /// Variables of numbers take no strings, and those of strings no numbers.

@@ -201,7 +201,7 @@ impl Seat {
                 Step::Wait(bell) => {
                     let rung = bell.wait(self.face, until).await;
                     let rung = rung.map_err(|e| Error::from(DriverError::NoReactor(e.to_string())));
-                    if rung? {
+                    if rung?.is_some() {
                         continue;
                     }
                     None
@@ -356,11 +356,7 @@ impl Borrowed<'_> {
     /// Where it is at rest.
     fn give_back(&mut self, is_quiet: bool) {
         if let Some(link) = self.link.take_if(|_| is_quiet) {
-            let begin = link.session.clean.clone();
-            let share = begin.filter(|_| link.session.is_shareable());
-            self.account
-                .group
-                .release(link, self.account, share.as_ref());
+            self.account.group.put_back(link, self.account);
         }
     }
 }

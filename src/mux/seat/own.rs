@@ -10,7 +10,7 @@ use super::{Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
 use crate::{
     error::{Error, Result},
     events,
-    link::{Ask, Lane, has_warnings, leaves_insert_id},
+    link::{Ask, Lane, MANY, has_warnings, leaves_insert_id},
     opts::Isolation,
     proto::result::{Outcome, Response},
     session::{
@@ -22,9 +22,6 @@ use crate::{
 
 /// Stands for an id that is lost: what is not this, was made since. No table comes so far.
 const SENTINEL: u64 = u64::MAX - 0x6d75_785f_6c6f_7374;
-
-/// The owner of what another handle left.
-const SOMEBODY: u64 = u64::MAX - 1;
 
 /// How a statement is run on a link alone.
 #[derive(Debug, Clone, Default)]
@@ -314,11 +311,7 @@ impl Seat {
         if let Some(mut link) = self.held.take() {
             link.session.doing = None;
             link.session.drop_guard();
-            let begin = link.session.clean.clone();
-            let share = begin.filter(|_| link.session.is_shareable());
-            self.account
-                .group
-                .release(link, &self.account, share.as_ref());
+            self.account.group.put_back(link, &self.account);
         }
     }
 
@@ -476,7 +469,7 @@ impl Seat {
             session.rows_of = self.id;
             self.rows_link = id;
         } else if session.rows_of != self.id {
-            session.rows_of = SOMEBODY;
+            session.rows_of = MANY;
         }
         let theirs = session.warnings_of != NOBODY && session.warnings_of != self.id;
         // What a stream leaves is told at its end; where it has to be kept, there was nothing before.
@@ -488,7 +481,7 @@ impl Seat {
         } else if theirs || plan.is_stream || session.warnings_of == NOBODY {
             // It may have cleared them, here or where the handle's are.
             if theirs || plan.is_stream {
-                session.warnings_of = SOMEBODY;
+                session.warnings_of = MANY;
             }
             self.warnings_link = 0;
         }
