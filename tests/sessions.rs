@@ -237,17 +237,44 @@ mod what_moves {
     }
 
     #[test]
-    fn what_we_ask_for_is_no_matter_of_its_limits() {
-        let table = ids("own_limits");
+    fn what_we_ask_with_leaves_its_settings_as_they_are() {
+        let table = ids("own_settings");
         let mux = one_link();
         let (mut a, mut b) = two(&mux);
-        a.query_drop("SET max_join_size = 1").unwrap();
-        b.query_drop("DROP TABLE IF EXISTS own_nothing").unwrap();
+        a.query_drop("SET optimizer_search_depth = 5").unwrap();
+        a.query_drop("BEGIN").unwrap();
+        // Definitions are looked up on the link that is kept.
+        let none: Option<u32> = a.query_first(format!("SELECT id FROM {table}")).unwrap();
+        assert_eq!(none, None);
+        a.query_drop("COMMIT").unwrap();
+        b.query_drop("SET optimizer_search_depth = 7").unwrap();
+        assert_eq!(one::<u32>(&mut a, "SELECT @@optimizer_search_depth"), 5);
+        drop((a, b));
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        a.query_drop("SET max_join_size = 1000").unwrap();
+        a.query_drop("SET sql_big_selects = 1").unwrap();
+        let none: Option<u32> = a.query_first(format!("SELECT id FROM {table}")).unwrap();
+        assert_eq!(none, None);
+        let both: Option<(u64, u8)> = a
+            .query_first("SELECT @@max_join_size, @@sql_big_selects")
+            .unwrap();
+        assert_eq!(both, Some((1000, 1)));
+    }
+
+    #[test]
+    fn what_we_ask_for_is_no_matter_of_its_limits() {
+        let mux = one_link();
+        // Every session begins with it: set later it would pin.
+        let begin = own().init(vec!["SET max_join_size = 1"]);
+        let mut a = mux.connect(begin.clone()).unwrap();
+        let mut b = mux.connect(begin).unwrap();
+        a.query_drop("DO 1").unwrap();
+        b.query_drop("SELECT 1 + 'x'").unwrap();
         // From here on its warnings are kept, so that another's are cleared before its statement.
         let e = a.query_drop("SHOW WARNINGS").unwrap_err();
         assert!(matches!(e, Error::NotKept { .. }), "{e}");
-        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
-            .unwrap();
+        a.query_drop("DO 1").unwrap();
         assert_eq!(one::<u64>(&mut a, "SELECT @@warning_count"), 0);
     }
 }

@@ -56,8 +56,9 @@ type Rows = Vec<Vec<Option<Vec<u8>>>>;
 const ALL: &str = "LIMIT 18446744073709551615";
 
 /// What a query begins with, on a link whose session is to stay as it is: whatever that has set, MySQL
-/// neither refuses nor takes long. To MariaDB the second word is a comment.
-const SELECT: &str = "SELECT /*+ SET_VAR(max_join_size = 18446744073709551615) \
+/// neither refuses nor takes long. To MariaDB the second word is a comment. (`max_join_size` would turn
+/// `sql_big_selects` on or off for good.)
+const SELECT: &str = "SELECT /*+ SET_VAR(sql_big_selects = 1) \
      SET_VAR(optimizer_search_depth = 62) MAX_EXECUTION_TIME(10000) */";
 
 impl Link {
@@ -112,6 +113,8 @@ impl Link {
         let what = "looking for views and triggers";
         let responses = self.train(&asked, what).await?;
         let session = &mut self.session;
+        // MySQL reports the hints as if they stayed.
+        let vars = session.vars.clone();
         session.last = 0;
         session.rows_of = MANY;
         for response in &responses {
@@ -120,6 +123,7 @@ impl Link {
                 session.warnings_of = MANY;
             }
         }
+        session.vars = vars;
         let mut all = Vec::new();
         for response in responses.into_iter().take(questions.len()) {
             all.push(rows(response)?);

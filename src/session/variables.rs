@@ -45,12 +45,14 @@ pub(crate) const ASK_NAMES: &str = "SELECT CAST(@@character_set_client AS BINARY
 /// - `rand_seed1`, `rand_seed2` change with each `RAND()`, and MySQL reports 0;
 /// - with `sql_auto_is_null` a comparison with NULL asks for the last insert id, but only once after an
 ///   `INSERT` of this connection;
+/// - `max_join_size` turns `sql_big_selects` on or off, which is not reported, and is wrong where the
+///   one is set back and the other isn't;
 /// - `profiling`, `optimizer_trace` gather what `SHOW PROFILES` and `information_schema` show;
 /// - `pseudo_thread_id`, `pseudo_slave_mode` rename the session's temporary tables;
 /// - `session_track_…` would have us blind;
 /// - `character_set_database`, `collation_database` follow the schema, and no `USE` reports them;
 /// - those of debug builds act where they are set.
-const STAY: [&str; 24] = [
+const STAY: [&str; 25] = [
     "binlog_rows_query_log_events",
     "character_set_database",
     "collation_database",
@@ -61,6 +63,7 @@ const STAY: [&str; 24] = [
     "gtid_seq_no",
     "immediate_server_version",
     "insert_id",
+    "max_join_size",
     "optimizer_trace",
     "original_commit_timestamp",
     "original_server_version",

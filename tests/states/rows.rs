@@ -423,6 +423,13 @@ const VARIABLES: &[State] = &[
     )
     .probe("SELECT @@sql_log_bin"),
     pins(
+        "max_join_size",
+        PinReason::SystemVariable,
+        &["SET max_join_size = 10"],
+    )
+    .probe("SELECT @@max_join_size, @@sql_big_selects")
+    .note("it turns sql_big_selects off, which is not reported"),
+    pins(
         "gtid_seq_no",
         PinReason::SystemVariable,
         &["SET gtid_seq_no = 100"],
