@@ -463,6 +463,27 @@ mod what_is_left {
     }
 
     #[test]
+    fn found_rows_are_those_of_the_handles_last_query() {
+        let table = ids("own_counted");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        // From the second time on the handle keeps what it asks for.
+        for is_first in [true, false] {
+            a.query_drop("SELECT 1 UNION ALL SELECT 2").unwrap();
+            if is_first {
+                b.query_drop("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3")
+                    .unwrap();
+            }
+            // It leaves the count as it is.
+            a.query_drop(format!("SHOW CREATE TABLE {table}")).unwrap();
+            match a.query_first::<u64, _>("SELECT FOUND_ROWS()") {
+                Err(e) if is_first => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+                count => assert_eq!(count.unwrap(), Some(2)),
+            }
+        }
+    }
+
+    #[test]
     fn warnings_are_the_handles_own_or_an_error() {
         let mux = one_link();
         let (mut a, mut b) = two(&mux);

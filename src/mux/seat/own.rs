@@ -173,7 +173,7 @@ impl Seat {
                 first = false;
                 match &mut plan.doing {
                     None => plan.doing = Some(doing),
-                    Some(all) => Arc::make_mut(all).add(facts.clone(), sql),
+                    Some(all) => Arc::make_mut(all).add(&doing, sql),
                 }
             }
         }
@@ -465,7 +465,10 @@ impl Seat {
         let id = link.id;
         let clears = plan.writes || !link.server.mariadb;
         let session = &mut link.session;
-        if let Some(Outcome::Set(_)) = response.outcomes.back() {
+        let is_query = plan.doing.as_ref().is_none_or(|doing| doing.is_query);
+        if let Some(Outcome::Set(_)) = response.outcomes.back()
+            && is_query
+        {
             session.rows_of = self.id;
             self.rows_link = id;
         } else if session.rows_of != self.id {
