@@ -556,7 +556,10 @@ fn statements_known_to_be_slow_leave_one_link_to_the_quick() {
     let mut root = server().root();
     let mux = builder().max_links(2).acquire_timeout(FOR_EVER).build();
     let mut quick = mux.connect(user.tcp()).unwrap();
-    assert_eq!(one::<u64>(&mut quick, "SELECT 1"), 1);
+    // The first may take long: the machine has other things to do.
+    for _ in 0..40 {
+        assert_eq!(one::<u64>(&mut quick, "SELECT 1"), 1);
+    }
     // On a lane, where it is seen.
     assert_eq!(one::<u64>(&mut quick, "SELECT SLEEP(0.05)"), 0);
 

@@ -41,8 +41,8 @@ impl Digests {
         let average = match known >> 32 << 32 == tag {
             true => {
                 let old = known & u64::from(u32::MAX);
-                // One delay among many quick ones may be our own.
-                old - old / 8 + micros / 8
+                // A few delays among many quick ones may be our own.
+                old - old / 8 + micros.min(2 * old + SLOW) / 8
             }
             false => micros,
         };
@@ -73,6 +73,19 @@ mod tests {
             digests.took(one, Duration::from_micros(20));
         }
         assert!(!digests.is_slow(one));
+    }
+
+    #[test]
+    fn a_quick_statement_is_slow_when_it_was_so_a_few_times() {
+        let digests = Digests::default();
+        let one = 0x1234_5678_0000_0001;
+        digests.took(one, Duration::from_micros(50));
+        for _ in 0..5 {
+            digests.took(one, Duration::from_secs(60));
+            assert!(!digests.is_slow(one));
+        }
+        digests.took(one, Duration::from_secs(60));
+        assert!(digests.is_slow(one));
     }
 
     #[test]
