@@ -463,6 +463,73 @@ mod what_is_left {
     }
 
     #[test]
+    fn warnings_that_a_statement_leaves_are_there_or_missed() {
+        let table = ids("own_left");
+        let mux = one_link();
+        let mut a = mux.connect(own().keep_diagnostics(true)).unwrap();
+        let insert = format!("INSERT INTO {table} (id) VALUES (1)");
+        a.query_drop(&insert).unwrap();
+        a.query_drop(&insert).unwrap_err();
+        // What is defined has to be looked up before the next one, on the link that is kept.
+        let mut b = builder().build().connect(server().tcp()).unwrap();
+        b.query_drop("DROP FUNCTION IF EXISTS own_f").unwrap();
+        for sql in ["PREPARE s FROM 'SELECT 1'", "DO 1", "SELECT own_nothing()"] {
+            let failed = a.query_drop(sql).is_err();
+            match a.query::<Row, _>("SHOW WARNINGS") {
+                // MariaDB leaves those that are there.
+                Ok(rows) => match server().kind {
+                    Kind::MariaDb => assert_eq!(rows.len(), 1, "{sql}"),
+                    Kind::MySql => assert_eq!(rows.len(), usize::from(failed), "{sql}"),
+                },
+                Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+            }
+        }
+    }
+
+    #[test]
+    fn warnings_are_not_those_of_before_a_statement_was_prepared() {
+        let table = ids("own_prepared");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        let select = format!("SELECT v FROM {table}");
+        b.prep(&select).unwrap();
+        for _ in 0..3 {
+            a.query_drop("ROLLBACK TO nothing").unwrap_err();
+            // The server holds it.
+            a.prep(&select).unwrap();
+            match a.query::<Row, _>("SHOW WARNINGS") {
+                Ok(rows) => assert_eq!(rows.len(), 0),
+                Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+            }
+        }
+        a.prep("nonsense").unwrap_err();
+        let rows: Vec<Row> = a.query("SHOW WARNINGS").unwrap();
+        assert_eq!(rows.len(), 1);
+    }
+
+    #[test]
+    fn in_a_pipeline_found_rows_are_those_of_the_query_before() {
+        let table = ids("own_piped");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        b.query_drop("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3")
+            .unwrap();
+        let results = a.pipeline(|pipe| {
+            pipe.query(format!("SHOW CREATE TABLE {table}"));
+            pipe.query("SELECT FOUND_ROWS()");
+            Ok(())
+        });
+        // Those of a session that has just begun, for it made no query.
+        match results {
+            Ok(mut results) => {
+                let found: Vec<u64> = results.pop().unwrap().unwrap().rows().unwrap();
+                assert_eq!(found, [0]);
+            }
+            Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+        }
+    }
+
+    #[test]
     fn found_rows_are_those_of_the_handles_last_query() {
         let table = ids("own_counted");
         let mux = one_link();

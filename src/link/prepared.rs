@@ -183,20 +183,21 @@ impl Cache {
 const PREPARE: &str = "preparing a statement";
 
 impl Link {
-    /// Prepares `sql` in the schema that is current, unless the server holds it already.
-    pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>, Error> {
+    /// Prepares `sql` in the schema that is current, unless the server holds it already; whether it was
+    /// sent.
+    pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<(Arc<Prepared>, bool), Error> {
         self.learn_names().await?;
         let Session { schema, vars, .. } = &self.common.session;
         let session = (schema.clone(), vars.clone());
         if let Some(held) = self.statements.find(sql, (&session.0, &session.1)) {
-            return Ok(held);
+            return Ok((held, false));
         }
         let made = self.com_prepare(sql).await?;
         let id = made.id;
         let vars = session.1.clone();
         let statement = Arc::new(Prepared::new(sql, made, session));
         self.hold(id, statement.clone(), vars)?;
-        Ok(statement)
+        Ok((statement, true))
     }
 
     async fn com_prepare(&mut self, sql: &[u8]) -> Result<PrepareOk, Error> {

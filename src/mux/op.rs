@@ -31,7 +31,11 @@ pub(super) enum Op<'a> {
 pub(super) enum Done {
     Nothing,
     Response(Response),
-    Prepared(Arc<Prepared>),
+    Prepared {
+        statement: Arc<Prepared>,
+        /// It was sent.
+        is_new: bool,
+    },
     Ok(OkInfo),
     Line(String),
 }

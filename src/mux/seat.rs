@@ -81,6 +81,17 @@ fn nanos(time: Option<Duration>) -> u64 {
     time.map_or(NO_TIMEOUT, |time| nanos(time).min(NO_TIMEOUT - 1))
 }
 
+/// What an API's transaction, which holds the link, began on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UnderHold {
+    /// No link was kept before.
+    Nothing,
+    /// One was.
+    Session,
+    /// The transaction was left open on it.
+    Open,
+}
+
 /// Where a handle stands.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -125,12 +136,11 @@ pub(crate) struct Seat {
     owns: bool,
     /// What each statement leaves is kept until the next one.
     keeps_diagnostics: bool,
+    /// There may be warnings or an error that a statement of its own left.
+    has_left_warnings: bool,
     /// A stream has not come to its end.
     streaming: bool,
-    /// Nothing kept the link before the API's transaction did.
-    plain_before_hold: bool,
-    /// A transaction of the API was left open.
-    rollback: bool,
+    under_hold: UnderHold,
     /// What was left in the middle of a statement.
     left: Option<Arc<Left>>,
     /// What is known of its schema's views and triggers.
@@ -175,9 +185,9 @@ impl Seat {
             kept: false,
             owns: false,
             keeps_diagnostics: opts.get_keep_diagnostics(),
+            has_left_warnings: false,
             streaming: false,
-            plain_before_hold: true,
-            rollback: false,
+            under_hold: UnderHold::Nothing,
             left: None,
             catalog: None,
             defines: false,
@@ -233,6 +243,7 @@ impl Seat {
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
             if let Some(held) = lane.holds(sql) {
+                self.forget_warnings();
                 return Ok(held);
             }
             match self.prepare_on(sql, None, &lane, place, deadline).await {
@@ -240,13 +251,22 @@ impl Seat {
                 Err(e @ Error::MySqlError(_)) => {
                     self.last_link = lane.id;
                     self.warnings_link = lane.id;
+                    self.has_left_warnings = true;
                     return Err(e);
                 }
-                done => return done,
+                done => {
+                    self.forget_warnings();
+                    return done;
+                }
             }
         }
         match self.alone(Op::Prepare(sql), plan, deadline).await? {
-            Done::Prepared(prepared) => Ok(prepared),
+            Done::Prepared { statement, is_new } => {
+                if !is_new {
+                    self.forget_warnings();
+                }
+                Ok(statement)
+            }
             _ => Err(DriverError::MuxShutDown.into()),
         }
     }
@@ -501,6 +521,7 @@ impl Seat {
         self.user = None;
         self.insert_id = InsertId::Known(0);
         self.last_link = 0;
+        self.has_left_warnings = false;
         let deadline = self.deadline();
         self.take("resetting the session", Need::Alone, deadline)
             .await?;
@@ -546,8 +567,11 @@ impl Seat {
 
     /// Keeps the link from here on, until as many [`Self::release`].
     pub(crate) async fn hold(&mut self) -> Result<()> {
-        if self.holds == 0 {
-            self.plain_before_hold = self.held.is_none();
+        if self.holds == 0 && self.under_hold != UnderHold::Open {
+            self.under_hold = match self.held {
+                None => UnderHold::Nothing,
+                Some(_) => UnderHold::Session,
+            };
         }
         let mut running = Running::new(self);
         running.seat.holds = running.seat.holds.saturating_add(1);
@@ -572,10 +596,10 @@ impl Seat {
     /// Rolls back what is open, before anything else runs. Where the session is nothing but a
     /// transaction, its link is left and that is done in the background.
     pub(crate) fn owe_rollback(&mut self) {
-        if self.plain_before_hold && self.holds <= 1 {
+        if self.under_hold == UnderHold::Nothing && self.holds <= 1 {
             self.leave_link();
-        } else {
-            self.rollback = self.held.is_some();
+        } else if self.held.is_some() {
+            self.under_hold = UnderHold::Open;
         }
     }
 
@@ -988,8 +1012,10 @@ impl Seat {
                 let made = link.prepare(sql).await;
                 if let Err(Error::MySqlError(_)) = &made {
                     link.session.warnings_of = self.id;
+                    self.warnings_link = link.id;
+                    self.has_left_warnings = true;
                 }
-                made.map(Done::Prepared)
+                made.map(|(statement, is_new)| Done::Prepared { statement, is_new })
             }
             Op::Execute(statement, params, parts) => {
                 let response = link.execute(statement, params, parts).await;
@@ -1011,7 +1037,12 @@ impl Seat {
         };
         match &done {
             Ok(Done::Response(response)) => self.note(plan, response),
-            _ => self.note(plan, &Response::default()),
+            _ => {
+                // Not every command clears what was left.
+                let has_left = self.has_left_warnings || done.is_err();
+                self.note(plan, &Response::default());
+                self.has_left_warnings = has_left;
+            }
         }
         done
     }
@@ -1032,12 +1063,12 @@ impl Seat {
             }
             self.catch_up(was_given_up).await?;
         }
-        if self.rollback
+        if self.under_hold == UnderHold::Open
             && let Some(link) = &mut self.held
         {
             // Where it fails the link is gone, and the transaction with it.
             drop(link.query(b"ROLLBACK", None, None).await);
-            self.rollback = false;
+            self.under_hold = UnderHold::Session;
         }
         if let Some(link) = &mut self.held {
             if link.is_alive() {

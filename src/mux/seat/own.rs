@@ -108,6 +108,9 @@ impl Plan {
     }
 }
 
+/// No link has this number.
+const GONE: u32 = u32::MAX;
+
 impl Seat {
     /// The handle has a session of its own over shared links.
     pub(super) fn is_own(&self) -> bool {
@@ -150,7 +153,7 @@ impl Seat {
         }
         let mut needs_id = self.shows_sessions();
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
-        let mut first = true;
+        let (mut first, mut queried) = (true, false);
         if !neutral {
             for (sql, known) in texts {
                 let mut doing = match known {
@@ -167,7 +170,8 @@ impl Seat {
                 let facts = &doing.facts;
                 needs_id |= facts.needs_insert_id;
                 plan.may_need_id |= facts.unknown;
-                needs_rows |= facts.needs_found_rows && first;
+                needs_rows |= facts.needs_found_rows && !queried;
+                queried |= doing.is_query;
                 needs_warnings |= facts.needs_diagnostics && first;
                 needs_count |= facts.needs_row_count && first;
                 first = false;
@@ -344,8 +348,11 @@ impl Seat {
             if link.server.mariadb && link.session.warnings_of != NOBODY {
                 link.clear_warnings().await?;
             }
-            link.session.warnings_of = self.id;
-            self.warnings_link = link.id;
+            // Without the handle's own a statement that leaves them would seem to have cleared them.
+            (link.session.warnings_of, self.warnings_link) = match self.has_left_warnings {
+                true => (NOBODY, 0),
+                false => (self.id, link.id),
+            };
         }
         if plan.fresh && plan.wanted == Some(Wanted::FoundRows) {
             // A reset leaves those of the session before.
@@ -439,11 +446,14 @@ impl Seat {
         let is_first = self.last_link == 0 && lane.has_warnings_of(self.id);
         self.last_link = lane.id;
         let writes = statement.effect == Effect::Write;
+        let clears = writes || !lane.server.mariadb;
+        self.has_left_warnings =
+            has_warnings(response, false) || (self.has_left_warnings && !clears);
         if let Some(Outcome::Set(_)) = response.outcomes.back() {
             self.rows_link = lane.id;
         }
         // Whose they are, the lane knows.
-        if is_first || writes || !lane.server.mariadb || has_warnings(response, false) {
+        if is_first || clears || has_warnings(response, false) {
             self.warnings_link = lane.id;
         } else if self.warnings_link != lane.id {
             self.warnings_link = 0;
@@ -464,6 +474,10 @@ impl Seat {
         };
         let id = link.id;
         let clears = plan.writes || !link.server.mariadb;
+        let clears_own = clears && plan.wanted != Some(Wanted::Diagnostics);
+        self.has_left_warnings = has_warnings(response, false)
+            || plan.is_stream
+            || (self.has_left_warnings && !clears_own);
         let session = &mut link.session;
         let is_query = plan.doing.as_ref().is_none_or(|doing| doing.is_query);
         if let Some(Outcome::Set(_)) = response.outcomes.back()
@@ -505,12 +519,28 @@ impl Seat {
 
     /// A statement is under way: what it leaves is not known until its answer is there.
     pub(super) fn forget_what_was_left(&mut self, writes: bool) {
-        /// No link has this number.
-        const GONE: u32 = u32::MAX;
         if writes {
             self.insert_id = InsertId::Lost;
         }
         self.last_link = GONE;
+        self.has_left_warnings = true;
+    }
+
+    /// A statement was prepared, which clears the warnings of the one before or doesn't: where they
+    /// are, the server was not asked.
+    pub(super) fn forget_warnings(&mut self) {
+        if !self.is_own() || !self.has_left_warnings {
+            return;
+        }
+        self.last_link = GONE;
+        self.warnings_link = 0;
+        if let Some(link) = self.held.as_mut() {
+            let session = &mut link.session;
+            session.last = NOBODY;
+            if session.warnings_of == self.id {
+                session.warnings_of = MANY;
+            }
+        }
     }
 
     /// Follows the statement that was given up on the link that is kept. On one that is not, what it

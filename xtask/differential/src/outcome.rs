@@ -199,6 +199,20 @@ impl Outcome {
         }
     }
 
+    /// The same, whatever character sets its columns have.
+    pub fn without_character_sets(mut self) -> Outcome {
+        if let Outcome::Replies { replies, .. } = &mut self {
+            for reply in replies {
+                if let Reply::Rows { columns, .. } = reply {
+                    for column in columns {
+                        (column.charset, column.length) = (0, 0);
+                    }
+                }
+            }
+        }
+        self
+    }
+
     pub fn is_honest(&self) -> bool {
         matches!(self, Outcome::Honest { .. })
     }

@@ -145,6 +145,11 @@ impl Names {
         {
             text.truncate(at);
         }
+        // MySQL keeps a foreign key's text with the table, in quotes or not as `sql_quote_show_create`
+        // was where it was opened.
+        if text.contains("a foreign key constraint fails") {
+            text = text.replace('`', "");
+        }
         text
     }
 

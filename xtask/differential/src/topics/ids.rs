@@ -59,14 +59,15 @@ pub const INSERT_IDS: &[Template] = &[
         Any,
         "INSERT INTO t~ (a, u) VALUES ({i}, 1)\nSELECT LAST_INSERT_ID()",
     ),
+    // InnoDB goes on behind it by the auto_increment_increment of whoever used the open table before.
     Template(
         1,
-        Any,
+        MariaDb,
         "SET insert_id = 3{n}\nINSERT INTO t~ (a) VALUES (1)\nSELECT LAST_INSERT_ID()",
     ),
     Template(
         1,
-        Any,
+        MariaDb,
         "SET insert_id = 4{n}\nSELECT 1\nINSERT INTO t~ (a) VALUES (1)",
     ),
     Template(1, Any, "SET last_insert_id = {n}\nSELECT LAST_INSERT_ID()"),

@@ -18,7 +18,7 @@ pub const TEMPORARY: &[Template] = &[
         "CREATE TEMPORARY TABLE IF NOT EXISTS {tmp} (id INT, x INT)",
     ),
     Template(3, Any, "INSERT INTO {tmp} (x) VALUES ({i}), ({i})"),
-    Template(3, Any, "SELECT * FROM {tmp} ORDER BY id"),
+    Template(3, Any, "SELECT * FROM {tmp} ORDER BY 1, 2"),
     Template(2, Any, "DROP TEMPORARY TABLE {tmp}"),
     Template(2, Any, "DROP TABLE IF EXISTS {tmp}"),
     Template(
