@@ -179,6 +179,32 @@ mod what_moves {
     }
 
     #[test]
+    fn a_transaction_goes_on_where_an_older_statement_is_prepared_again() {
+        let table = ids("own_again");
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        a.query_drop(format!("INSERT INTO {table} (id, v) VALUES (1, 1)"))
+            .unwrap();
+        let select = a.prep(format!("SELECT v FROM {table}")).unwrap();
+        let sets = [
+            "SET autocommit = 0",
+            "SET autocommit = 0, sql_mode = 'ANSI'",
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
+        ];
+        for (v, set) in (2..).zip(sets) {
+            a.query_drop(set).unwrap();
+            a.query_drop("BEGIN").unwrap();
+            a.query_drop(format!("UPDATE {table} SET v = {v}")).unwrap();
+            let seen: Option<i32> = a.exec_first(&select, ()).unwrap();
+            assert_eq!(seen, Some(v), "{set}");
+            a.query_drop("ROLLBACK").unwrap();
+            let seen: Option<i32> = a.exec_first(&select, ()).unwrap();
+            assert_eq!(seen, Some(1), "{set}");
+            a.reset().unwrap();
+        }
+    }
+
+    #[test]
     fn character_sets_that_were_set_stay_where_an_older_statement_is_prepared_again() {
         const ASK: &str = "SELECT @@character_set_results";
         let mux = one_link();

@@ -41,7 +41,7 @@ use crate::{
     },
     session::{
         InsertId,
-        variables::{Shared, same},
+        variables::{Shared, of_text, same},
     },
 };
 
@@ -115,6 +115,8 @@ pub(crate) struct Lane {
     pub schema: Option<Arc<str>>,
     /// The variables that it has set.
     pub vars: Shared,
+    /// Those of them that texts are read with.
+    text_vars: Shared,
     /// The user variables that stand there.
     pub user_variables: Shared,
     pub load: Load,
@@ -241,6 +243,7 @@ impl Lane {
             name: common.name.clone(),
             schema: common.session.schema.clone(),
             vars: common.session.vars.clone(),
+            text_vars: of_text(&common.session.vars),
             user_variables: common.session.user.clone(),
             load: Load::new(),
             one_session,
@@ -399,7 +402,7 @@ impl Lane {
                 Command::Prepare(sql)
             }
             Asked::Execute(statement, _) => {
-                let Some(id) = common.statements.id(statement, &self.vars) else {
+                let Some(id) = common.statements.id(statement, &self.text_vars) else {
                     return Ok(None);
                 };
                 if let Some(at) = payload.get_mut(1..5) {
@@ -983,7 +986,7 @@ impl Lane {
     pub(crate) fn holds(&self, sql: &[u8]) -> Option<Arc<Prepared>> {
         let mut core = self.core.lock();
         let common = &mut core.link.as_mut()?.common;
-        common.statements.find(sql, (&self.schema, &self.vars))
+        common.statements.find(sql, (&self.schema, &self.text_vars))
     }
 
     /// Remembers what a [`Asked::Prepare`] made. What is over the cache's capacity is closed.
@@ -1000,13 +1003,13 @@ impl Lane {
             None => Arc::new(Prepared::new(
                 sql,
                 made,
-                (self.schema.clone(), self.vars.clone()),
+                (self.schema.clone(), self.text_vars.clone()),
             )),
         };
         let mut core = self.core.lock();
         if let Some(Half { common, .. }) = &mut core.link {
             common.statements.set_capacity(capacity);
-            let vars = self.vars.clone();
+            let vars = self.text_vars.clone();
             let over = common.statements.add(id, statement.clone(), vars);
             core.close(&over);
         }

@@ -24,7 +24,7 @@ use crate::{
     session::{
         Doing,
         follow::Act,
-        variables::{Shared, same},
+        variables::{Shared, of_text, same, with_text},
     },
     sql,
 };
@@ -57,7 +57,7 @@ impl Prepared {
             params: made.params,
             columns: made.columns,
             schema: session.0,
-            vars: session.1,
+            vars: of_text(&session.1),
         }
     }
 }
@@ -188,7 +188,7 @@ impl Link {
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<(Arc<Prepared>, bool), Error> {
         self.learn_names().await?;
         let Session { schema, vars, .. } = &self.common.session;
-        let session = (schema.clone(), vars.clone());
+        let session = (schema.clone(), of_text(vars));
         if let Some(held) = self.statements.find(sql, (&session.0, &session.1)) {
             return Ok((held, false));
         }
@@ -244,7 +244,7 @@ impl Link {
             self.init_db(schema).await?;
         }
         // What fails half way leaves a session that is nobody's.
-        let moved = self.move_to(&statement.vars).await;
+        let moved = self.move_to(&with_text(&vars, &statement.vars)).await;
         let made = match moved {
             Ok(()) => self.com_prepare(&statement.sql).await,
             Err(e) => Err(e),
@@ -275,7 +275,7 @@ impl Link {
     pub(super) fn runs_with(&self, statement: &Prepared) -> Shared {
         match self.server.mariadb {
             true => statement.vars.clone(),
-            false => self.session.vars.clone(),
+            false => of_text(&self.session.vars),
         }
     }
 

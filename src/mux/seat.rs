@@ -44,7 +44,7 @@ use crate::{
     },
     session::{
         InsertId, seen, user,
-        variables::{Shared, same},
+        variables::{Shared, same, same_for_text},
     },
     sql::{self, Effect},
 };
@@ -290,7 +290,7 @@ impl Seat {
         let deadline = self.deadline();
         let read = statement.statement;
         let elsewhere = !self.is_shared()
-            && (statement.schema != self.schema || !same(&statement.vars, &self.vars));
+            && (statement.schema != self.schema || !same_for_text(&statement.vars, &self.vars));
         let many = || params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES;
         let response = if read.effect != Effect::Other && (elsewhere || many()) {
             // As neutral as it was, but not for a lane.

@@ -91,6 +91,21 @@ const ONLY_SESSION: [&str; 6] = [
     "show_create_table_skip_secondary_engine",
 ];
 
+/// Variables with any of which a text reads the same. To set them in the middle of a transaction, where
+/// a statement is prepared as it once was, would end that (`autocommit`) or be refused.
+const NOT_OF_TEXTS: [&str; 10] = [
+    "autocommit",
+    "binlog_direct_non_transactional_updates",
+    "binlog_format",
+    "gtid_domain_id",
+    "server_id",
+    "transaction_isolation",
+    "transaction_read_only",
+    "tx_isolation",
+    "tx_read_only",
+    "wsrep_on",
+];
+
 /// What becomes of a variable of this name.
 pub(crate) fn kind(name: &[u8]) -> Kind {
     match name {
@@ -177,6 +192,35 @@ pub(crate) fn same(one: &Shared, other: &Shared) -> bool {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
         _ => false,
     }
+}
+
+fn is_of_texts(name: &str) -> bool {
+    !NOT_OF_TEXTS.contains(&name)
+}
+
+/// Those that a text is read with.
+pub(crate) fn of_text(variables: &Shared) -> Shared {
+    match variables {
+        Some(all) if !all.names().all(is_of_texts) => with_text(&None, variables),
+        _ => variables.clone(),
+    }
+}
+
+/// What a session has, but those that a text is read with as `text` has them.
+pub(crate) fn with_text(session: &Shared, text: &Shared) -> Shared {
+    let mut both = Variables::default();
+    for (from, of_texts) in [(session, false), (text, true)] {
+        let all = from.as_deref().into_iter().flat_map(Variables::iter);
+        for (name, value) in all.filter(|(name, _)| is_of_texts(name) == of_texts) {
+            both.set(name, value);
+        }
+    }
+    shared(both)
+}
+
+/// Whether two sessions read a text alike.
+pub(crate) fn same_for_text(one: &Shared, other: &Shared) -> bool {
+    same(one, other) || same(&of_text(one), &of_text(other))
 }
 
 /// The `SET` that makes the variables `from` those of `to`; `None`: they are the same.
@@ -441,6 +485,23 @@ mod tests {
         assert_eq!(value("it's"), "SET SESSION x=_utf8mb4 X'69742773'");
         assert_eq!(value("a\\"), "SET SESSION x=_utf8mb4 X'615C'");
         assert_eq!(value(""), "SET SESSION x=''");
+    }
+
+    #[test]
+    fn a_text_is_read_without_what_is_of_transactions() {
+        let ansi = [("sql_mode", "ANSI")];
+        let with = of(&[("autocommit", "OFF"), ("sql_mode", "ANSI")]);
+        assert_eq!(of_text(&with), of(&ansi));
+        assert_eq!(of_text(&of(&[("autocommit", "OFF")])), None);
+        assert!(same_for_text(&with, &of(&ansi)) && !same_for_text(&with, &None));
+        // To prepare what was read in another mode, a transaction goes on.
+        let current = of(&[("autocommit", "OFF"), ("sql_mode", "TRADITIONAL")]);
+        let prepares = with_text(&current, &of(&ansi));
+        assert_eq!(prepares, with);
+        assert_eq!(
+            bridge(&current, &prepares, &Variables::default(), NAMES_SQL).as_deref(),
+            Some("SET SESSION sql_mode='ANSI'")
+        );
     }
 
     #[test]

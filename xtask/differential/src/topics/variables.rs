@@ -95,7 +95,7 @@ pub const ALL: &[Template] = &[
         "SET sql_quote_show_create = [0|1]\nSHOW CREATE TABLE p~",
     ),
     Template(1, Any, "SET sql_buffer_result = [0|1]"),
-    Template(1, Any, "SET max_join_size = [10|DEFAULT]"),
+    Template(1, Any, "SET max_join_size = [100000|DEFAULT]"),
     Template(1, Any, "SET max_sort_length = [8|64|1024]"),
     Template(1, Any, "SET sort_buffer_size = [65536|262144]"),
     Template(1, Any, "SET div_precision_increment = {i}\nSELECT 1 / 7"),
