@@ -190,6 +190,10 @@ mod what_moves {
             "SET autocommit = 0",
             "SET autocommit = 0, sql_mode = 'ANSI'",
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
+            match server().kind {
+                Kind::MariaDb => "SET gtid_domain_id = 7",
+                Kind::MySql => "SET explicit_defaults_for_timestamp = 0",
+            },
         ];
         for (v, set) in (2..).zip(sets) {
             a.query_drop(set).unwrap();
@@ -573,6 +577,52 @@ mod what_is_left {
                 Err(e) if is_first => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
                 count => assert_eq!(count.unwrap(), Some(2)),
             }
+        }
+    }
+
+    #[test]
+    fn rows_that_an_insert_returns_are_not_found_rows() {
+        if server().kind != Kind::MariaDb {
+            // It returns none.
+            return;
+        }
+        let table = ids("own_returned");
+        for keeps in [false, true] {
+            let mux = one_link();
+            let mut a = mux.connect(own().keep_diagnostics(keeps)).unwrap();
+            // What is defined is looked up before.
+            a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+                .unwrap();
+            a.query_drop("SELECT 1 UNION ALL SELECT 2").unwrap();
+            let id: Option<u32> = a
+                .query_first(format!("INSERT INTO {table} (v) VALUES (1) RETURNING id"))
+                .unwrap();
+            assert!(id.is_some());
+            match a.query_first::<u64, _>("SELECT FOUND_ROWS()") {
+                Ok(count) => assert_eq!(count, Some(2)),
+                Err(e) => assert!(!keeps && matches!(e, Error::NotKept { .. }), "{e}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_transaction_is_as_it_was_set_behind_a_set_statement() {
+        if server().kind != Kind::MariaDb {
+            // There is none.
+            return;
+        }
+        let table = ids("own_next");
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        a.query_drop("SET SESSION TRANSACTION READ WRITE").unwrap();
+        a.query_drop("SET TRANSACTION READ ONLY").unwrap();
+        let insert = format!("INSERT INTO {table} (v) VALUES (1)");
+        for sql in [format!("SET STATEMENT sql_mode = '' FOR {insert}"), insert] {
+            let e = a.query_drop(&sql).unwrap_err();
+            assert!(
+                matches!(&e, Error::MySqlError(e) if e.code == 1792),
+                "{sql}: {e}"
+            );
         }
     }
 

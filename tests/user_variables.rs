@@ -4,7 +4,7 @@
 mod support;
 
 use mysql_mux::{PinReason, Row};
-use support::*;
+use support::{relay::Way, *};
 
 /// Values of every type that a variable has.
 const VALUES: &[&str] = &[
@@ -310,6 +310,23 @@ fn a_lost_link_takes_none_that_was_read_back() {
         "{e}"
     );
     assert_eq!(one::<Option<String>>(&mut a, "SELECT @x"), None);
+}
+
+#[test]
+fn one_that_could_not_be_read_back_is_missed() {
+    const SET: &str = "SELECT @five := 5";
+    let relay = Relay::new();
+    let mux = one_link();
+    let mut handle = mux.connect(relay.tcp(own())).unwrap();
+    handle.query_drop("DO 1").unwrap();
+    // The statement arrives, and what is asked behind it doesn't.
+    relay.cut_after(Way::Up, SET.len() as u64 + 5 + 3);
+    let five: Option<u8> = handle.query_first(SET).unwrap();
+    assert_eq!(five, Some(5));
+    relay.heal();
+    let e = handle.query_drop("SELECT @five").unwrap_err();
+    assert!(matches!(e, Error::SessionLost { .. }), "{e}");
+    assert_eq!(one::<Option<u8>>(&mut handle, "SELECT @five"), None);
 }
 
 #[test]

@@ -93,6 +93,8 @@ pub(crate) struct How<'a> {
     pub limited: bool,
     /// Running it twice would be wrong: the link is looked at before it is used after a rest.
     pub careful: bool,
+    /// `FOUND_ROWS()` counts its rows.
+    pub is_query: bool,
 }
 
 /// What came of it.
@@ -213,6 +215,7 @@ struct Entry {
     end: u64,
     /// Running it twice would be wrong.
     careful: bool,
+    is_query: bool,
     handle: u64,
     insert_id: InsertId,
     is_first: bool,
@@ -424,6 +427,7 @@ impl Lane {
             asked: now,
             end: core.made,
             careful: how.careful,
+            is_query: how.is_query,
             handle: how.handle,
             insert_id: how.insert_id,
             is_first: how.is_first,
@@ -839,7 +843,9 @@ impl Lane {
             }
             return;
         };
-        if let Some(Outcome::Set(_)) = response.outcomes.back() {
+        if let Some(Outcome::Set(_)) = response.outcomes.back()
+            && entry.is_query
+        {
             self.rows_of.store(entry.handle, Ordering::Relaxed);
         } else if self.rows_of.load(Ordering::Relaxed) != entry.handle {
             // `INSERT … SELECT` counts rows, too.

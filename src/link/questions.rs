@@ -116,6 +116,10 @@ impl Link {
                 self.session.stuck = Some((*name).into());
                 continue;
             }
+            // What is set for the next transaction would be gone, and no statement sets these for itself.
+            if self.session.awaits_transaction() && variables::is_of_transactions(name) {
+                continue;
+            }
             sql.push_str(if sql.is_empty() { "SET " } else { ", " });
             sql.push_str(&format!("SESSION {name} = @@session.{name}"));
         }

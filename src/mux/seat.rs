@@ -44,7 +44,7 @@ use crate::{
     },
     session::{
         InsertId, seen, user,
-        variables::{Shared, same, same_for_text},
+        variables::{Shared, same_for_text},
     },
     sql::{self, Effect},
 };
@@ -309,6 +309,7 @@ impl Seat {
     pub(crate) async fn run_all(&mut self, asks: Vec<Ask>) -> Result<Vec<Result<Response>>> {
         let mut all = sql::Statement {
             effect: Effect::Read,
+            is_query: false,
             digest: 0,
             hint_at: None,
         };
@@ -318,6 +319,7 @@ impl Seat {
                 Ask::Execute(statement, _) => statement.statement,
             };
             all.effect = all.effect.and(read.effect);
+            all.is_query = read.is_query;
         }
         self.come_back();
         let deadline = self.deadline();
@@ -829,6 +831,7 @@ impl Seat {
                 // The server ends it at its limit, and tells.
                 deadline: deadline.map(|(at, _)| at.checked_add(PATIENCE).unwrap_or(at)),
                 careful: statement.effect == Effect::Write,
+                is_query: statement.is_query,
                 handle: self.id,
                 insert_id: self.insert_id,
                 is_first: self.last_link == 0,
@@ -920,6 +923,7 @@ impl Seat {
             max_result: usize::MAX,
             deadline: deadline.map(|(at, _)| at),
             careful: false,
+            is_query: false,
             handle: self.id,
             insert_id: InsertId::Lost,
             is_first: false,

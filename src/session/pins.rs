@@ -295,8 +295,13 @@ impl Pins {
         !self.unread.is_empty()
     }
 
+    /// What is to be read back, if the link is to be left.
+    pub(crate) fn to_read(&self) -> &[Arc<str>] {
+        &self.unread
+    }
+
     /// They are read back.
-    pub(crate) fn take_unread(&mut self) -> Vec<Arc<str>> {
-        std::mem::take(&mut self.unread)
+    pub(crate) fn all_are_read(&mut self) {
+        self.unread.clear();
     }
 }

@@ -93,10 +93,15 @@ const ONLY_SESSION: [&str; 6] = [
 
 /// Variables with any of which a text reads the same. To set them in the middle of a transaction, where
 /// a statement is prepared as it once was, would end that (`autocommit`) or be refused.
-const NOT_OF_TEXTS: [&str; 10] = [
+const NOT_OF_TEXTS: [&str; 16] = [
     "autocommit",
     "binlog_direct_non_transactional_updates",
     "binlog_format",
+    "binlog_row_value_options",
+    "binlog_transaction_compression",
+    "binlog_transaction_compression_level_zstd",
+    "explicit_defaults_for_timestamp",
+    "group_replication_consistency",
     "gtid_domain_id",
     "server_id",
     "transaction_isolation",
@@ -104,6 +109,7 @@ const NOT_OF_TEXTS: [&str; 10] = [
     "tx_isolation",
     "tx_read_only",
     "wsrep_on",
+    "xa_detach_on_prepare",
 ];
 
 /// What becomes of a variable of this name.
@@ -192,6 +198,11 @@ pub(crate) fn same(one: &Shared, other: &Shared) -> bool {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
         _ => false,
     }
+}
+
+/// To set one changes what the next transaction is, too.
+pub(crate) fn is_of_transactions(name: &str) -> bool {
+    name.starts_with("tx_") || name.starts_with("transaction_")
 }
 
 fn is_of_texts(name: &str) -> bool {

@@ -103,6 +103,10 @@ impl Reading {
         self.other
     }
 
+    pub(super) fn is_query(&self) -> bool {
+        self.verb == Some(Effect::Read)
+    }
+
     pub(super) fn effect(&self) -> Effect {
         let whole = self.depth == 0
             && self.window.is_none()

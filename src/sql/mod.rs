@@ -84,6 +84,8 @@ impl Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Statement {
     pub effect: Effect,
+    /// It is a `SELECT`, or a `WITH` of one: `FOUND_ROWS()` counts its rows.
+    pub is_query: bool,
     /// Equal for statements that differ in literals only.
     pub digest: u64,
     /// Where an optimizer hint can be put in: behind a leading `SELECT` that has none.
@@ -130,6 +132,7 @@ fn read_as(sql: &[u8], no_backslash_escapes: bool) -> Statement {
     }
     Statement {
         effect: reading.effect(),
+        is_query: reading.is_query(),
         digest: digest.finish(),
         hint_at,
     }

@@ -213,6 +213,7 @@ fn call(lane: &Arc<Lane>, face: Face, caller: u8, leaving: bool) -> Vec<(u8, Hea
                 .then(|| sync::now() + Duration::from_micros(thread_rng().gen_range(1..1000))),
             handle: caller.into(),
             careful: thread_rng().r#gen(),
+            is_query: false,
             insert_id: crate::session::InsertId::Lost,
             is_first: false,
             limited: false,

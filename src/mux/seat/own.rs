@@ -32,6 +32,8 @@ pub(super) struct Plan {
     doing: Option<Arc<Doing>>,
     /// It may have changed `LAST_INSERT_ID()` where it failed.
     writes: bool,
+    /// `FOUND_ROWS()` counts the rows of the last of it, if it does nothing to follow.
+    is_query: bool,
     digest: u64,
     /// It asks for what was left, on this link.
     exact: Option<u32>,
@@ -143,6 +145,7 @@ impl Seat {
         let mut plan = Plan {
             neutral,
             writes: statement.effect == Effect::Write,
+            is_query: statement.is_query,
             digest: statement.digest,
             is_statement: true,
             ..Plan::default()
@@ -449,7 +452,9 @@ impl Seat {
         let clears = writes || !lane.server.mariadb;
         self.has_left_warnings =
             has_warnings(response, false) || (self.has_left_warnings && !clears);
-        if let Some(Outcome::Set(_)) = response.outcomes.back() {
+        if let Some(Outcome::Set(_)) = response.outcomes.back()
+            && statement.is_query
+        {
             self.rows_link = lane.id;
         }
         // Whose they are, the lane knows.
@@ -479,7 +484,8 @@ impl Seat {
             || plan.is_stream
             || (self.has_left_warnings && !clears_own);
         let session = &mut link.session;
-        let is_query = plan.doing.as_ref().is_none_or(|doing| doing.is_query);
+        let doing = plan.doing.as_ref();
+        let is_query = doing.map_or(plan.is_query, |doing| doing.is_query);
         if let Some(Outcome::Set(_)) = response.outcomes.back()
             && is_query
         {
@@ -697,12 +703,14 @@ impl Seat {
         let Some(link) = &mut self.held else {
             return Ok(());
         };
-        let names = link.session.pins.take_unread();
+        // They are lost with the link, until they are read.
+        let names = link.session.pins.to_read().to_vec();
         if names.is_empty() {
             return Ok(());
         }
         link.session.last = NOBODY;
         let asked = no_answer(link.learn_user_variables(&names).await)?;
+        link.session.pins.all_are_read();
         let all = asked.unwrap_or_default().into_iter().map(Some);
         let now = Instant::now();
         for (name, learned) in names.into_iter().zip(all.chain(std::iter::repeat(None))) {

@@ -1,6 +1,6 @@
 //! What a program is: who does what in which order, and how one comes out of a seed.
 
-use std::{collections::VecDeque, fmt};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use crate::{
     server::Kind,
@@ -252,6 +252,14 @@ impl Program {
         match self.mode {
             Mode::Sequential => (0..SETS).map(|set| format!("_s{set}")).collect(),
             Mode::Concurrent => (0..self.handles).map(|h| format!("_h{h}")).collect(),
+        }
+    }
+
+    /// For how long what is defined is believed: in every other program it is looked up all the time.
+    pub fn definitions_age(&self) -> Duration {
+        match self.seed % 2 {
+            0 => Duration::from_secs(60),
+            _ => Duration::from_millis(50),
         }
     }
 

@@ -148,7 +148,7 @@ impl Names {
         // MySQL keeps a foreign key's text with the table, in quotes or not as `sql_quote_show_create`
         // was where it was opened.
         if text.contains("a foreign key constraint fails") {
-            text = text.replace('`', "");
+            text = text.replace(['`', '"'], "");
         }
         text
     }

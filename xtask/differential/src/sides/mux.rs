@@ -58,6 +58,7 @@ impl Muxed {
             mux: Mux::builder()
                 .max_links(program.max_links())
                 .acquire_timeout(acquire_timeout(program.mode))
+                .definitions_age(program.definitions_age())
                 .build(),
             isolation,
         }

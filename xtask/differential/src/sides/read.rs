@@ -190,8 +190,12 @@ macro_rules! act {
                 },
             },
             Action::Prepare(slot, sql) => {
-                if let Some(old) = $self.slots.remove(slot) {
-                    let _ = $self.conn.close(old);
+                // It may be the first to say that the session is lost.
+                if let Some(old) = $self.slots.remove(slot)
+                    && let Err(e) = $self.conn.close(old)
+                    && let Err(outcome) = error(e)
+                {
+                    return outcome;
                 }
                 match $self.conn.prep(names.put(sql)) {
                     Ok(statement) => {

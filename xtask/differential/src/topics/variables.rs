@@ -75,8 +75,13 @@ pub const ALL: &[Template] = &[
     Template(2, Any, "SET sql_select_limit = [1|2|DEFAULT]"),
     Template(2, Any, "SET foreign_key_checks = [0|1|ON|OFF|DEFAULT]"),
     Template(1, Any, "SET unique_checks = [0|1]"),
-    Template(2, Any, "SET auto_increment_increment = [1|2|5|10|DEFAULT]"),
-    Template(1, Any, "SET auto_increment_offset = [1|2|3|DEFAULT]"),
+    // With an id that is given MySQL's InnoDB goes on behind it as whoever used the open table before.
+    Template(
+        2,
+        MariaDb,
+        "SET auto_increment_increment = [1|2|5|10|DEFAULT]",
+    ),
+    Template(1, MariaDb, "SET auto_increment_offset = [1|2|3|DEFAULT]"),
     Template(2, Any, "SET group_concat_max_len = [4|8|1024|DEFAULT]"),
     Template(1, Any, "SET group_concat_max_len = [-1|'x'|NULL]"),
     Template(1, Any, "SET max_error_count = [0|1|64|DEFAULT]"),
