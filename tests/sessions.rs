@@ -581,6 +581,43 @@ mod what_is_left {
     }
 
     #[test]
+    fn what_we_ask_is_not_what_the_handle_left() {
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        a.query_drop("CREATE TEMPORARY TABLE own_asked (id INT)")
+            .unwrap();
+        let deprecated = match server().kind {
+            Kind::MariaDb => "SET old_alter_table = 0",
+            Kind::MySql => "SET sql_warnings = 0",
+        };
+        a.query_drop(deprecated).unwrap();
+        // Clears what there is.
+        a.query_drop("INSERT INTO own_asked VALUES (1)").unwrap();
+        a.query_drop("SELECT 1 UNION ALL SELECT 2").unwrap();
+        // Behind it is asked what was set.
+        a.query_drop("SET @@SESSION.sql_notes = 1, @@sql_notes = 1")
+            .unwrap();
+        a.prep("SELECT 5").unwrap();
+        match a.query::<Row, _>("SHOW WARNINGS") {
+            Ok(warnings) => assert!(warnings.is_empty()),
+            Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+        }
+        if server().kind == Kind::MariaDb {
+            let e = a
+                .query_drop("SET STATEMENT sql_mode = '' FOR SELECT nothing")
+                .unwrap_err();
+            assert!(matches!(e, Error::MySqlError(_)), "{e}");
+            a.query_drop("SET STATEMENT sql_mode = '' FOR INSERT INTO own_asked VALUES (2)")
+                .unwrap();
+            let warnings = a.exec::<Row, _, _>("SHOW WARNINGS", ());
+            match warnings {
+                Ok(warnings) => assert!(warnings.is_empty()),
+                Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+            }
+        }
+    }
+
+    #[test]
     fn rows_that_an_insert_returns_are_not_found_rows() {
         if server().kind != Kind::MariaDb {
             // It returns none.

@@ -111,15 +111,14 @@ impl Link {
             asked.push(Command::Query(b"COMMIT"));
         }
         let what = "looking for views and triggers";
+        self.session.is_asked();
         let responses = self.train(&asked, what).await?;
         let session = &mut self.session;
         // MySQL reports the hints as if they stayed.
         let vars = session.vars.clone();
-        session.last = 0;
-        session.rows_of = MANY;
         for response in &responses {
             session.observe_quietly(response);
-            if session.warnings_of != 0 || has_warnings(response, false) {
+            if has_warnings(response, false) {
                 session.warnings_of = MANY;
             }
         }

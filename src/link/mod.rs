@@ -67,6 +67,9 @@ use prepared::Cache;
 /// A buffer that has grown beyond this for one large packet is given back after it.
 const KEEP_BUFFER: usize = 1 << 20;
 
+/// An owner that no handle is: what is there is as a session begins.
+pub(crate) const NOBODY: u64 = 0;
+
 /// The owner of what several handles left on a link.
 pub(crate) const MANY: u64 = u64::MAX - 1;
 

@@ -144,11 +144,10 @@ impl Cache {
         {
             return Some(last.id);
         }
-        let is_it = |e: &Entry| {
-            let known = &e.statement;
-            same(&e.runs_with, vars) && (Arc::ptr_eq(known, statement) || known.is_like(statement))
-        };
-        self.touch(is_it).map(|(id, _)| id)
+        let is_it = |e: &Entry| same(&e.runs_with, vars) && Arc::ptr_eq(&e.statement, statement);
+        let is_like = |e: &Entry| same(&e.runs_with, vars) && e.statement.is_like(statement);
+        let held = self.touch(is_it).or_else(|| self.touch(is_like));
+        held.map(|(id, _)| id)
     }
 
     /// A statement by its text and the session that it is read in.
@@ -184,12 +183,17 @@ const PREPARE: &str = "preparing a statement";
 
 impl Link {
     /// Prepares `sql` in the schema that is current, unless the server holds it already; whether it was
-    /// sent.
-    pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<(Arc<Prepared>, bool), Error> {
+    /// sent. `is_typed`: it mentions user variables, whose types MySQL keeps with the statement.
+    pub(crate) async fn prepare(
+        &mut self,
+        sql: &[u8],
+        is_typed: bool,
+    ) -> Result<(Arc<Prepared>, bool), Error> {
         self.learn_names().await?;
         let Session { schema, vars, .. } = &self.common.session;
         let session = (schema.clone(), of_text(vars));
-        if let Some(held) = self.statements.find(sql, (&session.0, &session.1)) {
+        let must = is_typed && !self.server.mariadb;
+        if !must && let Some(held) = self.statements.find(sql, (&session.0, &session.1)) {
             return Ok((held, false));
         }
         let made = self.com_prepare(sql).await?;

@@ -8,7 +8,7 @@ use mysql_common::{
     packets::Column,
 };
 
-use super::Link;
+use super::{Link, MANY};
 use crate::{
     error::{Error, LostCause, ProtocolError, Ran, Result},
     proto::{
@@ -27,6 +27,7 @@ impl Link {
     /// The first row of a statement's result, as text.
     async fn ask_for(&mut self, sql: &str, what: &'static str) -> Result<Vec<Option<String>>> {
         let asked = Command::Query(sql.as_bytes());
+        self.session.is_asked();
         let response = self.train(&[asked], what).await?.pop().unwrap_or_default();
         match response.outcomes.front() {
             Some(Outcome::Err(e)) => Err(e.clone().into()),
@@ -127,6 +128,9 @@ impl Link {
             return Ok(());
         }
         let asked = Command::Query(sql.as_bytes());
+        self.session.is_asked();
+        // Some are deprecated.
+        self.session.warnings_of = MANY;
         let mut refused = false;
         for response in self.train(&[asked], "asking for variables").await? {
             self.session.observe_quietly(&response);
@@ -147,14 +151,13 @@ impl Link {
             return Ok(());
         }
         let asked = Command::Query(ASK_NAMES.as_bytes());
+        self.session.is_asked();
         let names = self.train(&[asked], "asking for the character set").await?;
         let names = names.into_iter().next().unwrap_or_default();
         if let Some(Outcome::Err(e)) = names.outcomes.front() {
             return Err(e.clone().into());
         }
         let session = &mut self.session;
-        // What the last statement left is not to be had behind it.
-        session.last = 0;
         session.names_unknown = false;
         variables::change(&mut session.vars, |vars| set_names(vars, names));
         session.vars = session.without_base(&session.vars);
@@ -167,6 +170,7 @@ impl Link {
         names: &[Arc<str>],
     ) -> Result<Vec<Learned>> {
         let asked = user::ask(names);
+        self.session.is_asked();
         let asked = [&asked[0], &asked[1]].map(|sql| Command::Query(sql.as_bytes()));
         let mut answers = self.train(&asked, "asking for user variables").await?;
         let values = answers.pop().map(super::connect::texts).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use mysql_common::constants::StatusFlags;
 
-use super::{Link, MANY, first_ok, questions::set_names};
+use super::{Link, MANY, NOBODY, first_ok, questions::set_names};
 use crate::{
     error::{Error, Ran},
     opts::{identity::Identity, session::SessionOpts, target::Fixed},
@@ -231,6 +231,15 @@ impl Session {
     fn set_variable(&mut self, name: &str, value: &[u8]) {
         variables::change(&mut self.vars, |vars| vars.set(name, value));
         self.vars = self.without_base(&self.vars);
+    }
+
+    /// A question of ours leaves what it leaves, whoever's was there. Most leave no warnings.
+    pub(super) fn is_asked(&mut self) {
+        self.last = NOBODY;
+        self.rows_of = MANY;
+        if self.warnings_of != NOBODY {
+            self.warnings_of = MANY;
+        }
     }
 
     /// Takes what a response says of the session, whatever became of the statement.

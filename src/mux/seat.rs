@@ -33,8 +33,8 @@ use super::{
 use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
     link::{
-        Answer, Ask, Asked, Face, How, Kill, Lane, Link, Parts, Place, Prepared, Shape, Streamed,
-        kill, offload,
+        Answer, Ask, Asked, Face, How, Kill, Lane, Link, NOBODY, Parts, Place, Prepared, Shape,
+        Streamed, kill, offload,
     },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
     proto::{
@@ -48,8 +48,6 @@ use crate::{
     },
     sql::{self, Effect},
 };
-
-const NOBODY: u64 = 0;
 
 /// The owner of a session that all handles of an account share.
 const EVERYBODY: u64 = u64::MAX;
@@ -1013,7 +1011,7 @@ impl Seat {
                 response.map(Done::Response)
             }
             Op::Prepare(sql) => {
-                let made = link.prepare(sql).await;
+                let made = link.prepare(sql, plan.is_typed()).await;
                 if let Err(Error::MySqlError(_)) = &made {
                     link.session.warnings_of = self.id;
                     self.warnings_link = link.id;

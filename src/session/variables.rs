@@ -347,8 +347,10 @@ fn write_value(sql: &mut String, name: &str, value: Option<&[u8]>) {
             sql.push_str("@@GLOBAL.");
             sql.push_str(name);
         }
-        // Only this one can be NULL, which is reported as no bytes.
-        Some(b"") if name == NAMES[1] => sql.push_str("NULL"),
+        // Only these can be NULL, which is reported as no bytes.
+        Some(b"") if name == NAMES[1] || name.ends_with("_storage_engine") => {
+            sql.push_str("NULL");
+        }
         Some(value) if is_number(value) => sql.push_str(&String::from_utf8_lossy(value)),
         Some(value)
             if value
@@ -496,6 +498,10 @@ mod tests {
         assert_eq!(value("it's"), "SET SESSION x=_utf8mb4 X'69742773'");
         assert_eq!(value("a\\"), "SET SESSION x=_utf8mb4 X'615C'");
         assert_eq!(value(""), "SET SESSION x=''");
+        assert_eq!(
+            bridged(&[], &[("default_tmp_storage_engine", "")], &[]),
+            "SET SESSION default_tmp_storage_engine=NULL"
+        );
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Plan {
         self.fresh
     }
 
+    /// What is prepared keeps the types of user variables.
+    pub(super) fn is_typed(&self) -> bool {
+        self.doing.is_some()
+    }
+
     /// Its text tells that something stays behind it.
     pub(super) fn pins(&self) -> bool {
         self.doing.is_some()
@@ -484,6 +489,8 @@ impl Seat {
             || plan.is_stream
             || (self.has_left_warnings && !clears_own);
         let session = &mut link.session;
+        // Something may have been asked before it.
+        session.last = self.id;
         let doing = plan.doing.as_ref();
         let is_query = doing.map_or(plan.is_query, |doing| doing.is_query);
         if let Some(Outcome::Set(_)) = response.outcomes.back()
@@ -670,7 +677,6 @@ impl Seat {
             return Ok(());
         };
         if locks && !keeps {
-            link.session.last = NOBODY;
             no_answer(link.learn_locks().await)?;
         }
         if link.server.mariadb {
@@ -681,7 +687,6 @@ impl Seat {
             };
             let names: Vec<&str> = doing.unscoped.iter().chain(&set).map(|n| &**n).collect();
             if !names.is_empty() {
-                link.session.last = NOBODY;
                 no_answer(link.learn_variables(&names).await)?;
             }
         }
@@ -689,7 +694,6 @@ impl Seat {
             && let Some(link) = &mut self.held
             && link.session.names_unknown
         {
-            link.session.last = NOBODY;
             no_answer(link.learn_names().await)?;
         }
         if self.can_leave() {
@@ -708,7 +712,6 @@ impl Seat {
         if names.is_empty() {
             return Ok(());
         }
-        link.session.last = NOBODY;
         let asked = no_answer(link.learn_user_variables(&names).await)?;
         link.session.pins.all_are_read();
         let all = asked.unwrap_or_default().into_iter().map(Some);
@@ -740,8 +743,6 @@ impl Seat {
                 }
                 None => {}
             }
-            // What that left is nobody's.
-            link.session.last = NOBODY;
         }
         Ok(())
     }

@@ -140,10 +140,8 @@ impl Names {
     pub fn strip_message(&self, text: &str) -> String {
         let mut text = self.strip(text);
         // A variable is in no row: the number is that of whatever ran on the connection before.
-        if text.contains("``.``")
-            && let Some(at) = text.find(" at row ")
-        {
-            text.truncate(at);
+        if text.contains("``.``") || text.contains("'z'") {
+            text.truncate(text.trim_end_matches(|c: char| c.is_ascii_digit()).len());
         }
         // MySQL keeps a foreign key's text with the table, in quotes or not as `sql_quote_show_create`
         // was where it was opened.
