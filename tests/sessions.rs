@@ -546,6 +546,12 @@ mod what_is_left {
             .unwrap();
         let results = a.pipeline(|pipe| {
             pipe.query(format!("SHOW CREATE TABLE {table}"));
+            pipe.query("SET time_zone = DEFAULT");
+            Ok(())
+        });
+        results.unwrap();
+        let results = a.pipeline(|pipe| {
+            pipe.query(format!("SHOW CREATE TABLE {table}"));
             pipe.query("SELECT FOUND_ROWS()");
             Ok(())
         });

@@ -241,7 +241,7 @@ impl Seat {
             && let Some((place, lane)) = self.place(Need::Place, deadline).await?
         {
             if let Some(held) = lane.holds(sql) {
-                self.forget_warnings();
+                self.forget_warnings(&held);
                 return Ok(held);
             }
             match self.prepare_on(sql, None, &lane, place, deadline).await {
@@ -253,7 +253,11 @@ impl Seat {
                     return Err(e);
                 }
                 done => {
-                    self.forget_warnings();
+                    if let Ok(made) = &done
+                        && self.warnings_link != lane.id
+                    {
+                        self.forget_warnings(made);
+                    }
                     return done;
                 }
             }
@@ -261,7 +265,7 @@ impl Seat {
         match self.alone(Op::Prepare(sql), plan, deadline).await? {
             Done::Prepared { statement, is_new } => {
                 if !is_new {
-                    self.forget_warnings();
+                    self.forget_warnings(&statement);
                 }
                 Ok(statement)
             }

@@ -24,9 +24,6 @@ pub(crate) struct Doing {
     pub unscoped: Vec<String>,
     /// It may have MariaDB's `SET STATEMENT` in it, or a limit of the wait for a lock, which is one.
     pub is_limited: bool,
-    /// The last of it is a query: `FOUND_ROWS()` counts its rows. Most others that have a result leave
-    /// the count as it is.
-    pub is_query: bool,
     /// There are several, of which some may have been done where one failed.
     several: bool,
     /// It can't run others, so that an error of syntax is its own.
@@ -47,7 +44,6 @@ impl Doing {
         Doing {
             is_limited: is_limited(sql),
             unscoped: unscoped(&facts, sql),
-            is_query: matches!(&*first, "" | "select" | "with" | "values" | "table"),
             facts,
             several: sql
                 .trim_ascii_end()
@@ -67,9 +63,7 @@ impl Doing {
     }
 
     /// One more, right behind it.
-    pub(crate) fn add(&mut self, next: &Doing, sql: &[u8]) {
-        let facts = next.facts.clone();
-        self.is_query = next.is_query;
+    pub(crate) fn add(&mut self, facts: Facts, sql: &[u8]) {
         self.plain = false;
         self.several = true;
         self.is_limited |= is_limited(sql);

@@ -10,7 +10,7 @@ use super::{Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
 use crate::{
     error::{Error, Result},
     events,
-    link::{Ask, Lane, MANY, has_warnings, leaves_insert_id},
+    link::{Ask, Lane, MANY, Prepared, has_warnings, leaves_insert_id},
     opts::Isolation,
     proto::result::{Outcome, Response},
     session::{
@@ -32,7 +32,8 @@ pub(super) struct Plan {
     doing: Option<Arc<Doing>>,
     /// It may have changed `LAST_INSERT_ID()` where it failed.
     writes: bool,
-    /// `FOUND_ROWS()` counts the rows of the last of it, if it does nothing to follow.
+    /// `FOUND_ROWS()` counts the rows of the last of it. Most others that have a result leave the count
+    /// as it is.
     is_query: bool,
     digest: u64,
     /// It asks for what was left, on this link.
@@ -115,6 +116,13 @@ impl Plan {
     }
 }
 
+/// There is no other statement behind it.
+fn is_one_query(sql: &[u8]) -> bool {
+    let text = sql.trim_ascii_end();
+    let text = text.strip_suffix(b";").unwrap_or(text);
+    seen::read(sql).is_query && !text.contains(&b';')
+}
+
 /// No link has this number.
 const GONE: u32 = u32::MAX;
 
@@ -179,13 +187,14 @@ impl Seat {
                 needs_id |= facts.needs_insert_id;
                 plan.may_need_id |= facts.unknown;
                 needs_rows |= facts.needs_found_rows && !queried;
-                queried |= doing.is_query;
+                plan.is_query = is_one_query(sql);
+                queried |= plan.is_query;
                 needs_warnings |= facts.needs_diagnostics && first;
                 needs_count |= facts.needs_row_count && first;
                 first = false;
                 match &mut plan.doing {
                     None => plan.doing = Some(doing),
-                    Some(all) => Arc::make_mut(all).add(&doing, sql),
+                    Some(all) => Arc::make_mut(all).add(facts.clone(), sql),
                 }
             }
         }
@@ -491,10 +500,8 @@ impl Seat {
         let session = &mut link.session;
         // Something may have been asked before it.
         session.last = self.id;
-        let doing = plan.doing.as_ref();
-        let is_query = doing.map_or(plan.is_query, |doing| doing.is_query);
         if let Some(Outcome::Set(_)) = response.outcomes.back()
-            && is_query
+            && plan.is_query
         {
             session.rows_of = self.id;
             self.rows_link = id;
@@ -502,9 +509,10 @@ impl Seat {
             session.rows_of = MANY;
         }
         let theirs = session.warnings_of != NOBODY && session.warnings_of != self.id;
-        // What a stream leaves is told at its end; where it has to be kept, there was nothing before.
-        let is_new =
-            clears || has_warnings(response, theirs) || plan.is_stream && self.keeps_diagnostics;
+        // What a stream leaves is told at its end; where it has to be kept, there was nothing before, or
+        // the handle's own.
+        let is_own = session.warnings_of == self.id && plan.is_stream && self.keeps_diagnostics;
+        let is_new = clears || has_warnings(response, theirs) || is_own;
         if is_new || session.warnings_of == 0 && self.last_link == 0 {
             session.warnings_of = self.id;
             self.warnings_link = id;
@@ -541,8 +549,10 @@ impl Seat {
 
     /// A statement was prepared, which clears the warnings of the one before or doesn't: where they
     /// are, the server was not asked.
-    pub(super) fn forget_warnings(&mut self) {
-        if !self.is_own() || !self.has_left_warnings {
+    pub(super) fn forget_warnings(&mut self, prepared: &Prepared) {
+        // One that asks for them leaves them.
+        let clears = |prepared: &Prepared| !prepared.doing().facts.needs_diagnostics;
+        if !self.is_own() || !self.has_left_warnings || !clears(prepared) {
             return;
         }
         self.last_link = GONE;
