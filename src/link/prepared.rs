@@ -183,17 +183,16 @@ const PREPARE: &str = "preparing a statement";
 
 impl Link {
     /// Prepares `sql` in the schema that is current, unless the server holds it already; whether it was
-    /// sent. `is_typed`: it mentions user variables, whose types MySQL keeps with the statement.
+    /// sent. `anew`: it is in any case.
     pub(crate) async fn prepare(
         &mut self,
         sql: &[u8],
-        is_typed: bool,
+        anew: bool,
     ) -> Result<(Arc<Prepared>, bool), Error> {
         self.learn_names().await?;
         let Session { schema, vars, .. } = &self.common.session;
         let session = (schema.clone(), of_text(vars));
-        let must = is_typed && !self.server.mariadb;
-        if !must && let Some(held) = self.statements.find(sql, (&session.0, &session.1)) {
+        if !anew && let Some(held) = self.statements.find(sql, (&session.0, &session.1)) {
             return Ok((held, false));
         }
         let made = self.com_prepare(sql).await?;

@@ -1015,7 +1015,11 @@ impl Seat {
                 response.map(Done::Response)
             }
             Op::Prepare(sql) => {
-                let made = link.prepare(sql, plan.is_typed()).await;
+                // MySQL keeps the types of user variables with a statement; and whether one clears the
+                // warnings that are asked for, the server shows.
+                let is_typed = plan.is_typed() && !link.server.mariadb;
+                let keeps = self.keeps_diagnostics && self.has_left_warnings;
+                let made = link.prepare(sql, is_typed || keeps).await;
                 if let Err(Error::MySqlError(_)) = &made {
                     link.session.warnings_of = self.id;
                     self.warnings_link = link.id;
