@@ -550,16 +550,32 @@ mod what_is_left {
             Ok(())
         });
         results.unwrap();
+        b.query_drop("SELECT 1 UNION ALL SELECT 2").unwrap();
+        let results = a.pipeline(|pipe| {
+            pipe.query("SELECT nothing");
+            pipe.query("SELECT FOUND_ROWS()");
+            pipe.query("SELECT 3");
+            pipe.query("SELECT FOUND_ROWS()");
+            Ok(())
+        });
+        let mut results = results.unwrap().into_iter().map(|result| {
+            let rows = result?.rows::<u64>()?;
+            Ok::<_, Error>(rows[0])
+        });
+        let mut next = || results.next().unwrap();
+        assert!(matches!(next(), Err(Error::MySqlError(_))));
+        assert!(matches!(next(), Err(Error::NotKept { .. })));
+        assert_eq!((next().unwrap(), next().unwrap()), (3, 1));
         let results = a.pipeline(|pipe| {
             pipe.query(format!("SHOW CREATE TABLE {table}"));
             pipe.query("SELECT FOUND_ROWS()");
             Ok(())
         });
-        // Those of a session that has just begun, for it made no query.
+        // The last query was the one that asked.
         match results {
             Ok(mut results) => {
                 let found: Vec<u64> = results.pop().unwrap().unwrap().rows().unwrap();
-                assert_eq!(found, [0]);
+                assert_eq!(found, [1]);
             }
             Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
         }

@@ -11,7 +11,7 @@ use crate::{
     proto::{
         command::{Command, execute},
         pipeline::Reply,
-        result::Response,
+        result::{Outcome, Response},
     },
 };
 
@@ -26,6 +26,14 @@ pub(crate) enum Ask {
 /// send; we read while we send, so neither waits for the other.
 const WINDOW: usize = 512;
 
+/// Statements that ask for the rows that a query before them found, where nothing else is to be had.
+pub(crate) struct Behind<'a> {
+    pub asks: &'a [usize],
+    pub are_queries: &'a [bool],
+    /// For one behind queries that failed. It is not sent.
+    pub missing: Error,
+}
+
 const WHAT: &str = "a statement of many";
 
 /// Bytes that are gathered for one write.
@@ -37,6 +45,7 @@ impl Link {
         &mut self,
         asks: Vec<Ask>,
         infile: Option<&LocalInfileHandler>,
+        behind: Option<&Behind<'_>>,
     ) -> Vec<Result<Response, Error>> {
         let count = asks.len();
         let mut results = Vec::with_capacity(count);
@@ -46,7 +55,23 @@ impl Link {
                 results.push(Err(self.not_sent(e)));
                 continue;
             }
-            if let Err(e) = self.ask(ask, &mut results, infile).await {
+            let behind = behind.filter(|behind| behind.asks.contains(&at));
+            let is_next = match behind {
+                Some(_) => self.collect(0, &mut results, infile).await,
+                None => Ok(()),
+            };
+            if let Some(behind) = behind
+                && is_next.is_ok()
+                && !results.iter().zip(behind.are_queries).any(found_rows)
+            {
+                results.push(Err(behind.missing.clone()));
+                continue;
+            }
+            let asked = match is_next {
+                Ok(()) => self.ask(ask, &mut results, infile).await,
+                lost => lost,
+            };
+            if let Err(e) = asked {
                 match e {
                     // It alone could not be sent; its place is behind those on their way.
                     Error::PacketTooLarge { .. } | Error::MySqlError(_) | Error::DriverError(_)
@@ -183,4 +208,9 @@ impl Link {
         self.used = std::time::Instant::now();
         Ok(())
     }
+}
+
+fn found_rows((result, is_query): (&Result<Response, Error>, &bool)) -> bool {
+    let last = result.as_ref().ok().and_then(|r| r.outcomes.back());
+    *is_query && matches!(last, Some(Outcome::Set(_)))
 }

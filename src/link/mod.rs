@@ -36,7 +36,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 
-pub(crate) use batch::Ask;
+pub(crate) use batch::{Ask, Behind};
 pub(crate) use connect::open;
 pub(crate) use definitions::{Definition, Kind, Part, is_refusal};
 pub(crate) use face::{Face, now, offload};

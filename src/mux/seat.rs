@@ -16,7 +16,7 @@ use std::{
 use mysql_common::value::Value;
 
 use known::Reached;
-use own::{Plan, texts_of};
+use own::{Plan, is_one_query, texts_of};
 
 use super::{
     Mux,
@@ -315,13 +315,14 @@ impl Seat {
             digest: 0,
             hint_at: None,
         };
+        let mut are_queries = Vec::with_capacity(asks.len());
         for ask in &asks {
-            let read = match ask {
-                Ask::Query(sql) => seen::read(sql),
-                Ask::Execute(statement, _) => statement.statement,
+            let (sql, read) = match ask {
+                Ask::Query(sql) => (&sql[..], seen::read(sql)),
+                Ask::Execute(statement, _) => (&statement.sql[..], statement.statement),
             };
             all.effect = all.effect.and(read.effect);
-            all.is_query = read.is_query;
+            are_queries.push(is_one_query(sql, &read));
         }
         self.come_back();
         let deadline = self.deadline();
@@ -332,7 +333,10 @@ impl Seat {
         let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached))?;
         plan.is_many = true;
         let mut running = Running::new(self);
-        let ran = running.seat.run_all_to_the_end(asks, plan).await;
+        let ran = running
+            .seat
+            .run_all_to_the_end(asks, plan, &are_queries)
+            .await;
         running.over = true;
         ran
     }
@@ -340,7 +344,8 @@ impl Seat {
     async fn run_all_to_the_end(
         &mut self,
         asks: Vec<Ask>,
-        plan: Plan,
+        mut plan: Plan,
+        are_queries: &[bool],
     ) -> Result<Vec<Result<Response>>> {
         let deadline = self.deadline();
         let infile = self.opts.get_local_infile_handler().cloned();
@@ -351,13 +356,18 @@ impl Seat {
             Ok(()) => self.prepare_for(&plan).await,
             Err(e) => Err(e),
         };
+        let behind = self.behind(&plan, are_queries);
         let ran = match (begun, self.held.as_mut()) {
-            (Ok(()), Some(link)) => Ok(link.run_all(asks, infile.as_ref()).await),
+            (Ok(()), Some(link)) => Ok(link.run_all(asks, infile.as_ref(), behind.as_ref()).await),
             (Err(e), _) => Err(e),
             (Ok(()), None) => Ok(Vec::new()),
         };
-        for response in ran.iter().flatten().flatten() {
-            self.note(&plan, response);
+        drop(behind);
+        for (result, is_query) in ran.iter().flatten().zip(are_queries) {
+            plan.is_query = *is_query;
+            if let Ok(response) = result {
+                self.note(&plan, response);
+            }
         }
         let is_late = |e: &&Error| matches!(e, Error::StatementTimeout(_));
         let failed = match &ran {

@@ -10,7 +10,7 @@ use super::{Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
 use crate::{
     error::{Error, Result},
     events,
-    link::{Ask, Lane, MANY, Prepared, has_warnings, leaves_insert_id},
+    link::{Ask, Behind, Lane, MANY, Prepared, has_warnings, leaves_insert_id},
     opts::Isolation,
     proto::result::{Outcome, Response},
     session::{
@@ -34,12 +34,14 @@ pub(super) struct Plan {
     writes: bool,
     /// `FOUND_ROWS()` counts the rows of the last of it. Most others that have a result leave the count
     /// as it is.
-    is_query: bool,
+    pub is_query: bool,
     digest: u64,
     /// It asks for what was left, on this link.
     exact: Option<u32>,
     wanted: Option<Wanted>,
     needs_rows: bool,
+    /// Of many statements those that ask for the rows that one before them finds, if it is done.
+    rows_behind: Vec<usize>,
     needs_warnings: bool,
     /// It asks for `LAST_INSERT_ID()`.
     needs_id: bool,
@@ -116,11 +118,11 @@ impl Plan {
     }
 }
 
-/// There is no other statement behind it.
-fn is_one_query(sql: &[u8]) -> bool {
+/// A query with no other statement behind it.
+pub(super) fn is_one_query(sql: &[u8], read: &sql::Statement) -> bool {
     let text = sql.trim_ascii_end();
     let text = text.strip_suffix(b";").unwrap_or(text);
-    seen::read(sql).is_query && !text.contains(&b';')
+    read.is_query && !text.contains(&b';')
 }
 
 /// No link has this number.
@@ -171,7 +173,7 @@ impl Seat {
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
         let (mut first, mut queried) = (true, false);
         if !neutral {
-            for (sql, known) in texts {
+            for (at, (sql, known)) in texts.enumerate() {
                 let mut doing = match known {
                     Some(doing) => doing.clone(),
                     None if first => seen::doing(sql),
@@ -186,8 +188,11 @@ impl Seat {
                 let facts = &doing.facts;
                 needs_id |= facts.needs_insert_id;
                 plan.may_need_id |= facts.unknown;
-                needs_rows |= facts.needs_found_rows && !queried;
-                plan.is_query = is_one_query(sql);
+                match facts.needs_found_rows {
+                    true if queried => plan.rows_behind.push(at),
+                    needs => needs_rows |= needs,
+                }
+                plan.is_query = is_one_query(sql, &seen::read(sql));
                 queried |= plan.is_query;
                 needs_warnings |= facts.needs_diagnostics && first;
                 needs_count |= facts.needs_row_count && first;
@@ -307,12 +312,6 @@ impl Seat {
 
     /// An error for what is not there any more. The link that was got is left as it came.
     fn not_kept(&mut self, wanted: Wanted) -> Error {
-        let (what, option) = match wanted {
-            Wanted::Diagnostics => ("warnings and counts", "keep_diagnostics"),
-            Wanted::FoundRows => ("FOUND_ROWS()", "keep_diagnostics"),
-            Wanted::RowCount => ("ROW_COUNT()", "keep_diagnostics"),
-            Wanted::InsertId => ("LAST_INSERT_ID()", "keep_insert_id"),
-        };
         if wanted == Wanted::InsertId && self.insert_digest_before != 0 {
             // The last one may have left what this made.
             self.account.group.asked_ids.mark(self.insert_digest_before);
@@ -320,11 +319,36 @@ impl Seat {
         if !self.kept {
             self.put_back();
         }
+        self.is_missing(wanted)
+    }
+
+    fn is_missing(&self, wanted: Wanted) -> Error {
+        let (what, option) = match wanted {
+            Wanted::Diagnostics => ("warnings and counts", "keep_diagnostics"),
+            Wanted::FoundRows => ("FOUND_ROWS()", "keep_diagnostics"),
+            Wanted::RowCount => ("ROW_COUNT()", "keep_diagnostics"),
+            Wanted::InsertId => ("LAST_INSERT_ID()", "keep_insert_id"),
+        };
         Error::NotKept {
             server: self.server_name(),
             what,
             option,
         }
+    }
+
+    /// Those of many statements that have to wait for the queries before them.
+    pub(super) fn behind<'a>(&self, plan: &'a Plan, are_queries: &'a [bool]) -> Option<Behind<'a>> {
+        let asks = &plan.rows_behind[..];
+        let id = self.id;
+        let has_rows = self
+            .held
+            .as_ref()
+            .is_some_and(|link| link.session.rows_of == id && self.rows_link == link.id);
+        (!asks.is_empty() && !has_rows).then(|| Behind {
+            asks,
+            are_queries,
+            missing: self.is_missing(Wanted::FoundRows),
+        })
     }
 
     /// A link that was not used after all, as it came.
