@@ -1027,7 +1027,7 @@ impl Seat {
             Op::Prepare(sql) => {
                 // MySQL keeps the types of user variables with a statement; and whether one clears the
                 // warnings that are asked for, the server shows.
-                let is_typed = plan.is_typed() && !link.server.mariadb;
+                let is_typed = plan.pins() && !link.server.mariadb;
                 let keeps = self.keeps_diagnostics && self.has_left_warnings;
                 let made = link.prepare(sql, is_typed || keeps).await;
                 if let Err(Error::MySqlError(_)) = &made {

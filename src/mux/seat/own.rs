@@ -107,11 +107,6 @@ impl Plan {
         self.fresh
     }
 
-    /// What is prepared keeps the types of user variables.
-    pub(super) fn is_typed(&self) -> bool {
-        self.doing.is_some()
-    }
-
     /// Its text tells that something stays behind it.
     pub(super) fn pins(&self) -> bool {
         self.doing.is_some()
