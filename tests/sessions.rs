@@ -517,6 +517,25 @@ mod what_is_left {
     }
 
     #[test]
+    fn an_error_that_a_stream_met_is_there_or_missed() {
+        let mux = one_link();
+        let mut a = mux.connect(own().keep_diagnostics(true)).unwrap();
+        for _ in 0..3 {
+            let failed = a.query_stream::<u8, _>("HANDLER nothing CLOSE").map(drop);
+            assert!(matches!(failed, Err(Error::MySqlError(_))), "{failed:?}");
+            // MySQL prepares no such statement.
+            let warnings = match server().kind {
+                Kind::MariaDb => a.exec::<Row, _, _>("SHOW WARNINGS", ()),
+                Kind::MySql => a.query("SHOW WARNINGS"),
+            };
+            match warnings {
+                Ok(rows) => assert_eq!(rows.len(), 1),
+                Err(e) => assert!(matches!(e, Error::NotKept { .. }), "{e}"),
+            }
+        }
+    }
+
+    #[test]
     fn warnings_are_not_those_of_before_a_statement_was_prepared() {
         let table = ids("own_prepared");
         let mux = one_link();

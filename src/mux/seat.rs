@@ -1061,7 +1061,7 @@ impl Seat {
                 // Not every command clears what was left.
                 let has_left = self.has_left_warnings || done.is_err();
                 self.note(plan, &Response::default());
-                self.has_left_warnings = has_left;
+                self.has_left_warnings |= has_left;
             }
         }
         done
