@@ -55,21 +55,9 @@ impl Link {
                 results.push(Err(self.not_sent(e)));
                 continue;
             }
-            let behind = behind.filter(|behind| behind.asks.contains(&at));
-            let is_next = match behind {
-                Some(_) => self.collect(0, &mut results, infile).await,
-                None => Ok(()),
-            };
-            if let Some(behind) = behind
-                && is_next.is_ok()
-                && !results.iter().zip(behind.are_queries).any(found_rows)
-            {
-                results.push(Err(behind.missing.clone()));
-                continue;
-            }
-            let asked = match is_next {
-                Ok(()) => self.ask(ask, &mut results, infile).await,
-                lost => lost,
+            let asked = match behind.filter(|behind| behind.asks.contains(&at)) {
+                Some(behind) => self.ask_behind(behind, ask, &mut results, infile).await,
+                None => self.ask(ask, &mut results, infile).await,
             };
             if let Err(e) = asked {
                 match e {
@@ -130,6 +118,22 @@ impl Link {
 
     fn is_usable_now(&self) -> bool {
         !self.broken.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The same once it is known what became of those before it.
+    async fn ask_behind(
+        &mut self,
+        behind: &Behind<'_>,
+        ask: Ask,
+        results: &mut Vec<Result<Response, Error>>,
+        infile: Option<&LocalInfileHandler>,
+    ) -> Result<(), Error> {
+        self.collect(0, results, infile).await?;
+        if results.iter().zip(behind.are_queries).any(found_rows) {
+            return self.ask(ask, results, infile).await;
+        }
+        results.push(Err(behind.missing.clone()));
+        Ok(())
     }
 
     async fn ask(

@@ -23,7 +23,7 @@ use bytes::{Buf, BytesMut};
 use mysql_common::{constants::StatusFlags, packets::Column, value::Value};
 
 use super::{
-    Common, Face, KEEP_BUFFER, Link, MANY, Parts, Prepared, Stream,
+    Common, Face, KEEP_BUFFER, Link, MANY, NOBODY, Parts, Prepared, Stream,
     load::Load,
     reactor::{Readied, Timer},
     slot::{Heard, Slot, Told},
@@ -852,9 +852,9 @@ impl Lane {
             self.rows_of.store(MANY, Ordering::Relaxed);
         }
         let warnings = self.warnings_of.load(Ordering::Relaxed);
-        let theirs = warnings != 0 && warnings != entry.handle;
+        let theirs = warnings != NOBODY && warnings != entry.handle;
         let is_new = entry.careful || !self.server.mariadb || has_warnings(response, theirs);
-        if is_new || warnings == 0 && entry.is_first {
+        if is_new || warnings == NOBODY && entry.is_first {
             self.warnings_of.store(entry.handle, Ordering::Relaxed);
         } else if theirs {
             // One that uses tables clears them.

@@ -57,7 +57,7 @@ impl Prepared {
             params: made.params,
             columns: made.columns,
             schema: session.0,
-            vars: of_text(&session.1),
+            vars: session.1,
         }
     }
 }

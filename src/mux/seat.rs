@@ -298,7 +298,8 @@ impl Seat {
             // As neutral as it was, but not for a lane.
             self.come_back();
             let reached = self.reach(&op, &read, deadline).await?;
-            let plan = self.plan(reached.is_none(), &read, op.text_that(&reached))?;
+            let texts = op.text_that(&reached, &read);
+            let plan = self.plan(reached.is_none(), &read, texts)?;
             self.alone(op, plan, deadline).await?.response()
         } else {
             self.statement(op, read, deadline).await?
@@ -330,7 +331,7 @@ impl Seat {
         let neutral = all.effect != Effect::Other
             && !self.shows_sessions()
             && reached.iter().all(Option::is_none);
-        let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached))?;
+        let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &are_queries))?;
         plan.is_many = true;
         let mut running = Running::new(self);
         let ran = running
@@ -406,7 +407,7 @@ impl Seat {
         let deadline = self.deadline();
         let reached = self.reach(&op, &statement, deadline).await?;
         let neutral = self.is_neutral(statement.effect, &reached);
-        let mut plan = self.plan(neutral, &statement, op.text_that(&reached))?;
+        let mut plan = self.plan(neutral, &statement, op.text_that(&reached, &statement))?;
         plan.is_many = true;
         plan.is_stream = true;
         let mut running = Running::new(self);
@@ -730,7 +731,7 @@ impl Seat {
             }
             op => op,
         };
-        let plan = self.plan(neutral, &statement, op.text_that(&reached))?;
+        let plan = self.plan(neutral, &statement, op.text_that(&reached, &statement))?;
         let done = self.alone(op, plan, deadline).await?;
         if let Some(began) = began {
             let digests = &self.account.group.digests;
@@ -1058,10 +1059,8 @@ impl Seat {
         match &done {
             Ok(Done::Response(response)) => self.note(plan, response),
             _ => {
-                // Not every command clears what was left.
-                let has_left = self.has_left_warnings || done.is_err();
                 self.note(plan, &Response::default());
-                self.has_left_warnings |= has_left;
+                self.has_left_warnings |= done.is_err();
             }
         }
         done

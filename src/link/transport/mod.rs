@@ -539,9 +539,8 @@ mod tests {
             assert!(Instant::now() >= until);
             assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         }
-        let full = BytesMut::zeroed(1 << 20);
         let until = Instant::now() + Duration::from_millis(7);
-        let late = wire.send_all(&mut full.clone(), Limit::until(until));
+        let late = wire.send_all(&mut BytesMut::zeroed(1 << 20), Limit::until(until));
         assert!(Instant::now() >= until);
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
         drop(theirs);

@@ -10,7 +10,7 @@ use super::{Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
 use crate::{
     error::{Error, Result},
     events,
-    link::{Ask, Behind, Lane, MANY, Prepared, has_warnings, leaves_insert_id},
+    link::{Ask, Behind, Lane, Link, MANY, Prepared, has_warnings, leaves_insert_id},
     opts::Isolation,
     proto::result::{Outcome, Response},
     session::{
@@ -150,7 +150,7 @@ impl Seat {
         &mut self,
         neutral: bool,
         statement: &sql::Statement,
-        texts: impl Iterator<Item = (&'a [u8], Option<&'a Arc<Doing>>)>,
+        texts: impl Iterator<Item = Text<'a>>,
     ) -> Result<Plan> {
         let mut plan = Plan {
             neutral,
@@ -161,15 +161,16 @@ impl Seat {
             ..Plan::default()
         };
         if !self.is_own() {
-            plan.regroups = !neutral && texts.into_iter().any(|(sql, _)| may_regroup(sql));
+            plan.regroups = !neutral && texts.into_iter().any(|text| may_regroup(text.sql));
             return Ok(plan);
         }
         let mut needs_id = self.shows_sessions();
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
         let (mut first, mut queried) = (true, false);
         if !neutral {
-            for (at, (sql, known)) in texts.enumerate() {
-                let mut doing = match known {
+            for (at, text) in texts.enumerate() {
+                let sql = text.sql;
+                let mut doing = match text.doing {
                     Some(doing) => doing.clone(),
                     None if first => seen::doing(sql),
                     None => seen::doing_next(sql),
@@ -187,8 +188,8 @@ impl Seat {
                     true if queried => plan.rows_behind.push(at),
                     needs => needs_rows |= needs,
                 }
-                plan.is_query = is_one_query(sql, &seen::read(sql));
-                queried |= plan.is_query;
+                plan.is_query = text.is_query;
+                queried |= text.is_query;
                 needs_warnings |= facts.needs_diagnostics && first;
                 needs_count |= facts.needs_row_count && first;
                 first = false;
@@ -286,16 +287,12 @@ impl Seat {
 
     /// The link that was got for a plan has what is asked for.
     pub(super) fn check(&mut self, plan: &Plan) -> Result<()> {
-        let id = self.id;
         let missing = match &self.held {
             None => plan.wanted.or(Some(Wanted::InsertId)),
             Some(link) => {
-                let session = &link.session;
-                let has_rows = session.rows_of == id && self.rows_link == link.id;
-                let has_warnings = session.warnings_of == id && self.warnings_link == link.id;
-                let has_all = session.last == id
-                    && (has_rows || !plan.needs_rows)
-                    && (has_warnings || !plan.needs_warnings);
+                let has_all = link.session.last == self.id
+                    && (self.has_rows() || !plan.needs_rows)
+                    && (self.has_warnings() || !plan.needs_warnings);
                 plan.wanted.filter(|_| !plan.fresh && !has_all)
             }
         };
@@ -303,6 +300,19 @@ impl Seat {
             None => Ok(()),
             Some(wanted) => Err(self.not_kept(wanted)),
         }
+    }
+
+    /// The link at hand has the rows that the handle's last query found.
+    fn has_rows(&self) -> bool {
+        let is_there = |link: &Link| link.session.rows_of == self.id && self.rows_link == link.id;
+        self.held.as_deref().is_some_and(is_there)
+    }
+
+    /// It has the handle's warnings.
+    fn has_warnings(&self) -> bool {
+        let is_there =
+            |link: &Link| link.session.warnings_of == self.id && self.warnings_link == link.id;
+        self.held.as_deref().is_some_and(is_there)
     }
 
     /// An error for what is not there any more. The link that was got is left as it came.
@@ -334,12 +344,7 @@ impl Seat {
     /// Those of many statements that have to wait for the queries before them.
     pub(super) fn behind<'a>(&self, plan: &'a Plan, are_queries: &'a [bool]) -> Option<Behind<'a>> {
         let asks = &plan.rows_behind[..];
-        let id = self.id;
-        let has_rows = self
-            .held
-            .as_ref()
-            .is_some_and(|link| link.session.rows_of == id && self.rows_link == link.id);
-        (!asks.is_empty() && !has_rows).then(|| Behind {
+        (!asks.is_empty() && !self.has_rows()).then(|| Behind {
             asks,
             are_queries,
             missing: self.is_missing(Wanted::FoundRows),
@@ -374,12 +379,12 @@ impl Seat {
     /// What a plan needs on the link, and has to be sent before its statement.
     pub(super) async fn prepare_for(&mut self, plan: &Plan) -> Result<()> {
         self.begin_plan();
+        let has_warnings = self.has_warnings();
         let Some(link) = &mut self.held else {
             return Ok(());
         };
         link.session.grouped |= plan.regroups && !link.server.mariadb;
         let clears = self.keeps_diagnostics && plan.is_statement && plan.wanted.is_none();
-        let has_warnings = link.session.warnings_of == self.id && self.warnings_link == link.id;
         if clears && !has_warnings {
             if link.server.mariadb && link.session.warnings_of != NOBODY {
                 link.clear_warnings().await?;
@@ -512,10 +517,11 @@ impl Seat {
         };
         let id = link.id;
         let clears = plan.writes || !link.server.mariadb;
-        let clears_own = clears && plan.wanted != Some(Wanted::Diagnostics);
+        // Not every command clears what was left, nor does who asks for it.
+        let is_told = !response.outcomes.is_empty() && plan.wanted != Some(Wanted::Diagnostics);
         self.has_left_warnings = has_warnings(response, false)
             || plan.is_stream
-            || (self.has_left_warnings && !clears_own);
+            || (self.has_left_warnings && !(clears && is_told));
         let session = &mut link.session;
         // Something may have been asked before it.
         session.last = self.id;
@@ -532,7 +538,7 @@ impl Seat {
         // the handle's own.
         let is_own = session.warnings_of == self.id && plan.is_stream && self.keeps_diagnostics;
         let is_new = clears || has_warnings(response, theirs) || is_own;
-        if is_new || session.warnings_of == 0 && self.last_link == 0 {
+        if is_new || session.warnings_of == NOBODY && self.last_link == 0 {
             session.warnings_of = self.id;
             self.warnings_link = id;
         } else if theirs || plan.is_stream || session.warnings_of == NOBODY {
@@ -856,28 +862,48 @@ fn no_answer<T>(answer: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// The texts of statements to be run, and what is known of them.
+/// The text of a statement to be run, and what is known of it.
+pub(super) struct Text<'a> {
+    sql: &'a [u8],
+    doing: Option<&'a Arc<Doing>>,
+    /// [`is_one_query`]
+    is_query: bool,
+}
+
+/// Those of many, which are queries or aren't.
 pub(super) fn texts_of<'a>(
     asks: &'a [Ask],
     reached: &'a [Reached],
-) -> impl Iterator<Item = (&'a [u8], Option<&'a Arc<Doing>>)> {
-    asks.iter()
-        .zip(reached)
-        .map(|(ask, reached)| match (ask, reached) {
-            (Ask::Query(sql), reached) => (&sql[..], reached.as_ref()),
-            (Ask::Execute(statement, _), Some(reached)) => (&statement.sql[..], Some(reached)),
-            (Ask::Execute(statement, _), None) => (&statement.sql[..], Some(statement.doing())),
-        })
+    are_queries: &'a [bool],
+) -> impl Iterator<Item = Text<'a>> {
+    let all = asks.iter().zip(reached).zip(are_queries);
+    all.map(|((ask, reached), is_query)| {
+        let (sql, doing) = match ask {
+            Ask::Query(sql) => (&sql[..], None),
+            Ask::Execute(statement, _) => (&statement.sql[..], Some(statement)),
+        };
+        let prepared = || doing.map(|statement| statement.doing());
+        Text {
+            sql,
+            doing: reached.as_ref().or_else(prepared),
+            is_query: *is_query,
+        }
+    })
 }
 
 impl<'a> Op<'a> {
-    /// The same with what it reaches.
+    /// The same with what it reaches, as it was read.
     pub(super) fn text_that<'b>(
         &'b self,
         reached: &'b Reached,
-    ) -> impl Iterator<Item = (&'b [u8], Option<&'b Arc<Doing>>)> {
-        let text = self.text().into_iter();
-        text.map(|(sql, doing)| (sql, reached.as_ref().or(doing)))
+        read: &sql::Statement,
+    ) -> impl Iterator<Item = Text<'b>> {
+        let text = self.text().map(|(sql, doing)| Text {
+            sql,
+            doing: reached.as_ref().or(doing),
+            is_query: is_one_query(sql, read),
+        });
+        text.into_iter()
     }
 
     /// The text of a statement, and what is known of it.
