@@ -137,6 +137,28 @@ fn a_deaf_server_costs_the_connect_timeout_and_no_more() {
 }
 
 #[test]
+fn a_deaf_server_costs_no_more_than_the_acquire_timeout_and_that_is_what_the_error_says() {
+    let relay = Relay::new();
+    relay.deaf();
+    let opts = relay.tcp(server().tcp());
+    let time = Duration::from_millis(300);
+    let e = within(GENEROUS, "a silent server", move || {
+        let mux = builder().acquire_timeout(time).build();
+        error_of(mux.connect(opts))
+    });
+    let Error::AcquireTimeout(timeout) = &e else {
+        panic!("{e}");
+    };
+    let connect = timeout.last_connect.as_ref().unwrap();
+    assert_eq!(connect.phase, ConnectPhase::Greeting, "{e}");
+    // Not the ten seconds that the connect would have had.
+    assert!(
+        matches!(connect.cause, ConnectCause::Timeout(t) if t <= time),
+        "{e}"
+    );
+}
+
+#[test]
 fn a_server_that_stops_amid_the_login_costs_the_connect_timeout_and_no_more() {
     let relay = Relay::new();
     relay.stall(Way::Up);

@@ -662,6 +662,31 @@ mod what_is_left {
     }
 
     #[test]
+    fn behind_a_prepared_xa_transaction_what_may_run_runs() {
+        if server().kind != Kind::MariaDb {
+            // It refuses nearly everything then.
+            return;
+        }
+        let table = ids("own_xa");
+        let mux = one_link();
+        let mut a = mux.connect(own().keep_diagnostics(true)).unwrap();
+        a.query_drop("XA START 'own_xa'").unwrap();
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+            .unwrap();
+        a.query_drop("XA END 'own_xa'").unwrap();
+        a.query_drop("XA PREPARE 'own_xa'").unwrap();
+        // Behind it is asked what was set, which the handle's warnings must not be of.
+        a.query_drop("SET @@sql_notes = 1").unwrap();
+        assert_eq!(one::<u32>(&mut a, "SELECT 5"), 5);
+        if let Some(count) = if_kept(a.query_first::<u32, _>("SELECT @@warning_count")) {
+            assert_eq!(count, Some(0));
+        }
+        a.query_drop("XA ROLLBACK 'own_xa'").unwrap();
+        let count = format!("SELECT COUNT(*) FROM {table}");
+        assert_eq!(one::<u32>(&mut a, &count), 0);
+    }
+
+    #[test]
     fn rows_that_an_insert_returns_are_not_found_rows() {
         if server().kind != Kind::MariaDb {
             // It returns none.

@@ -99,9 +99,10 @@ fn open_as(
 ) -> Result<Link, ConnectError> {
     let target = opts.target();
     let identity = opts.identity();
-    let timeout = target.socket.connect_timeout;
     let began = Instant::now();
-    let limit = Limit::until(deadline.min(began + timeout));
+    // What is left of the caller's time may be less.
+    let timeout = (target.socket.connect_timeout).min(deadline.saturating_duration_since(began));
+    let limit = Limit::until(began + timeout);
     let opened = login(target, identity, schema, limit)
         .and_then(|(wire, pipeline, established)| {
             let mut link = Link::new(

@@ -328,15 +328,16 @@ impl Group {
                         self.hold(&link, &wish);
                         return Ok(self.share_or_keep(link, &wish));
                     }
-                    // The caller's own time was short, which says nothing of the server: others try
-                    // for as long as they have.
+                    // The caller's time was over before the connect's own was, which says nothing of
+                    // the server: others try for as long as they have.
                     Err(e)
-                        if matches!(e.cause, ConnectCause::Timeout(_))
-                            && until.is_some_and(|until| Instant::now() >= until) =>
+                        if matches!(e.cause, ConnectCause::Timeout(t)
+                            if t < account.opts.get_tcp_connect_timeout()) =>
                     {
                         events::connect_failed(&e, false);
                         self.open_failed(&account, None);
-                        return Err(self.timed_out(began, Some(Arc::new(e))));
+                        let e = last_connect.unwrap_or_else(|| Arc::new(e));
+                        return Err(self.timed_out(began, Some(e)));
                     }
                     Err(e) => {
                         let again = self.may_retry(&e) && Instant::now() + pause < deadline;

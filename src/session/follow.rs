@@ -89,13 +89,15 @@ impl Doing {
     }
 }
 
-/// There is a word `STATEMENT` in it, or `WAIT`, or `NOWAIT`.
+/// There is a word in it that ends with `STATEMENT`, or with `WAIT`, as `NOWAIT` does.
 fn is_limited(sql: &[u8]) -> bool {
     let is_name = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    let mut fours = sql.windows(4).enumerate();
-    sql.windows(9)
-        .any(|word| word.eq_ignore_ascii_case(b"statement"))
-        || fours.any(|(at, word)| word.eq_ignore_ascii_case(b"wait") && !is_name(sql.get(at + 4)))
+    ["statement", "wait"].iter().any(|end| {
+        let mut words = sql.windows(end.len()).enumerate();
+        words.any(|(at, word)| {
+            word.eq_ignore_ascii_case(end.as_bytes()) && !is_name(sql.get(at + end.len()))
+        })
+    })
 }
 
 /// The variables that a `SET` names as `@@name`, without a scope.

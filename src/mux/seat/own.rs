@@ -386,18 +386,20 @@ impl Seat {
         link.session.grouped |= plan.regroups && !link.server.mariadb;
         let clears = self.keeps_diagnostics && plan.is_statement && plan.wanted.is_none();
         if clears && !has_warnings {
-            if link.server.mariadb && link.session.warnings_of != NOBODY {
-                link.clear_warnings().await?;
-            }
+            let others = link.server.mariadb && link.session.warnings_of != NOBODY;
+            let is_clear = !others || link.clear_warnings().await?;
             // Without the handle's own a statement that leaves them would seem to have cleared them.
-            (link.session.warnings_of, self.warnings_link) = match self.has_left_warnings {
-                true => (NOBODY, 0),
-                false => (self.id, link.id),
-            };
+            (link.session.warnings_of, self.warnings_link) =
+                match self.has_left_warnings || !is_clear {
+                    true => (NOBODY, 0),
+                    false => (self.id, link.id),
+                };
         }
         if plan.fresh && plan.wanted == Some(Wanted::FoundRows) {
             // A reset leaves those of the session before.
-            link.clear_warnings().await?;
+            if !link.clear_warnings().await? {
+                return Err(self.is_missing(Wanted::FoundRows));
+            }
         }
         if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
             self.place_insert_id(plan).await?;
