@@ -279,6 +279,46 @@ mod what_moves {
     }
 
     #[test]
+    fn parameters_have_the_collation_of_set_names() {
+        type Told = (String, bool);
+        let told = |handle: &mut Handle| -> Told {
+            let told = handle.exec_first("SELECT COLLATION(?), ? = ?", ("a", "a", "A"));
+            told.unwrap().unwrap()
+        };
+        for sql in [
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin; SET character_set_results = utf8mb4",
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin; SET character_set_results = NULL",
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin; SET character_set_client = utf8mb4",
+            "SET NAMES latin1 COLLATE latin1_bin; SET character_set_results = utf8mb4",
+            "SET NAMES latin1 COLLATE latin1_bin; SET collation_connection = latin1_swedish_ci",
+            "SET CHARACTER SET latin1",
+        ] {
+            let mux = one_link();
+            let (mut a, mut b) = two(&mux);
+            for sql in sql.split("; ") {
+                a.query_drop(sql).unwrap();
+            }
+            let before = told(&mut a);
+            b.query_drop("SET NAMES gbk").unwrap();
+            b.reset().unwrap();
+            assert_eq!(told(&mut a), before, "{sql}");
+        }
+        // What is not seen while the connection has another character set is there behind it.
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("SET NAMES latin1 COLLATE latin1_bin").unwrap();
+        a.query_drop("SET collation_connection = utf8mb4_general_ci")
+            .unwrap();
+        b.query_drop("SET NAMES gbk").unwrap();
+        b.reset().unwrap();
+        a.query_drop("SET collation_connection = latin1_swedish_ci")
+            .unwrap();
+        let of_the_client = server().kind == Kind::MariaDb;
+        assert_eq!(told(&mut a).1, !of_the_client);
+    }
+
+    #[test]
     fn what_we_ask_with_leaves_its_settings_as_they_are() {
         let table = ids("own_settings");
         let mux = one_link();
@@ -522,6 +562,29 @@ mod what_is_left {
             };
             if let Some(rows) = if_kept(a.query::<Row, _>("SHOW WARNINGS")) {
                 assert_eq!(rows.len(), left, "{sql}");
+            }
+        }
+    }
+
+    #[test]
+    fn row_counts_are_not_those_of_our_questions_behind_a_statement_that_was_prepared() {
+        let table = ids("own_counted");
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        a.query_drop(format!("INSERT INTO {table} (v) VALUES (1), (1)"))
+            .unwrap();
+        let changes = [
+            (0, "SET collation_connection = utf8mb4_bin".to_owned()),
+            (2, format!("UPDATE {table} SET v = v + 1")),
+        ];
+        for (count, sql) in changes {
+            // From the second time on what was left is kept.
+            for text in ["SELECT 'a', ?", "SELECT 'b', ?"] {
+                a.query_drop(&sql).unwrap();
+                a.prep(text).unwrap();
+                if let Some(told) = if_kept(a.query_first::<i64, _>("SELECT ROW_COUNT()")) {
+                    assert_eq!(told, Some(count), "{sql}");
+                }
             }
         }
     }

@@ -292,6 +292,22 @@ fn statements_over_them_are_typed_as_when_the_handle_prepared_them() {
 }
 
 #[test]
+fn so_are_calls_that_they_are_handed_to() {
+    let mux = one_link();
+    let mut a = mux.connect(own()).unwrap();
+    a.query_drop("DROP PROCEDURE IF EXISTS typed_out").unwrap();
+    a.query_drop("CREATE PROCEDURE typed_out(INOUT x INT) SET x = x + 1")
+        .unwrap();
+    const SQL: &str = "CALL typed_out(@typed)";
+    a.query_drop("SET @typed = 1").unwrap();
+    a.exec_drop(SQL, ()).unwrap();
+    assert_eq!(one::<u32>(&mut a, "SELECT @typed"), 2);
+    a.query_drop("SET @typed = 'no number'").unwrap();
+    let e = a.exec_drop(SQL, ()).unwrap_err();
+    assert_eq!(e.code(), Some(1366), "{e}");
+}
+
+#[test]
 fn a_lost_link_takes_none_that_was_read_back() {
     let mux = one_link();
     let mut a = mux.connect(own()).unwrap();

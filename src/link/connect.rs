@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mysql_common::value::Value;
+use mysql_common::{packets::Column, value::Value};
 
 use super::{
     Common, Face, Link, now,
@@ -345,11 +345,19 @@ fn single_text(response: Response) -> Option<String> {
 }
 
 /// The values of the first row of a text result; nothing where there is none.
-pub(super) fn texts(mut response: Response) -> Vec<Option<String>> {
+pub(super) fn texts(response: Response) -> Vec<Option<String>> {
+    first_row(response, row::text)
+}
+
+/// The same, of a result that `decode` knows.
+pub(super) fn first_row<E>(
+    mut response: Response,
+    decode: impl FnOnce(&[u8], &[Column]) -> Result<row::Values, E>,
+) -> Vec<Option<String>> {
     let Some(Outcome::Set(mut set)) = response.outcomes.pop_front() else {
         return Vec::new();
     };
-    let row = set.rows.next_with(|row| row::text(row, &set.columns));
+    let row = set.rows.next_with(|row| decode(row, &set.columns));
     let values = row.and_then(Result::ok).into_iter().flatten();
     let text = |value| match value {
         Some(Value::Bytes(text)) => String::from_utf8(text).ok(),

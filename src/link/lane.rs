@@ -436,7 +436,12 @@ impl Lane {
         if first {
             self.load.begin(now);
         }
-        self.last.store(how.handle, Ordering::Relaxed);
+        let is_prepare = matches!(asked, Asked::Prepare(_));
+        if self.last.load(Ordering::Relaxed) != how.handle {
+            // One that is prepared leaves `ROW_COUNT()` as it was.
+            let last = if is_prepare { NOBODY } else { how.handle };
+            self.last.store(last, Ordering::Relaxed);
+        }
         // Under the lock: no need to compare and swap.
         match self.user.load(Ordering::Relaxed) {
             0 => self.user.store(how.handle, Ordering::Relaxed),
@@ -840,6 +845,10 @@ impl Lane {
         let Reply::Response(response) = reply else {
             if let Reply::Prepared(Err(_)) = reply {
                 self.warnings_of.store(entry.handle, Ordering::Relaxed);
+                // Unless a statement was sent behind it.
+                let relaxed = Ordering::Relaxed;
+                let last = &self.last;
+                let _ = last.compare_exchange(NOBODY, entry.handle, relaxed, relaxed);
             }
             return;
         };

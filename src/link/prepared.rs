@@ -203,7 +203,7 @@ impl Link {
         Ok((statement, true))
     }
 
-    async fn com_prepare(&mut self, sql: &[u8]) -> Result<PrepareOk, Error> {
+    pub(super) async fn com_prepare(&mut self, sql: &[u8]) -> Result<PrepareOk, Error> {
         self.pipeline.push(Command::Prepare(sql))?;
         self.counters.prepares.fetch_add(1, Ordering::Relaxed);
         match self.round_trip(1, PREPARE, None).await?.pop() {

@@ -6,22 +6,26 @@ use std::sync::Arc;
 use mysql_common::{
     collations::{Collation, CollationId},
     packets::Column,
+    value::Value,
 };
 
-use super::{Link, MANY};
+use super::{Link, MANY, connect::first_row};
 use crate::{
     error::{Error, LostCause, ProtocolError, Ran, Result},
     proto::{
-        command::Command,
+        command::{Command, execute},
         pipeline::Reply,
         result::{Outcome, Response},
+        row,
     },
     session::{
         PinReason, Variables,
         user::{self, Learned},
-        variables::{self, ASK_NAMES, Kind, NAMES},
+        variables::{self, ASK_CLIENT, ASK_NAMES, Kind, NAMES},
     },
 };
+
+const ASKING_NAMES: &str = "asking for the character set";
 
 impl Link {
     /// The first row of a statement's result, as text.
@@ -154,16 +158,66 @@ impl Link {
         }
         let asked = Command::Query(ASK_NAMES.as_bytes());
         self.session.is_asked();
-        let names = self.train(&[asked], "asking for the character set").await?;
+        let names = self.train(&[asked], ASKING_NAMES).await?;
         let names = names.into_iter().next().unwrap_or_default();
         if let Some(Outcome::Err(e)) = names.outcomes.front() {
             return Err(e.clone().into());
         }
+        let mut all = Variables::default();
+        set_names(&mut all, names);
+        if self.server.mariadb {
+            let own = self.collation_of_client(&all).await?;
+            all.set(NAMES[4], own.as_bytes());
+        }
         let session = &mut self.session;
         session.names_unknown = false;
-        variables::change(&mut session.vars, |vars| set_names(vars, names));
+        if !variables::has_known_names(&all) {
+            session.stuck = Some(NAMES[0].into());
+        }
+        variables::change(&mut session.vars, |vars| {
+            all.iter().for_each(|(name, value)| vars.set(name, value));
+        });
         session.vars = session.without_base(&session.vars);
         Ok(())
+    }
+
+    /// MariaDB's collation of the client, of which there is no variable. `names`: the others.
+    async fn collation_of_client(&mut self, names: &Variables) -> Result<String> {
+        let [client, _, connection, ..] = NAMES.map(|name| names.get(name).unwrap_or_default());
+        if variables::is_collation_of(connection, client) {
+            return self.collation_of_parameters().await;
+        }
+        // They would be converted, and have the connection's.
+        let set = |name: &str, value: &[u8]| {
+            let value = String::from_utf8_lossy(value);
+            format!("SET SESSION {name} = '{value}'")
+        };
+        let to_client = set("character_set_connection", client);
+        let back = set(NAMES[2], connection);
+        self.ask_for(&to_client, ASKING_NAMES).await?;
+        let told = self.collation_of_parameters().await;
+        if let Err(e) = self.ask_for(&back, ASKING_NAMES).await {
+            self.session.changed = true;
+            return Err(e);
+        }
+        told
+    }
+
+    async fn collation_of_parameters(&mut self) -> Result<String> {
+        let id = self.com_prepare(ASK_CLIENT.as_bytes()).await?.id;
+        let text = [Value::Bytes(b"a".to_vec())];
+        let (_, payload) = execute(id, &text, self.pipeline.tx.max_packet());
+        self.pipeline.push(Command::Execute(&payload))?;
+        self.pipeline.push(Command::CloseStmt(id))?;
+        let told = match self.round_trip(1, ASKING_NAMES, None).await?.pop() {
+            Some(Reply::Response(told)) => told,
+            _ => return Err(self.another_reply(ASKING_NAMES)),
+        };
+        if let Some(Outcome::Err(e)) = told.outcomes.front() {
+            return Err(e.clone().into());
+        }
+        let told = first_row(told, row::binary).into_iter().next().flatten();
+        told.ok_or_else(|| self.another_reply(ASKING_NAMES))
     }
 
     /// What became of user variables that were set. Nothing, where the server doesn't tell now.

@@ -1032,6 +1032,7 @@ impl Seat {
                 let keeps = self.keeps_diagnostics && self.has_left_warnings;
                 let made = link.prepare(sql, is_typed || keeps).await;
                 if let Err(Error::MySqlError(_)) = &made {
+                    link.session.last = self.id;
                     link.session.warnings_of = self.id;
                     self.warnings_link = link.id;
                     self.has_left_warnings = true;
@@ -1260,7 +1261,10 @@ impl Seat {
         }
         link.session.owner = self.id;
         if plan.is_statement {
-            link.session.last = self.id;
+            link.session.last = match plan.prepares && link.session.last != self.id {
+                true => NOBODY,
+                false => self.id,
+            };
         }
         link.session.start = crate::link::Start::Used;
         if !plan.neutral && !own {

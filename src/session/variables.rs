@@ -7,6 +7,8 @@
 
 use std::{fmt::Write, sync::Arc};
 
+use mysql_common::collations::{Collation, CollationId};
+
 /// What the name of a reported variable means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -23,18 +25,23 @@ pub(crate) enum Kind {
 }
 
 /// The names under which [`Variables`] keeps what `SET NAMES` sets. `character_set_connection` follows
-/// from the collation. The last is none: `SET NAMES … COLLATE …` sets the collation of results, too,
-/// which only the columns of a result tell.
-pub(crate) const NAMES: [&str; 4] = [
+/// from the collation. The last two are none: `SET NAMES … COLLATE …` sets the collation of results,
+/// too, which only the columns of a result tell, and on MariaDB that of the client, which parameters
+/// have (`Item_param` in `sql/item.h`). To set one of the two by its own name is to set its character
+/// set's default.
+pub(crate) const NAMES: [&str; 5] = [
     "character_set_client",
     "character_set_results",
     "collation_connection",
-    RESULTS,
+    "the collation of results",
+    "the collation of the client",
 ];
 
-const RESULTS: &str = "the collation of results";
+/// Asks MariaDB for the last of [`NAMES`], with a text, while the connection's character set is the
+/// client's.
+pub(crate) const ASK_CLIENT: &str = "SELECT CAST(COLLATION(?) AS BINARY)";
 
-/// Asks for [`NAMES`], as bytes that no character set changes, and for a column of text.
+/// Asks for [`NAMES`] but the last, as bytes that no character set changes, and for a column of text.
 pub(crate) const ASK_NAMES: &str = "SELECT CAST(@@character_set_client AS BINARY), \
      CAST(@@character_set_results AS BINARY), CAST(@@collation_connection AS BINARY), \
      @@character_set_client";
@@ -280,29 +287,68 @@ pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) 
     (!sql.is_empty()).then_some(sql)
 }
 
-/// The `NAMES … COLLATE …` that makes what is there, and of the connection's collation what differs.
+/// The `NAMES … COLLATE …` that makes what is there, and what differs from it then.
 fn as_names(variables: &Variables) -> Option<String> {
-    let [client, results, connection, told] = NAMES.map(|name| variables.get(name));
-    let (client, connection) = (client?, connection?);
-    let collation = told.filter(|told| !told.is_empty()).unwrap_or(connection);
+    let [client, results, connection, told, own] = NAMES.map(|name| variables.get(name));
+    let (client, results, connection) = (client?, results?, connection?);
+    let told = told.filter(|told| !told.is_empty());
+    let own = own.filter(|own| !own.is_empty());
+    // What is the default needs not be named.
+    let (charset, collation, other) = match (own, told) {
+        (Some(own), told) if told != Some(own) => match told {
+            Some(told) if is_default(own) => (results, told, Some((NAMES[0], client))),
+            _ => (client, own, Some((NAMES[1], results))),
+        },
+        _ if results != client => return None,
+        _ => (client, told.unwrap_or(connection), None),
+    };
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-    let is_of_it = collation == client
-        || collation
-            .strip_prefix(client)
-            .is_some_and(|rest| rest.starts_with(b"_"));
-    let fits = results == Some(client) && is_of_it && collation.iter().all(is_plain);
+    let fits = is_collation_of(collation, charset) && collation.iter().all(is_plain);
     fits.then(|| {
         let mut sql = format!(
             "NAMES {} COLLATE {}",
-            String::from_utf8_lossy(client),
+            String::from_utf8_lossy(charset),
             String::from_utf8_lossy(collation)
         );
-        if collation != connection {
+        let connection = (collation != connection).then_some((NAMES[2], connection));
+        for (name, value) in other.into_iter().chain(connection) {
             sql.push_str(", ");
-            write_value(&mut sql, NAMES[2], Some(connection));
+            write_value(&mut sql, name, Some(value));
         }
         sql
     })
+}
+
+/// By their names.
+pub(crate) fn is_collation_of(collation: &[u8], charset: &[u8]) -> bool {
+    let rest = collation.strip_prefix(charset);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"_"))
+}
+
+/// It is what MariaDB has for a character set that is set without one. (The default of utf8mb4 was
+/// another before 11.5: <https://mariadb.com/kb/en/setting-character-sets-and-collations/>.)
+fn is_default(collation: &[u8]) -> bool {
+    const OF_UTF8MB4: [&[u8]; 2] = [b"utf8mb4_general_ci", b"utf8mb4_uca1400_ai_ci"];
+    if collation.starts_with(b"utf8mb4_") {
+        return OF_UTF8MB4.contains(&collation);
+    }
+    let mut name = String::from_utf8_lossy(collation).into_owned();
+    if let Some(rest) = name.strip_prefix("utf8_") {
+        // The older name of the same.
+        name = format!("utf8mb3_{rest}");
+    }
+    Collation::resolve(CollationId::from(&*name)).is_default()
+}
+
+/// The collations of the client and of results can be set again, which is not so where it is not known
+/// which one is the default.
+pub(crate) fn has_known_names(variables: &Variables) -> bool {
+    let told = variables.get(NAMES[3]).filter(|told| !told.is_empty());
+    let own = variables.get(NAMES[4]).filter(|own| !own.is_empty());
+    match (own, told) {
+        (Some(own), Some(told)) => own == told || is_default(own) != is_default(told),
+        _ => true,
+    }
 }
 
 /// The names of those that two sessions don't have in common, for people.
@@ -469,24 +515,67 @@ mod tests {
     }
 
     #[test]
-    fn the_collation_of_results_is_that_of_set_names() {
-        let names = |connection, told| {
-            let names = ["utf8mb4", "utf8mb4", connection, told];
+    fn the_collations_of_results_and_of_the_client_are_those_of_set_names() {
+        let names = |names: [&str; 5]| {
             let all: Vec<_> = NAMES.into_iter().zip(names).collect();
             bridged(&[], &all, &[])
         };
+        let utf8mb4 = |connection, told, own| names(["utf8mb4", "utf8mb4", connection, told, own]);
+        // MySQL doesn't tell the client's.
+        for own in ["", "utf8mb4_bin"] {
+            assert_eq!(
+                utf8mb4("utf8mb4_bin", "utf8mb4_bin", own),
+                "SET NAMES utf8mb4 COLLATE utf8mb4_bin"
+            );
+        }
         assert_eq!(
-            names("utf8mb4_bin", "utf8mb4_bin"),
-            "SET NAMES utf8mb4 COLLATE utf8mb4_bin"
-        );
-        assert_eq!(
-            names("utf8mb4_bin", "utf8mb4_general_ci"),
+            utf8mb4("utf8mb4_bin", "utf8mb4_general_ci", ""),
             "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci, SESSION collation_connection='utf8mb4_bin'"
         );
         assert_eq!(
-            names("utf8mb4_bin", ""),
+            utf8mb4("utf8mb4_bin", "", ""),
             "SET NAMES utf8mb4 COLLATE utf8mb4_bin"
         );
+        assert_eq!(
+            utf8mb4("utf8mb4_bin", "utf8mb4_general_ci", "utf8mb4_bin"),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin, SESSION character_set_results='utf8mb4'"
+        );
+        assert_eq!(
+            utf8mb4("utf8mb4_bin", "utf8mb4_bin", "utf8mb4_general_ci"),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin, SESSION character_set_client='utf8mb4'"
+        );
+        let mixed = |results, told, own| names(["utf8mb4", results, "latin1_bin", told, own]);
+        assert_eq!(
+            mixed("", "", "utf8mb4_bin"),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin, SESSION character_set_results=NULL, \
+             SESSION collation_connection='latin1_bin'"
+        );
+        assert_eq!(
+            mixed("latin1", "latin1_swedish_ci", "utf8mb4_bin"),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin, SESSION character_set_results='latin1', \
+             SESSION collation_connection='latin1_bin'"
+        );
+        assert_eq!(
+            mixed("latin1", "latin1_bin", "utf8mb4_general_ci"),
+            "SET NAMES latin1 COLLATE latin1_bin, SESSION character_set_client='utf8mb4'"
+        );
+    }
+
+    #[test]
+    fn names_are_known_where_one_of_them_is_the_default() {
+        let known = |told: &str, own: &str| {
+            let mut all = Variables::default();
+            all.set(NAMES[3], told.as_bytes());
+            all.set(NAMES[4], own.as_bytes());
+            has_known_names(&all)
+        };
+        assert!(known("utf8mb4_bin", "utf8mb4_bin"));
+        assert!(known("utf8mb4_bin", "utf8mb4_general_ci"));
+        assert!(known("", "latin1_bin"));
+        assert!(known("latin1_swedish_ci", "utf8mb3_bin"));
+        assert!(known("utf8mb3_general_ci", "utf8mb4_bin"));
+        assert!(!known("utf8mb4_general_ci", "utf8mb4_uca1400_ai_ci"));
+        assert!(!known("utf8mb4_bin", "latin1_bin"));
     }
 
     #[test]

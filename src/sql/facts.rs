@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use super::{
-    pieces::{self, Modes, Pieces, What},
+    pieces::{self, Modes, Piece, Pieces, What},
     reader::Reader,
 };
 
@@ -244,5 +244,8 @@ fn reading(sql: &[u8], modes: Modes) -> Option<Facts> {
     }
     let mut facts = facts.unwrap_or_default();
     facts.unknown |= doubtful;
+    // Who runs something unknown may still hand one to it.
+    let is_variable = |piece: &Piece| piece.what == What::UserVariable;
+    facts.reads_user_variables |= facts.unknown && all.iter().any(is_variable);
     Some(facts.consistent())
 }

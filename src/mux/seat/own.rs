@@ -49,6 +49,8 @@ pub(super) struct Plan {
     may_need_id: bool,
     /// A statement, and no command that leaves what the one before left.
     pub is_statement: bool,
+    /// It prepares one, which leaves `ROW_COUNT()` as it was.
+    pub prepares: bool,
     /// Many statements, or a result in pieces: nothing can be sent right before it.
     pub is_many: bool,
     /// A result in pieces: what it leaves is not known when it begins.
@@ -229,7 +231,10 @@ impl Seat {
     /// # Errors
     /// The options don't allow what it would pin for.
     pub(super) fn plan_prepare(&self, sql: &[u8]) -> Result<Plan> {
-        let mut plan = Plan::command();
+        let mut plan = Plan {
+            prepares: true,
+            ..Plan::command()
+        };
         if self.is_own() && sql.contains(&b'@') {
             let mut facts = sql::facts(sql);
             if facts.reads_user_variables {
@@ -525,8 +530,10 @@ impl Seat {
             || plan.is_stream
             || (self.has_left_warnings && !(clears && is_told));
         let session = &mut link.session;
-        // Something may have been asked before it.
-        session.last = self.id;
+        if !plan.prepares {
+            // Something may have been asked before it.
+            session.last = self.id;
+        }
         if let Some(Outcome::Set(_)) = response.outcomes.back()
             && plan.is_query
         {

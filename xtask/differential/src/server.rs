@@ -248,22 +248,31 @@ impl Admin {
 
     /// Kills a connection, or its statement, and waits until a killed connection is gone.
     pub fn kill(&mut self, id: u32, statement_only: bool) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        const AGAIN: Duration = Duration::from_secs(1);
         let what = if statement_only {
             "QUERY"
         } else {
             "CONNECTION"
         };
+        let kill = format!("KILL {what} {id}");
         // It may be gone.
-        if self.conn.query_drop(format!("KILL {what} {id}")).is_err() || statement_only {
+        if self.conn.query_drop(&kill).is_err() || statement_only {
             return Ok(());
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < deadline {
+        let began = Instant::now();
+        let mut again = AGAIN;
+        while began.elapsed() < PATIENCE {
             let rows: Vec<Row> = self.conn.query("SHOW PROCESSLIST")?;
             if rows.iter().all(|row| row.get::<u32, _>("Id") != Some(id)) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(2));
+            // One that goes to rest just then MySQL doesn't wake.
+            if began.elapsed() > again {
+                again += AGAIN;
+                let _ = self.conn.query_drop(&kill);
+            }
         }
         bail!("connection {id} does not end although it was killed")
     }
