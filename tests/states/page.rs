@@ -64,6 +64,9 @@ What no text says and no server reports is not noticed, and may be found by whoe
   minute) since the schema was looked at. Those that this program's statements make are seen at once. In the
   middle of a transaction nothing new is looked at, if the schema is known.
 - `LAST_INSERT_ID()` that a trigger reads where a procedure fires it, on a link where the handle's is lost.
+- MySQL's warning that two storage engines are combined (6414) is also given for the first change of an InnoDB
+  table behind a change of a `MEMORY` or `MyISAM` table that was committed by itself, unless something of InnoDB was
+  read in between: it may be another's change, or be missed behind what we ask.
 - `ROW_COUNT()` and `FOUND_ROWS()` that a trigger or routine reads behind a statement of its own are taken for
   what that left, whether or not it was run.
 - `CONNECTION_ID()` as a column's default, on MySQL.

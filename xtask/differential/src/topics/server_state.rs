@@ -2,7 +2,7 @@
 //! handlers.
 
 use crate::template::{
-    Only::{Any, MariaDb},
+    Only::{Any, MariaDb, MySql},
     Template,
 };
 
@@ -50,8 +50,13 @@ pub const TEMPORARY: &[Template] = &[
     Template(1, Any, "CREATE TEMPORARY TABLE {db2}.{tmp} (id INT)"),
     Template(
         1,
-        Any,
+        MariaDb,
         "CREATE TEMPORARY TABLE {tmp} (id INT) ENGINE=[MEMORY|InnoDB]",
+    ),
+    Template(
+        1,
+        MySql,
+        "CREATE TEMPORARY TABLE {tmp} (id INT) ENGINE=InnoDB",
     ),
     Template(
         1,
