@@ -725,6 +725,52 @@ mod what_is_left {
     }
 
     #[test]
+    fn in_a_pipeline_warnings_are_those_that_the_one_before_it_left() {
+        let mux = one_link();
+        let mut a = mux.connect(own().keep_diagnostics(true)).unwrap();
+        // Behind the second, MariaDB is asked what was set; neither clears warnings there.
+        for before in ["DO 1", "SET @@sql_notes = 1"] {
+            let failed = a.pipeline(|pipe| {
+                pipe.query(before);
+                pipe.query("SELECT nothing");
+                Ok(())
+            });
+            assert!(failed.unwrap().pop().unwrap().is_err());
+            let results = a.pipeline(|pipe| {
+                pipe.query("SELECT 5");
+                pipe.query("SHOW WARNINGS");
+                Ok(())
+            });
+            let left = match server().kind {
+                Kind::MariaDb => 1,
+                Kind::MySql => 0,
+            };
+            if let Some(mut results) = if_kept(results) {
+                let rows: Vec<Row> = results.pop().unwrap().unwrap().rows().unwrap();
+                assert_eq!(rows.len(), left, "{before}");
+            }
+        }
+        // What is clear for one statement is not for all of them.
+        let table = ids("own_piped_left");
+        let results = a.pipeline(|pipe| {
+            pipe.query(format!("INSERT INTO {table} (v) VALUES (1)"));
+            pipe.query("SELECT nothing");
+            pipe.query("DO 1");
+            Ok(())
+        });
+        results.unwrap();
+        a.query_drop("SET @@sql_notes = 1").unwrap();
+        a.query_drop("DO 1").unwrap();
+        let left = match server().kind {
+            Kind::MariaDb => 1,
+            Kind::MySql => 0,
+        };
+        if let Some(rows) = if_kept(a.query::<Row, _>("SHOW WARNINGS")) {
+            assert_eq!(rows.len(), left);
+        }
+    }
+
+    #[test]
     fn behind_a_prepared_xa_transaction_what_may_run_runs() {
         if server().kind != Kind::MariaDb {
             // It refuses nearly everything then.

@@ -16,7 +16,7 @@ use std::{
 use mysql_common::value::Value;
 
 use known::Reached;
-use own::{Plan, is_one_query, texts_of};
+use own::{Many, Plan, is_one_query, texts_of};
 
 use super::{
     Mux,
@@ -316,14 +316,15 @@ impl Seat {
             digest: 0,
             hint_at: None,
         };
-        let mut are_queries = Vec::with_capacity(asks.len());
+        let mut many = Many::default();
         for ask in &asks {
             let (sql, read) = match ask {
                 Ask::Query(sql) => (&sql[..], seen::read(sql)),
                 Ask::Execute(statement, _) => (&statement.sql[..], statement.statement),
             };
             all.effect = all.effect.and(read.effect);
-            are_queries.push(is_one_query(sql, &read));
+            many.are_queries.push(is_one_query(sql, &read));
+            many.write.push(read.effect == Effect::Write);
         }
         self.come_back();
         let deadline = self.deadline();
@@ -331,13 +332,10 @@ impl Seat {
         let neutral = all.effect != Effect::Other
             && !self.shows_sessions()
             && reached.iter().all(Option::is_none);
-        let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &are_queries))?;
+        let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &many))?;
         plan.is_many = true;
         let mut running = Running::new(self);
-        let ran = running
-            .seat
-            .run_all_to_the_end(asks, plan, &are_queries)
-            .await;
+        let ran = running.seat.run_all_to_the_end(asks, plan, &many).await;
         running.over = true;
         ran
     }
@@ -346,7 +344,7 @@ impl Seat {
         &mut self,
         asks: Vec<Ask>,
         mut plan: Plan,
-        are_queries: &[bool],
+        many: &Many,
     ) -> Result<Vec<Result<Response>>> {
         let deadline = self.deadline();
         let infile = self.opts.get_local_infile_handler().cloned();
@@ -357,15 +355,16 @@ impl Seat {
             Ok(()) => self.prepare_for(&plan).await,
             Err(e) => Err(e),
         };
-        let behind = self.behind(&plan, are_queries);
+        let behind = self.behind(&plan, &many.are_queries);
         let ran = match (begun, self.held.as_mut()) {
             (Ok(()), Some(link)) => Ok(link.run_all(asks, infile.as_ref(), behind.as_ref()).await),
             (Err(e), _) => Err(e),
             (Ok(()), None) => Ok(Vec::new()),
         };
         drop(behind);
-        for (result, is_query) in ran.iter().flatten().zip(are_queries) {
-            plan.is_query = *is_query;
+        let known = many.are_queries.iter().zip(&many.write);
+        for (result, (is_query, writes)) in ran.iter().flatten().zip(known) {
+            (plan.is_query, plan.writes) = (*is_query, *writes);
             if let Ok(response) = result {
                 self.note(&plan, response);
             }

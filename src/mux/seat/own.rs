@@ -30,8 +30,8 @@ pub(super) struct Plan {
     pub neutral: bool,
     /// What to follow.
     doing: Option<Arc<Doing>>,
-    /// It may have changed `LAST_INSERT_ID()` where it failed.
-    writes: bool,
+    /// It may have changed `LAST_INSERT_ID()` where it failed, and has cleared the warnings of before.
+    pub writes: bool,
     /// `FOUND_ROWS()` counts the rows of the last of it. Most others that have a result leave the count
     /// as it is.
     pub is_query: bool,
@@ -140,6 +140,13 @@ impl Seat {
                     && self.keeps_insert_id(half(statement.digest))))
     }
 
+    fn is_mariadb(&self) -> bool {
+        self.account
+            .group
+            .server()
+            .is_some_and(|server| server.mariadb)
+    }
+
     fn keeps_insert_id(&self, digest: u32) -> bool {
         self.opts.get_keep_insert_id() || self.account.group.asked_ids.has(digest)
     }
@@ -168,8 +175,9 @@ impl Seat {
         }
         let mut needs_id = self.shows_sessions();
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
-        let (mut first, mut queried) = (true, false);
+        let (mut first, mut queried, mut cleared) = (true, false, false);
         if !neutral {
+            let mariadb = self.is_mariadb();
             for (at, text) in texts.enumerate() {
                 let sql = text.sql;
                 let mut doing = match text.doing {
@@ -192,7 +200,10 @@ impl Seat {
                 }
                 plan.is_query = text.is_query;
                 queried |= text.is_query;
-                needs_warnings |= facts.needs_diagnostics && first;
+                // Those of before, which not every statement clears on MariaDB.
+                let left = first || self.has_left_warnings && !cleared;
+                needs_warnings |= facts.needs_diagnostics && left;
+                cleared |= !facts.needs_diagnostics && (text.writes || !mariadb);
                 needs_count |= facts.needs_row_count && first;
                 first = false;
                 match &mut plan.doing {
@@ -877,16 +888,26 @@ pub(super) struct Text<'a> {
     doing: Option<&'a Arc<Doing>>,
     /// [`is_one_query`]
     is_query: bool,
+    writes: bool,
 }
 
-/// Those of many, which are queries or aren't.
+/// What is known of each of many.
+#[derive(Debug, Default)]
+pub(super) struct Many {
+    /// [`is_one_query`]
+    pub are_queries: Vec<bool>,
+    pub write: Vec<bool>,
+}
+
+/// Those of many.
 pub(super) fn texts_of<'a>(
     asks: &'a [Ask],
     reached: &'a [Reached],
-    are_queries: &'a [bool],
+    many: &'a Many,
 ) -> impl Iterator<Item = Text<'a>> {
-    let all = asks.iter().zip(reached).zip(are_queries);
-    all.map(|((ask, reached), is_query)| {
+    let known = many.are_queries.iter().zip(&many.write);
+    let all = asks.iter().zip(reached).zip(known);
+    all.map(|((ask, reached), (is_query, writes))| {
         let (sql, doing) = match ask {
             Ask::Query(sql) => (&sql[..], None),
             Ask::Execute(statement, _) => (&statement.sql[..], Some(statement)),
@@ -896,6 +917,7 @@ pub(super) fn texts_of<'a>(
             sql,
             doing: reached.as_ref().or_else(prepared),
             is_query: *is_query,
+            writes: *writes,
         }
     })
 }
@@ -911,6 +933,7 @@ impl<'a> Op<'a> {
             sql,
             doing: reached.as_ref().or(doing),
             is_query: is_one_query(sql, read),
+            writes: read.effect == Effect::Write,
         });
         text.into_iter()
     }
