@@ -590,6 +590,27 @@ mod what_is_left {
     }
 
     #[test]
+    fn what_the_first_statement_left_is_there_or_missed() {
+        for many in [false, true] {
+            let mux = one_link();
+            let mut a = mux.connect(own()).unwrap();
+            // Whether it changed the session, MariaDB is asked behind it.
+            const FAILS: &str = "SET nothing = 3";
+            match many {
+                false => drop(a.query_drop(FAILS).unwrap_err()),
+                true => drop(a.pipeline(|pipe| {
+                    pipe.query("SELECT @@time_zone");
+                    pipe.query(FAILS);
+                    Ok(())
+                })),
+            }
+            if let Some(rows) = if_kept(a.query::<Row, _>("SHOW WARNINGS")) {
+                assert_eq!(rows.len(), 1);
+            }
+        }
+    }
+
+    #[test]
     fn an_error_that_a_stream_met_is_there_or_missed() {
         let mux = one_link();
         let mut a = mux.connect(own().keep_diagnostics(true)).unwrap();

@@ -365,8 +365,9 @@ impl Seat {
         let known = many.are_queries.iter().zip(&many.write);
         for (result, (is_query, writes)) in ran.iter().flatten().zip(known) {
             (plan.is_query, plan.writes) = (*is_query, *writes);
-            if let Ok(response) = result {
-                self.note(&plan, response);
+            match result {
+                Ok(response) => self.note(&plan, response),
+                Err(_) => self.forget_what_was_left(*writes),
             }
         }
         let is_late = |e: &&Error| matches!(e, Error::StatementTimeout(_));
@@ -1260,7 +1261,8 @@ impl Seat {
         }
         link.session.owner = self.id;
         if plan.is_statement {
-            link.session.last = match plan.prepares && link.session.last != self.id {
+            let leaves = plan.prepares && !plan.is_fresh();
+            link.session.last = match leaves && link.session.last != self.id {
                 true => NOBODY,
                 false => self.id,
             };

@@ -343,10 +343,14 @@ fn is_default(collation: &[u8]) -> bool {
 /// The collations of the client and of results can be set again, which is not so where it is not known
 /// which one is the default.
 pub(crate) fn has_known_names(variables: &Variables) -> bool {
-    let told = variables.get(NAMES[3]).filter(|told| !told.is_empty());
-    let own = variables.get(NAMES[4]).filter(|own| !own.is_empty());
-    match (own, told) {
-        (Some(own), Some(told)) => own == told || is_default(own) != is_default(told),
+    let [client, results, _, told, own] = NAMES.map(|name| variables.get(name));
+    let told = told.filter(|told| !told.is_empty());
+    let (Some(own), Some(told)) = (own.filter(|own| !own.is_empty()), told) else {
+        return true;
+    };
+    match (is_default(own), is_default(told)) {
+        (true, true) => own == told || client != results,
+        (false, false) => own == told,
         _ => true,
     }
 }
@@ -564,15 +568,25 @@ mod tests {
     #[test]
     fn names_are_known_where_one_of_them_is_the_default() {
         let known = |told: &str, own: &str| {
+            let charset = |collation: &str| collation.split('_').next().unwrap().to_owned();
             let mut all = Variables::default();
-            all.set(NAMES[3], told.as_bytes());
-            all.set(NAMES[4], own.as_bytes());
+            let values = [
+                charset(own),
+                charset(told),
+                "".into(),
+                told.into(),
+                own.into(),
+            ];
+            for (name, value) in NAMES.into_iter().zip(values) {
+                all.set(name, value.as_bytes());
+            }
             has_known_names(&all)
         };
         assert!(known("utf8mb4_bin", "utf8mb4_bin"));
         assert!(known("utf8mb4_bin", "utf8mb4_general_ci"));
         assert!(known("", "latin1_bin"));
         assert!(known("latin1_swedish_ci", "utf8mb3_bin"));
+        assert!(known("latin1_swedish_ci", "utf8mb4_general_ci"));
         assert!(known("utf8mb3_general_ci", "utf8mb4_bin"));
         assert!(!known("utf8mb4_general_ci", "utf8mb4_uca1400_ai_ci"));
         assert!(!known("utf8mb4_bin", "latin1_bin"));

@@ -517,7 +517,8 @@ const USER_VARIABLES: &[State] = &[
         PinReason::Unknown,
         &["CALL gives(@given)"],
     )
-    .probe("SELECT @given"),
+    .probe("SELECT @given")
+    .prepared(PinReason::UserVariable),
     pins(
         "in a stored function",
         PinReason::Unknown,

@@ -249,6 +249,10 @@ impl Seat {
         if self.is_own() && sql.contains(&b'@') {
             let mut facts = sql::facts(sql);
             if facts.reads_user_variables {
+                // On the link that is kept for it it will run.
+                let asks = facts.needs_diagnostics || facts.needs_row_count;
+                plan.fresh =
+                    (asks || facts.needs_found_rows) && self.held.is_none() && self.last_link == 0;
                 // Nothing else is done yet.
                 facts = Facts {
                     user_variables: std::mem::take(&mut facts.user_variables),
@@ -541,9 +545,11 @@ impl Seat {
             || plan.is_stream
             || (self.has_left_warnings && !(clears && is_told));
         let session = &mut link.session;
+        let is_first = self.last_link == 0;
         if !plan.prepares {
             // Something may have been asked before it.
             session.last = self.id;
+            self.last_link = id;
         }
         if let Some(Outcome::Set(_)) = response.outcomes.back()
             && plan.is_query
@@ -558,7 +564,7 @@ impl Seat {
         // the handle's own.
         let is_own = session.warnings_of == self.id && plan.is_stream && self.keeps_diagnostics;
         let is_new = clears || has_warnings(response, theirs) || is_own;
-        if is_new || session.warnings_of == NOBODY && self.last_link == 0 {
+        if is_new || session.warnings_of == NOBODY && is_first {
             session.warnings_of = self.id;
             self.warnings_link = id;
         } else if theirs || plan.is_stream || session.warnings_of == NOBODY {
