@@ -167,7 +167,7 @@ pub const DIAGNOSTICS: &[Template] = &[
     Template(
         1,
         Any,
-        "SELECT SQL_CALC_FOUND_ROWS * FROM t~ WHERE a > {i} LIMIT 1\n!ping\nSELECT FOUND_ROWS()",
+        "SELECT SQL_CALC_FOUND_ROWS * FROM t~ WHERE a > {i} ORDER BY id LIMIT 1\n!ping\nSELECT FOUND_ROWS()",
     ),
     Template(1, Any, "SELECT 1 / 0\n!ping\nSHOW WARNINGS"),
     Template(1, Any, "SELECT 1 / 0\nSET @v0 = 1\nSHOW WARNINGS"),
