@@ -144,8 +144,8 @@ impl Names {
             text.truncate(text.trim_end_matches(|c: char| c.is_ascii_digit()).len());
         }
         // MySQL keeps a foreign key's text with the table, in quotes or not as `sql_quote_show_create`
-        // was where it was opened.
-        if text.contains("a foreign key constraint fails") {
+        // was where it was opened. The rest is in the session's language.
+        if text.contains(" REFERENCES ") {
             text = text.replace(['`', '"'], "");
         }
         text
