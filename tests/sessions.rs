@@ -516,6 +516,27 @@ mod what_pins {
         assert!(!e.to_string().contains("secret"));
         assert_eq!(a.pin(), None);
     }
+
+    #[test]
+    fn what_the_mux_denies_is_not_sent_unless_the_options_allow_it() {
+        let reason = PinReason::TemporaryTable;
+        let mux = builder()
+            .max_links(1)
+            .pin_policy(reason, PinPolicy::Deny)
+            .build();
+        let sql = "CREATE TEMPORARY TABLE own_denied (id INT)";
+        let mut denied = mux.connect(own()).unwrap();
+        let e = denied.query_drop(sql).unwrap_err();
+        assert!(
+            matches!(e, Error::PinDenied { reason: of, .. } if of == reason),
+            "{e}"
+        );
+        assert_eq!(denied.pin(), None);
+        let opts = own().pin_policy(reason, PinPolicy::Allow);
+        let mut allowed = mux.connect(opts).unwrap();
+        allowed.query_drop(sql).unwrap();
+        assert_eq!(allowed.pin().map(|pin| pin.reason()), Some(reason));
+    }
 }
 
 mod what_is_left {

@@ -30,7 +30,7 @@ use crate::{
     link::{self, Face, Lane, Link, Owner, Place, Stream, offload},
     opts::{Opts, session::SessionOpts, target::Target},
     proto::handshake::ServerInfo,
-    session::variables::same,
+    session::{PinPolicy, PinReason, variables::same},
 };
 
 /// Statements on the least busy lane from which on another link may be worth its cost, if one more
@@ -1063,6 +1063,11 @@ impl Group {
     /// The server as the first link met it.
     pub(super) fn server(&self) -> Option<Arc<ServerInfo>> {
         self.server.get().cloned()
+    }
+
+    /// What is done about a reason to pin, where a handle doesn't say.
+    pub(super) fn pin_policy(&self, reason: PinReason) -> PinPolicy {
+        self.limits.pin_policies.get(reason).unwrap_or_default()
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -1,7 +1,9 @@
-//! How many links there may be and how long they live. Names and defaults are HikariCP's where it
+//! How many links there may be, how long they live, and what pins. Names and defaults are HikariCP's where it
 //! has them.
 
 use std::time::Duration;
+
+use crate::session::Policies;
 
 /// Limits of one mux; each holds for every key by itself.
 #[derive(Debug, Clone)]
@@ -14,6 +16,7 @@ pub(crate) struct Limits {
     pub linger: Duration,
     pub acquire_timeout: Duration,
     pub definitions_age: Duration,
+    pub pin_policies: Policies,
 }
 
 impl Default for Limits {
@@ -27,6 +30,7 @@ impl Default for Limits {
             linger: Duration::from_secs(10 * 60),
             acquire_timeout: Duration::from_secs(30),
             definitions_age: Duration::from_secs(60),
+            pin_policies: Policies::default(),
         }
     }
 }

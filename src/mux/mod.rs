@@ -47,6 +47,7 @@ use crate::{
     handle::{Handle, aio},
     link::Face,
     opts::{Opts, target::Target},
+    session::{PinPolicy, PinReason},
 };
 
 static GLOBAL: OnceCell<Mux> = OnceCell::new();
@@ -330,6 +331,20 @@ impl MuxBuilder {
     /// once. Zero looks before each statement. Default: 60 s.
     pub fn definitions_age(mut self, age: Duration) -> Self {
         self.limits.definitions_age = age;
+        self
+    }
+
+    /// What is done about a reason to pin a link to a handle, where the handle's options don't say
+    /// ([`OptsBuilder::pin_policy`](crate::OptsBuilder::pin_policy)). Default: [`PinPolicy::Allow`] for
+    /// all.
+    ///
+    /// ```
+    /// use mysql_mux::{Mux, PinPolicy, PinReason};
+    ///
+    /// let mux = Mux::builder().pin_policy(PinReason::TableLocks, PinPolicy::Deny).build();
+    /// ```
+    pub fn pin_policy(mut self, reason: PinReason, policy: PinPolicy) -> Self {
+        self.limits.pin_policies.set(reason, policy);
         self
     }
 

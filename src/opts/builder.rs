@@ -18,7 +18,7 @@ use super::{
     target::{Endpoint, Fixed, Pipelining, SocketOpts, Target},
     url,
 };
-use crate::session::{PinPolicy, PinReason};
+use crate::session::{PinPolicy, PinReason, Policies};
 
 /// Builds [`Opts`].
 ///
@@ -101,7 +101,7 @@ impl Default for OptsBuilder {
                 statement_timeout: None,
                 keep_diagnostics: false,
                 keep_insert_id: false,
-                pin_policies: Vec::new(),
+                pin_policies: Policies::default(),
                 local_infile_handler: None,
                 prefer_socket: true,
                 fault: None,
@@ -274,7 +274,8 @@ impl OptsBuilder {
         self
     }
 
-    /// What is done about a reason to pin a link to the handle. Default: [`PinPolicy::Allow`] for all.
+    /// What is done about a reason to pin a link to the handle. Default: what the mux says
+    /// ([`MuxBuilder::pin_policy`](crate::MuxBuilder::pin_policy)).
     ///
     /// ```
     /// use mysql_mux::{OptsBuilder, PinPolicy, PinReason};
@@ -283,10 +284,7 @@ impl OptsBuilder {
     /// let opts = OptsBuilder::default().pin_policy(PinReason::TemporaryTable, PinPolicy::Deny);
     /// ```
     pub fn pin_policy(mut self, reason: PinReason, policy: PinPolicy) -> Self {
-        self.other
-            .pin_policies
-            .retain(|(known, _)| *known != reason);
-        self.other.pin_policies.push((reason, policy));
+        self.other.pin_policies.set(reason, policy);
         self
     }
 

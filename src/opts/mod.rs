@@ -31,7 +31,7 @@ pub use ssl::{ClientIdentity, SslOpts};
 pub use target::Pipelining;
 pub use url::UrlError;
 
-use crate::session::{PinPolicy, PinReason};
+use crate::session::{PinPolicy, PinReason, Policies};
 
 use identity::Identity;
 use session::SessionOpts;
@@ -89,7 +89,7 @@ struct Other {
     statement_timeout: Option<Duration>,
     keep_diagnostics: bool,
     keep_insert_id: bool,
-    pin_policies: Vec<(PinReason, PinPolicy)>,
+    pin_policies: Policies,
     local_infile_handler: Option<LocalInfileHandler>,
     prefer_socket: bool,
     /// Why these options can't be used, found while they were built.
@@ -243,11 +243,9 @@ impl Opts {
         self.0.other.keep_insert_id
     }
 
-    /// What is done about a reason to pin. Default: [`PinPolicy::Allow`].
-    pub fn get_pin_policy(&self, reason: PinReason) -> PinPolicy {
-        let of = |known: &&(PinReason, PinPolicy)| known.0 == reason;
-        let set = self.0.other.pin_policies.iter().find(of);
-        set.map_or(PinPolicy::Allow, |(_, policy)| *policy)
+    /// What is done about a reason to pin. Default: `None`, what the mux says.
+    pub fn get_pin_policy(&self, reason: PinReason) -> Option<PinPolicy> {
+        self.0.other.pin_policies.get(reason)
     }
 
     /// The isolation mode. Default: [`Isolation::Session`].

@@ -13,8 +13,8 @@ pub(crate) mod user;
 pub(crate) mod variables;
 
 pub(crate) use follow::{Doing, Said, follow, reasons};
-pub(crate) use pins::Pins;
 pub use pins::{Pin, PinPolicy, PinReason};
+pub(crate) use pins::{Pins, Policies};
 pub(crate) use variables::Variables;
 
 /// Where a handle's `LAST_INSERT_ID()` is.

@@ -116,6 +116,22 @@ pub enum PinPolicy {
     Deny,
 }
 
+/// What is done about each reason, where that was said.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Policies(Vec<(PinReason, PinPolicy)>);
+
+impl Policies {
+    pub(crate) fn set(&mut self, reason: PinReason, policy: PinPolicy) {
+        self.0.retain(|(known, _)| *known != reason);
+        self.0.push((reason, policy));
+    }
+
+    pub(crate) fn get(&self, reason: PinReason) -> Option<PinPolicy> {
+        let of = self.0.iter().find(|(known, _)| *known == reason);
+        of.map(|(_, policy)| *policy)
+    }
+}
+
 /// One reason for which a handle keeps a link to itself.
 ///
 /// ```no_run

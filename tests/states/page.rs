@@ -35,8 +35,8 @@ a prepared statement of the protocol mentions; they pin.
   which statement.
 - `stats().total.pins(reason)` counts them.
 - A wait for a link that ends in vain names who holds the links and why.
-- `pin_policy(reason, PinPolicy::Deny)` refuses statements that would pin, before they are sent, as far as their
-  text tells; `Warn` has an event for each (feature `tracing`).
+- `pin_policy(reason, PinPolicy::Deny)`, of a handle's options or for all handles of a mux, refuses statements
+  that would pin, before they are sent, as far as their text tells; `Warn` has an event for each (feature `tracing`).
 - `Handle::reset` begins the session anew, and ends every pin.
 - `keep_insert_id` asks for `LAST_INSERT_ID()` behind each statement that may change it.
   `Handle::last_insert_id()` needs neither.

@@ -6,12 +6,12 @@ use std::{
     time::Instant,
 };
 
-use super::{Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
+use super::{super::group::Group, Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
 use crate::{
     error::{Error, Result},
     events,
     link::{Ask, Behind, Lane, Link, MANY, Prepared, has_warnings, leaves_insert_id},
-    opts::Isolation,
+    opts::{Isolation, Opts},
     proto::result::{Outcome, Response},
     session::{
         Doing, InsertId, Pin, PinPolicy, PinReason, Said, follow, reasons, seen,
@@ -295,7 +295,8 @@ impl Seat {
     }
 
     fn may_pin(&self, facts: &Facts, sql: &[u8]) -> Result<()> {
-        let denied = reasons(facts).find(|r| self.opts.get_pin_policy(*r) == PinPolicy::Deny);
+        let policy = |reason| policy(&self.opts, &self.account.group, reason);
+        let denied = reasons(facts).find(|reason| policy(*reason) == PinPolicy::Deny);
         match denied {
             None => Ok(()),
             Some(reason) => Err(Error::PinDenied {
@@ -712,7 +713,7 @@ impl Seat {
         let server = link.name.clone();
         for pin in link.session.pins.new_ones() {
             group.counters.pins[pin.reason() as usize].fetch_add(1, Ordering::Relaxed);
-            if self.opts.get_pin_policy(pin.reason()) == PinPolicy::Warn {
+            if policy(&self.opts, group, pin.reason()) == PinPolicy::Warn {
                 events::pinned(self.id, &server, pin);
             }
         }
@@ -877,6 +878,11 @@ fn may_regroup(sql: &[u8]) -> bool {
         let gap = gap.count();
         gap > 0 && begins(&rest[gap..], b"group")
     })
+}
+
+fn policy(opts: &Opts, group: &Group, reason: PinReason) -> PinPolicy {
+    let own = opts.get_pin_policy(reason);
+    own.unwrap_or_else(|| group.pin_policy(reason))
 }
 
 /// An ERR packet instead of an answer changes nothing: what was asked for stays unknown.
