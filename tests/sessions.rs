@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::fmt::Debug;
+
 use mysql_mux::{PinPolicy, PinReason, Row};
 use support::*;
 
@@ -252,6 +254,20 @@ mod what_moves {
         assert_eq!(read(&mut a, &of_a, 1), "é".as_bytes());
     }
 
+    /// What is told behind statements is told behind another's, too.
+    #[track_caller]
+    fn is_told_alike<T: PartialEq + Debug>(sql: &str, told: impl Fn(&mut Handle) -> T) {
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        for sql in sql.split("; ") {
+            a.query_drop(sql).unwrap();
+        }
+        let before = told(&mut a);
+        b.query_drop("SET NAMES gbk").unwrap();
+        b.reset().unwrap();
+        assert_eq!(told(&mut a), before, "{sql}");
+    }
+
     #[test]
     fn columns_are_told_with_the_collation_of_set_names() {
         let told = |handle: &mut Handle| {
@@ -266,15 +282,7 @@ mod what_moves {
             "SET NAMES latin1 COLLATE latin1_bin; SET collation_connection = utf8mb4_bin",
             "SET NAMES utf8mb3; SET collation_connection = utf8mb3_bin",
         ] {
-            let mux = one_link();
-            let (mut a, mut b) = two(&mux);
-            for sql in sql.split("; ") {
-                a.query_drop(sql).unwrap();
-            }
-            let before = told(&mut a);
-            b.query_drop("SET NAMES gbk").unwrap();
-            b.reset().unwrap();
-            assert_eq!(told(&mut a), before, "{sql}");
+            is_told_alike(sql, told);
         }
     }
 
@@ -294,15 +302,7 @@ mod what_moves {
             "SET NAMES latin1 COLLATE latin1_bin; SET collation_connection = latin1_swedish_ci",
             "SET CHARACTER SET latin1",
         ] {
-            let mux = one_link();
-            let (mut a, mut b) = two(&mux);
-            for sql in sql.split("; ") {
-                a.query_drop(sql).unwrap();
-            }
-            let before = told(&mut a);
-            b.query_drop("SET NAMES gbk").unwrap();
-            b.reset().unwrap();
-            assert_eq!(told(&mut a), before, "{sql}");
+            is_told_alike(sql, told);
         }
         // What is not seen while the connection has another character set is there behind it.
         let mux = one_link();
@@ -770,6 +770,10 @@ mod what_is_left {
     fn in_a_pipeline_warnings_are_those_that_the_one_before_it_left() {
         let mux = one_link();
         let mut a = mux.connect(own().keep_diagnostics(true)).unwrap();
+        let left = match server().kind {
+            Kind::MariaDb => 1,
+            Kind::MySql => 0,
+        };
         // Behind the second, MariaDB is asked what was set; neither clears warnings there.
         for before in ["DO 1", "SET @@sql_notes = 1"] {
             let failed = a.pipeline(|pipe| {
@@ -783,10 +787,6 @@ mod what_is_left {
                 pipe.query("SHOW WARNINGS");
                 Ok(())
             });
-            let left = match server().kind {
-                Kind::MariaDb => 1,
-                Kind::MySql => 0,
-            };
             if let Some(mut results) = if_kept(results) {
                 let rows: Vec<Row> = results.pop().unwrap().unwrap().rows().unwrap();
                 assert_eq!(rows.len(), left, "{before}");
@@ -803,10 +803,6 @@ mod what_is_left {
         results.unwrap();
         a.query_drop("SET @@sql_notes = 1").unwrap();
         a.query_drop("DO 1").unwrap();
-        let left = match server().kind {
-            Kind::MariaDb => 1,
-            Kind::MySql => 0,
-        };
         if let Some(rows) = if_kept(a.query::<Row, _>("SHOW WARNINGS")) {
             assert_eq!(rows.len(), left);
         }

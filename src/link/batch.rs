@@ -29,7 +29,7 @@ const WINDOW: usize = 512;
 /// Statements that ask for the rows that a query before them found, where nothing else is to be had.
 pub(crate) struct Behind<'a> {
     pub asks: &'a [usize],
-    pub are_queries: &'a [bool],
+    pub are_queries: Vec<bool>,
     /// For one behind queries that failed. It is not sent.
     pub missing: Error,
 }
@@ -129,7 +129,7 @@ impl Link {
         infile: Option<&LocalInfileHandler>,
     ) -> Result<(), Error> {
         self.collect(0, results, infile).await?;
-        if results.iter().zip(behind.are_queries).any(found_rows) {
+        if results.iter().zip(&behind.are_queries).any(found_rows) {
             return self.ask(ask, results, infile).await;
         }
         results.push(Err(behind.missing.clone()));

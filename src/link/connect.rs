@@ -101,7 +101,8 @@ fn open_as(
     let identity = opts.identity();
     let began = Instant::now();
     // What is left of the caller's time may be less.
-    let timeout = (target.socket.connect_timeout).min(deadline.saturating_duration_since(began));
+    let left = deadline.saturating_duration_since(began);
+    let timeout = left.min(target.socket.connect_timeout);
     let limit = Limit::until(began + timeout);
     let opened = login(target, identity, schema, limit)
         .and_then(|(wire, pipeline, established)| {

@@ -436,12 +436,9 @@ impl Lane {
         if first {
             self.load.begin(now);
         }
-        let is_prepare = matches!(asked, Asked::Prepare(_));
-        if self.last.load(Ordering::Relaxed) != how.handle {
-            // One that is prepared leaves `ROW_COUNT()` as it was.
-            let last = if is_prepare { NOBODY } else { how.handle };
-            self.last.store(last, Ordering::Relaxed);
-        }
+        let last = self.last.load(Ordering::Relaxed);
+        let last = last_behind(last, how.handle, matches!(asked, Asked::Prepare(_)));
+        self.last.store(last, Ordering::Relaxed);
         // Under the lock: no need to compare and swap.
         match self.user.load(Ordering::Relaxed) {
             0 => self.user.store(how.handle, Ordering::Relaxed),
@@ -846,8 +843,7 @@ impl Lane {
             if let Reply::Prepared(Err(_)) = reply {
                 self.warnings_of.store(entry.handle, Ordering::Relaxed);
                 // Unless a statement was sent behind it.
-                let relaxed = Ordering::Relaxed;
-                let last = &self.last;
+                let (last, relaxed) = (&self.last, Ordering::Relaxed);
                 let _ = last.compare_exchange(NOBODY, entry.handle, relaxed, relaxed);
             }
             return;
@@ -1202,6 +1198,15 @@ pub(crate) fn has_warnings(response: &Response, theirs: bool) -> bool {
         Outcome::Set(set) => set.ok.warnings > 0 && !theirs,
         Outcome::Err(_) => true,
     })
+}
+
+/// Whose `ROW_COUNT()` it is behind a handle's statement, where it was `last`'s: one that is only
+/// prepared leaves it as it was.
+pub(crate) fn last_behind(last: u64, handle: u64, prepares: bool) -> u64 {
+    match prepares && last != handle {
+        true => NOBODY,
+        false => handle,
+    }
 }
 
 /// Whether a neutral statement with this response may have changed `LAST_INSERT_ID()`: the id that

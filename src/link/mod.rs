@@ -41,7 +41,9 @@ pub(crate) use connect::open;
 pub(crate) use definitions::{Definition, Kind, Part, is_refusal};
 pub(crate) use face::{Face, now, offload};
 pub(crate) use kill::{Kill, kill};
-pub(crate) use lane::{Answer, Asked, How, Lane, Owner, Place, has_warnings, leaves_insert_id};
+pub(crate) use lane::{
+    Answer, Asked, How, Lane, Owner, Place, has_warnings, last_behind, leaves_insert_id,
+};
 pub(crate) use parts::{News, Parts};
 pub(crate) use prepared::Prepared;
 pub(crate) use session::{Session, Shape, Start};

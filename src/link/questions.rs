@@ -28,15 +28,16 @@ use crate::{
 const ASKING_NAMES: &str = "asking for the character set";
 
 impl Link {
-    /// The first row of a statement's result, as text.
-    async fn ask_for(&mut self, sql: &str, what: &'static str) -> Result<Vec<Option<String>>> {
+    /// A statement's response.
+    async fn answer_to(&mut self, sql: &str, what: &'static str) -> Result<Response> {
         let asked = Command::Query(sql.as_bytes());
         self.session.is_asked();
-        let response = self.train(&[asked], what).await?.pop().unwrap_or_default();
-        match response.outcomes.front() {
-            Some(Outcome::Err(e)) => Err(e.clone().into()),
-            _ => Ok(super::connect::texts(response)),
-        }
+        not_refused(self.train(&[asked], what).await?.pop().unwrap_or_default())
+    }
+
+    /// The first row of a statement's result, as text.
+    async fn ask_for(&mut self, sql: &str, what: &'static str) -> Result<Vec<Option<String>>> {
+        self.answer_to(sql, what).await.map(super::connect::texts)
     }
 
     /// Has `LAST_INSERT_ID()` be this.
@@ -156,15 +157,8 @@ impl Link {
         if !self.session.names_unknown {
             return Ok(());
         }
-        let asked = Command::Query(ASK_NAMES.as_bytes());
-        self.session.is_asked();
-        let names = self.train(&[asked], ASKING_NAMES).await?;
-        let names = names.into_iter().next().unwrap_or_default();
-        if let Some(Outcome::Err(e)) = names.outcomes.front() {
-            return Err(e.clone().into());
-        }
         let mut all = Variables::default();
-        set_names(&mut all, names);
+        set_names(&mut all, self.answer_to(ASK_NAMES, ASKING_NAMES).await?);
         if self.server.mariadb {
             let own = self.collation_of_client(&all).await?;
             all.set(NAMES[4], own.as_bytes());
@@ -210,12 +204,9 @@ impl Link {
         self.pipeline.push(Command::Execute(&payload))?;
         self.pipeline.push(Command::CloseStmt(id))?;
         let told = match self.round_trip(1, ASKING_NAMES, None).await?.pop() {
-            Some(Reply::Response(told)) => told,
+            Some(Reply::Response(told)) => not_refused(told)?,
             _ => return Err(self.another_reply(ASKING_NAMES)),
         };
-        if let Some(Outcome::Err(e)) = told.outcomes.front() {
-            return Err(e.clone().into());
-        }
         let told = first_row(told, row::binary).into_iter().next().flatten();
         told.ok_or_else(|| self.another_reply(ASKING_NAMES))
     }
@@ -273,6 +264,13 @@ impl Link {
     }
 }
 
+fn not_refused(response: Response) -> Result<Response> {
+    match response.outcomes.front() {
+        Some(Outcome::Err(e)) => Err(e.clone().into()),
+        _ => Ok(response),
+    }
+}
+
 /// Takes the answer to [`ASK_NAMES`].
 pub(super) fn set_names(vars: &mut Variables, answer: Response) {
     let told = match answer.outcomes.front() {
@@ -280,19 +278,11 @@ pub(super) fn set_names(vars: &mut Variables, answer: Response) {
         _ => None,
     };
     let mut values = super::connect::texts(answer);
-    if let [client, results, _, last] = &mut values[..] {
+    if let [_, results, _, last] = &mut values[..] {
         // Without a character set of results each column has its own.
         let told = told.filter(|_| results.is_some()).map(CollationId::from);
         let told = told.filter(|id| *id != CollationId::UNKNOWN_COLLATION_ID);
-        let told = told.map(|id| Collation::resolve(id).collation().to_owned());
-        // The older name of the same.
-        let is_utf8mb3 = client.as_deref() == Some("utf8mb3");
-        *last = told.map(
-            |name| match name.strip_prefix("utf8_").filter(|_| is_utf8mb3) {
-                Some(rest) => format!("utf8mb3_{rest}"),
-                None => name,
-            },
-        );
+        *last = told.map(|id| Collation::resolve(id).collation().to_owned());
     }
     for (name, value) in NAMES.iter().zip(values) {
         vars.set(name, value.as_deref().unwrap_or("").as_bytes());

@@ -1,5 +1,5 @@
-//! How many links there may be, how long they live, and what pins. Names and defaults are HikariCP's where it
-//! has them.
+//! How many links there may be, how long they live, and what may pin. Names and defaults are
+//! HikariCP's where it has them.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use std::{
 use mysql_common::value::Value;
 
 use known::Reached;
-use own::{Many, Plan, is_one_query, texts_of};
+use own::{Plan, Read, texts_of};
 
 use super::{
     Mux,
@@ -34,7 +34,7 @@ use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
     link::{
         Answer, Ask, Asked, Face, How, Kill, Lane, Link, NOBODY, Parts, Place, Prepared, Shape,
-        Streamed, kill, offload,
+        Streamed, kill, last_behind, offload,
     },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
     proto::{
@@ -316,15 +316,14 @@ impl Seat {
             digest: 0,
             hint_at: None,
         };
-        let mut many = Many::default();
+        let mut reads = Vec::with_capacity(asks.len());
         for ask in &asks {
             let (sql, read) = match ask {
                 Ask::Query(sql) => (&sql[..], seen::read(sql)),
                 Ask::Execute(statement, _) => (&statement.sql[..], statement.statement),
             };
             all.effect = all.effect.and(read.effect);
-            many.are_queries.push(is_one_query(sql, &read));
-            many.write.push(read.effect == Effect::Write);
+            reads.push(Read::new(sql, &read));
         }
         self.come_back();
         let deadline = self.deadline();
@@ -332,10 +331,10 @@ impl Seat {
         let neutral = all.effect != Effect::Other
             && !self.shows_sessions()
             && reached.iter().all(Option::is_none);
-        let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &many))?;
+        let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &reads))?;
         plan.is_many = true;
         let mut running = Running::new(self);
-        let ran = running.seat.run_all_to_the_end(asks, plan, &many).await;
+        let ran = running.seat.run_all_to_the_end(asks, plan, &reads).await;
         running.over = true;
         ran
     }
@@ -344,7 +343,7 @@ impl Seat {
         &mut self,
         asks: Vec<Ask>,
         mut plan: Plan,
-        many: &Many,
+        reads: &[Read],
     ) -> Result<Vec<Result<Response>>> {
         let deadline = self.deadline();
         let infile = self.opts.get_local_infile_handler().cloned();
@@ -355,19 +354,18 @@ impl Seat {
             Ok(()) => self.prepare_for(&plan).await,
             Err(e) => Err(e),
         };
-        let behind = self.behind(&plan, &many.are_queries);
+        let behind = self.behind(&plan, reads);
         let ran = match (begun, self.held.as_mut()) {
             (Ok(()), Some(link)) => Ok(link.run_all(asks, infile.as_ref(), behind.as_ref()).await),
             (Err(e), _) => Err(e),
             (Ok(()), None) => Ok(Vec::new()),
         };
         drop(behind);
-        let known = many.are_queries.iter().zip(&many.write);
-        for (result, (is_query, writes)) in ran.iter().flatten().zip(known) {
-            (plan.is_query, plan.writes) = (*is_query, *writes);
+        for (result, read) in ran.iter().flatten().zip(reads) {
+            (plan.is_query, plan.writes) = (read.is_query, read.writes);
             match result {
                 Ok(response) => self.note(&plan, response),
-                Err(_) => self.forget_what_was_left(*writes),
+                Err(_) => self.forget_what_was_left(read.writes),
             }
         }
         let is_late = |e: &&Error| matches!(e, Error::StatementTimeout(_));
@@ -1261,11 +1259,8 @@ impl Seat {
         }
         link.session.owner = self.id;
         if plan.is_statement {
-            let leaves = plan.prepares && !plan.is_fresh();
-            link.session.last = match leaves && link.session.last != self.id {
-                true => NOBODY,
-                false => self.id,
-            };
+            let prepares = plan.prepares && !plan.is_fresh();
+            link.session.last = last_behind(link.session.last, self.id, prepares);
         }
         link.session.start = crate::link::Start::Used;
         if !plan.neutral && !own {

@@ -287,18 +287,23 @@ pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) 
     (!sql.is_empty()).then_some(sql)
 }
 
+/// The values of [`NAMES`], of the last two where they were told.
+fn names_of(variables: &Variables) -> [Option<&[u8]>; 5] {
+    let [client, results, connection, told, own] = NAMES.map(|name| variables.get(name));
+    let [told, own] = [told, own].map(|name| name.filter(|name| !name.is_empty()));
+    [client, results, connection, told, own]
+}
+
 /// The `NAMES … COLLATE …` that makes what is there, and what differs from it then.
 fn as_names(variables: &Variables) -> Option<String> {
-    let [client, results, connection, told, own] = NAMES.map(|name| variables.get(name));
+    let [client, results, connection, told, own] = names_of(variables);
     let (client, results, connection) = (client?, results?, connection?);
-    let told = told.filter(|told| !told.is_empty());
-    let own = own.filter(|own| !own.is_empty());
     // What is the default needs not be named.
     let (charset, collation, other) = match (own, told) {
-        (Some(own), told) if told != Some(own) => match told {
-            Some(told) if is_default(own) => (results, told, Some((NAMES[0], client))),
-            _ => (client, own, Some((NAMES[1], results))),
-        },
+        (Some(own), Some(told)) if told != own && is_default(own) => {
+            (results, told, Some((NAMES[0], client)))
+        }
+        (Some(own), told) if told != Some(own) => (client, own, Some((NAMES[1], results))),
         _ if results != client => return None,
         _ => (client, told.unwrap_or(connection), None),
     };
@@ -343,9 +348,7 @@ fn is_default(collation: &[u8]) -> bool {
 /// The collations of the client and of results can be set again, which is not so where it is not known
 /// which one is the default.
 pub(crate) fn has_known_names(variables: &Variables) -> bool {
-    let [client, results, _, told, own] = NAMES.map(|name| variables.get(name));
-    let told = told.filter(|told| !told.is_empty());
-    let (Some(own), Some(told)) = (own.filter(|own| !own.is_empty()), told) else {
+    let [client, results, _, Some(told), Some(own)] = names_of(variables) else {
         return true;
     };
     match (is_default(own), is_default(told)) {

@@ -115,11 +115,23 @@ impl Plan {
     }
 }
 
-/// A query with no other statement behind it.
-pub(super) fn is_one_query(sql: &[u8], read: &sql::Statement) -> bool {
-    let text = sql.trim_ascii_end();
-    let text = text.strip_suffix(b";").unwrap_or(text);
-    read.is_query && !text.contains(&b';')
+/// What is known of one text, for what it leaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read {
+    /// A query with no other statement behind it.
+    pub is_query: bool,
+    pub writes: bool,
+}
+
+impl Read {
+    pub(super) fn new(sql: &[u8], read: &sql::Statement) -> Read {
+        let text = sql.trim_ascii_end();
+        let text = text.strip_suffix(b";").unwrap_or(text);
+        Read {
+            is_query: read.is_query && !text.contains(&b';'),
+            writes: read.effect == Effect::Write,
+        }
+    }
 }
 
 /// No link has this number.
@@ -198,12 +210,12 @@ impl Seat {
                     true if queried => plan.rows_behind.push(at),
                     needs => needs_rows |= needs,
                 }
-                plan.is_query = text.is_query;
-                queried |= text.is_query;
+                plan.is_query = text.read.is_query;
+                queried |= text.read.is_query;
                 // Those of before, which not every statement clears on MariaDB.
                 let left = first || self.has_left_warnings && !cleared;
                 needs_warnings |= facts.needs_diagnostics && left;
-                cleared |= !facts.needs_diagnostics && (text.writes || !mariadb);
+                cleared |= !facts.needs_diagnostics && (text.read.writes || !mariadb);
                 needs_count |= facts.needs_row_count && first;
                 first = false;
                 match &mut plan.doing {
@@ -363,11 +375,11 @@ impl Seat {
     }
 
     /// Those of many statements that have to wait for the queries before them.
-    pub(super) fn behind<'a>(&self, plan: &'a Plan, are_queries: &'a [bool]) -> Option<Behind<'a>> {
+    pub(super) fn behind<'a>(&self, plan: &'a Plan, reads: &[Read]) -> Option<Behind<'a>> {
         let asks = &plan.rows_behind[..];
         (!asks.is_empty() && !self.has_rows()).then(|| Behind {
             asks,
-            are_queries,
+            are_queries: reads.iter().map(|read| read.is_query).collect(),
             missing: self.is_missing(Wanted::FoundRows),
         })
     }
@@ -898,28 +910,17 @@ fn no_answer<T>(answer: Result<T>) -> Result<Option<T>> {
 pub(super) struct Text<'a> {
     sql: &'a [u8],
     doing: Option<&'a Arc<Doing>>,
-    /// [`is_one_query`]
-    is_query: bool,
-    writes: bool,
-}
-
-/// What is known of each of many.
-#[derive(Debug, Default)]
-pub(super) struct Many {
-    /// [`is_one_query`]
-    pub are_queries: Vec<bool>,
-    pub write: Vec<bool>,
+    read: Read,
 }
 
 /// Those of many.
 pub(super) fn texts_of<'a>(
     asks: &'a [Ask],
     reached: &'a [Reached],
-    many: &'a Many,
+    reads: &'a [Read],
 ) -> impl Iterator<Item = Text<'a>> {
-    let known = many.are_queries.iter().zip(&many.write);
-    let all = asks.iter().zip(reached).zip(known);
-    all.map(|((ask, reached), (is_query, writes))| {
+    let all = asks.iter().zip(reached).zip(reads);
+    all.map(|((ask, reached), read)| {
         let (sql, doing) = match ask {
             Ask::Query(sql) => (&sql[..], None),
             Ask::Execute(statement, _) => (&statement.sql[..], Some(statement)),
@@ -928,8 +929,7 @@ pub(super) fn texts_of<'a>(
         Text {
             sql,
             doing: reached.as_ref().or_else(prepared),
-            is_query: *is_query,
-            writes: *writes,
+            read: *read,
         }
     })
 }
@@ -944,8 +944,7 @@ impl<'a> Op<'a> {
         let text = self.text().map(|(sql, doing)| Text {
             sql,
             doing: reached.as_ref().or(doing),
-            is_query: is_one_query(sql, read),
-            writes: read.effect == Effect::Write,
+            read: Read::new(sql, read),
         });
         text.into_iter()
     }

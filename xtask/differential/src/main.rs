@@ -238,7 +238,7 @@ fn run(args: &Args) -> Result<bool> {
             );
         }
         if let Some(divergence) = &report.divergence {
-            if divergence.tested.is_lock_wait() && !is_met_again(&mut runner, &program)? {
+            if divergence.tested.is_lock_wait() && !is_met_again(&mut runner, &watch, &program)? {
                 println!("\nA LOCK WAIT, NOT MET AGAIN: {line}\n{divergence}");
                 waits += 1;
                 continue;
@@ -264,9 +264,10 @@ fn run(args: &Args) -> Result<bool> {
 /// A row that was deleted has a lock until it is purged, which InnoDB does when it finds the time: two
 /// sessions that do the same to the same rows may wait or not. A lock that is wrongly held is held
 /// again.
-fn is_met_again(runner: &mut Runner, program: &Program) -> Result<bool> {
+fn is_met_again(runner: &mut Runner, watch: &Watch, program: &Program) -> Result<bool> {
     const RUNS: usize = 3;
     for _ in 0..RUNS {
+        watch.begin("while a lock wait was tried again");
         if runner.run(program)?.divergence.is_some() {
             return Ok(true);
         }
