@@ -70,6 +70,75 @@ mod what_moves {
         assert_eq!(mux.stats().total.resets, 0);
     }
 
+    /// What the next transaction is to be.
+    fn writes(handle: &mut Handle, table: &str, id: u32) -> Result<(), Option<u16>> {
+        let insert = format!("INSERT INTO {table} (id) VALUES ({id})");
+        handle.query_drop(insert).map_err(|e| e.code())
+    }
+
+    const READ_ONLY: Result<(), Option<u16>> = Err(Some(1792));
+
+    #[test]
+    fn what_the_next_transaction_is_to_be_waits_for_it() {
+        let table = ids("own_next_moves");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("SET TRANSACTION READ ONLY").unwrap();
+        assert_eq!(a.pin(), None);
+        for id in 1..4 {
+            assert_eq!(writes(&mut b, &table, id), Ok(()));
+            // No transaction comes of what uses no table.
+            assert_eq!(one::<u32>(&mut a, "SELECT 1"), 1);
+            assert_eq!(writes(&mut a, &table, 10 + id), READ_ONLY);
+        }
+        a.query_drop("START TRANSACTION").unwrap();
+        assert_eq!(writes(&mut a, &table, 20), READ_ONLY);
+        a.query_drop("ROLLBACK").unwrap();
+        assert_eq!(writes(&mut a, &table, 20), Ok(()));
+        assert_eq!(writes(&mut b, &table, 21), Ok(()));
+        // A read that is one takes it up.
+        a.query_drop("SET TRANSACTION READ ONLY").unwrap();
+        assert_eq!(
+            one::<u32>(&mut a, &format!("SELECT COUNT(*) FROM {table}")),
+            5
+        );
+        assert_eq!(writes(&mut a, &table, 22), Ok(()));
+        assert_eq!(mux.stats().total.resets, 0);
+    }
+
+    #[test]
+    fn and_is_said_again_where_the_link_was_lost() {
+        let table = ids("own_next_lost");
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        a.query_drop("SET SESSION TRANSACTION READ ONLY").unwrap();
+        a.query_drop("SET TRANSACTION READ WRITE").unwrap();
+        server().kill(&mut server().root(), a.connection_id());
+        assert_eq!(writes(&mut a, &table, 1), Ok(()));
+        assert_eq!(writes(&mut a, &table, 2), READ_ONLY);
+    }
+
+    #[test]
+    fn and_is_gone_with_a_statement_that_failed() {
+        let table = ids("own_next_failed");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        assert_eq!(writes(&mut b, &table, 1), Ok(()));
+        a.query_drop("SET SESSION TRANSACTION READ ONLY").unwrap();
+        a.query_drop("SET TRANSACTION READ WRITE").unwrap();
+        assert_eq!(writes(&mut b, &table, 2), Ok(()));
+        assert_eq!(writes(&mut a, &table, 1), Err(Some(1062)));
+        match server().kind {
+            Kind::MySql => assert_eq!(writes(&mut b, &table, 3), Ok(())),
+            // Which doesn't tell.
+            Kind::MariaDb => assert_eq!(reason(&a), Some(PinReason::NextTransaction)),
+        }
+        assert_eq!(writes(&mut a, &table, 4), READ_ONLY);
+        a.query_drop("SET SESSION TRANSACTION READ WRITE").unwrap();
+        assert_eq!(writes(&mut a, &table, 4), Ok(()));
+        assert_eq!(writes(&mut b, &table, 5), Ok(()));
+    }
+
     #[test]
     fn so_are_the_character_sets() {
         const ASK: &str = "SELECT CONCAT_WS(' ', @@character_set_client, @@character_set_connection, \
@@ -392,7 +461,6 @@ mod what_pins {
     #[test]
     fn a_transaction_until_its_end() {
         pins("BEGIN", PinReason::Transaction, "COMMIT");
-        pins("SET TRANSACTION READ ONLY", PinReason::NextTransaction, "");
     }
 
     #[test]

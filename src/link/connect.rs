@@ -15,6 +15,7 @@ use mysql_common::{packets::Column, value::Value};
 use super::{
     Common, Face, Link, now,
     prepared::Cache,
+    questions::role_of,
     session::{Session, setup_sql},
     transport::{Limit, Wire},
 };
@@ -30,10 +31,8 @@ use crate::{
         result::{Outcome, Response},
         row,
     },
+    session::variables::ASK_ROLE,
 };
-
-/// The role that is active, quoted as `SET ROLE` wants it.
-pub(super) const ROLE: &str = "SELECT CONCAT('`', REPLACE(CURRENT_ROLE(), '`', '``'), '`')";
 
 /// A login's packets are small; a peer that announces more is no server.
 const LOGIN_PACKET: usize = 1 << 20;
@@ -279,7 +278,7 @@ impl Link {
 
     async fn begin_session(&mut self) -> Result<(), Error> {
         let role = if self.server.mariadb && self.server.parsed >= (10, 0, 5) {
-            ROLE
+            ASK_ROLE
         } else {
             "SELECT NULL"
         };
@@ -304,7 +303,8 @@ impl Link {
         self.pipeline
             .tx
             .set_max_packet(server_max.unwrap_or(4 << 20).min(ours));
-        self.session.role = responses.next().and_then(role_of);
+        let role = responses.next().and_then(|role| role_of(role, true));
+        self.session.role = role.map(Into::into);
         self.session.trackers = true;
         let mut setup_response = responses.next().unwrap_or_default();
         self.session.setup = setup.into();
@@ -365,8 +365,4 @@ pub(super) fn first_row<E>(
         _ => None,
     };
     values.map(text).collect()
-}
-
-pub(super) fn role_of(response: Response) -> Option<Arc<str>> {
-    single_text(response).map(Into::into)
 }

@@ -21,7 +21,7 @@ use crate::{
     session::{
         PinReason, Variables,
         user::{self, Learned},
-        variables::{self, ASK_CLIENT, ASK_NAMES, Kind, NAMES},
+        variables::{self, ASK_CLIENT, ASK_NAMES, ASK_ROLE, Kind, NAMES, ROLE},
     },
 };
 
@@ -175,6 +175,19 @@ impl Link {
         Ok(())
     }
 
+    /// Asks for the role that is active, where one was set. Whether it can be set elsewhere.
+    pub(crate) async fn learn_role(&mut self) -> Result<bool> {
+        let told = self.answer_to(ASK_ROLE, "asking for the role").await?;
+        let role = role_of(told, self.server.mariadb).filter(|role| role.is_ascii());
+        let session = &mut self.session;
+        session.pins.unread_role = false;
+        let Some(role) = role.filter(|_| session.begins_with_a_known_role()) else {
+            return Ok(false);
+        };
+        session.set_variable(ROLE, role.as_bytes());
+        Ok(true)
+    }
+
     /// MariaDB's collation of the client, of which there is no variable. `names`: the others.
     async fn collation_of_client(&mut self, names: &Variables) -> Result<String> {
         let [client, _, connection, ..] = NAMES.map(|name| names.get(name).unwrap_or_default());
@@ -269,6 +282,12 @@ fn not_refused(response: Response) -> Result<Response> {
         Some(Outcome::Err(e)) => Err(e.clone().into()),
         _ => Ok(response),
     }
+}
+
+/// The answer to [`ASK_ROLE`], for `SET ROLE`. `None`: there was none.
+pub(super) fn role_of(answer: Response, mariadb: bool) -> Option<String> {
+    let [told] = <[_; 1]>::try_from(super::connect::texts(answer)).ok()?;
+    Some(variables::role(told, mariadb))
 }
 
 /// Takes the answer to [`ASK_NAMES`].

@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use mysql_common::constants::StatusFlags;
 
-use super::{Link, MANY, NOBODY, first_ok, questions::set_names};
+use super::{
+    Link, MANY, NOBODY, first_ok,
+    questions::{role_of, set_names},
+};
 use crate::{
     error::{Error, Ran},
     opts::{identity::Identity, session::SessionOpts, target::Fixed},
@@ -19,9 +22,12 @@ use crate::{
         Doing, Pin, PinReason, Pins, Variables,
         follow::Act,
         user,
-        variables::{self, ASK_NAMES, Kind, NAMES, Shared},
+        variables::{self, ASK_NAMES, ASK_ROLE, Begun, Kind, NAMES, NEXT, ROLE, Shared},
     },
 };
+
+/// A statement was refused before it began anything (`mysql_execute_command` in `sql/sql_parse.cc`).
+const ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: u16 = 1792;
 
 /// How far a link's session is from what a handle begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +94,12 @@ pub(crate) struct Session {
     pub clean: Option<Arc<SessionOpts>>,
     /// The last statement failed; an ERR packet doesn't say what became of the session.
     pub unsure: bool,
+    /// A statement failed that may have been the next transaction: then there is nothing left of what
+    /// was said of it. MySQL tells with its next OK, MariaDB when that is over.
+    next_unsure: bool,
     /// The transaction tracker's word: something is begun, or table locks are held.
     in_transaction: bool,
     locks_tables: bool,
-    /// `SET TRANSACTION` for the next transaction stands.
-    next_transaction: bool,
     /// What makes the session begin (`SET NAMES …`), known after the login.
     pub setup: Arc<str>,
     /// MariaDB's role after the login, quoted for `SET ROLE`.
@@ -131,9 +138,9 @@ impl Session {
             trackers: false,
             clean: None,
             unsure: false,
+            next_unsure: false,
             in_transaction: false,
             locks_tables: false,
-            next_transaction: false,
             setup: "".into(),
             role: None,
             grouped: false,
@@ -149,6 +156,8 @@ impl Session {
                 Outcome::Set(set) => self.observe_ok(&set.ok),
                 Outcome::Err(e) => {
                     self.unsure = true;
+                    self.next_unsure |= self.awaits_transaction()
+                        && e.code() != ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION;
                     self.error = Some(e.code());
                 }
             }
@@ -190,9 +199,7 @@ impl Session {
                     self.in_transaction = flags.iter().any(|&c| c != b'_');
                     self.locks_tables = flags.contains(&b'L');
                 }
-                Ok(Change::TransactionCharacteristics(sql)) => {
-                    self.next_transaction = !sql.is_empty()
-                }
+                Ok(Change::TransactionCharacteristics(sql)) => self.next_transaction(sql),
                 Ok(Change::SystemVariable { name, value }) => {
                     explained |= self.variable(name, value);
                 }
@@ -215,7 +222,8 @@ impl Session {
         let text = String::from_utf8_lossy(name);
         let kind = variables::kind(name);
         match kind {
-            Kind::Noise => {}
+            // In each of MySQL's.
+            Kind::Noise => self.next_unsure = false,
             Kind::Moves => self.set_variable(&text, value),
             Kind::Names => self.names_unknown = true,
             Kind::InsertId => {
@@ -228,7 +236,22 @@ impl Session {
         kind != Kind::Noise
     }
 
-    fn set_variable(&mut self, name: &str, value: &[u8]) {
+    /// What the tracker says of the transaction that is open, or of the next one.
+    fn next_transaction(&mut self, characteristics: &[u8]) {
+        self.next_unsure = false;
+        if variables::is_of_next(characteristics) {
+            variables::change(&mut self.vars, |vars| vars.set(NEXT, characteristics));
+        } else if self.awaits_transaction() {
+            variables::change(&mut self.vars, |vars| vars.remove(NEXT));
+        }
+    }
+
+    /// It can be gone back to.
+    pub(super) fn begins_with_a_known_role(&self) -> bool {
+        self.base.get(ROLE) != Some(b"")
+    }
+
+    pub(super) fn set_variable(&mut self, name: &str, value: &[u8]) {
         variables::change(&mut self.vars, |vars| vars.set(name, value));
         self.vars = self.without_base(&self.vars);
     }
@@ -261,14 +284,14 @@ impl Session {
         self.names_unknown = false;
         let mut base = (*self.base).clone();
         variables::change(&mut self.vars, |vars| {
-            for name in NAMES {
+            for name in NAMES.into_iter().chain([ROLE]) {
                 match to.get(name) {
                     Some(value) => vars.set(name, value),
                     None => vars.remove(name),
                 }
             }
             for (name, value) in vars.iter() {
-                if to.get(name).is_none() {
+                if to.get(name).is_none() && name != NEXT {
                     base.set(name, value);
                 }
             }
@@ -308,15 +331,26 @@ impl Session {
 
     /// What of the session can't be moved to another link, if anything.
     pub(crate) fn stays(&self) -> Option<PinReason> {
-        let unread = self.pins.has_unread().then_some(PinReason::UserVariable);
-        self.stays_when_read().or(unread)
+        self.stays_when_read().or(self.unread())
     }
 
-    /// The same, once the user variables are read back that can be.
+    /// What of it has to be asked for, before it can be moved.
+    fn unread(&self) -> Option<PinReason> {
+        let user = self.pins.has_unread().then_some(PinReason::UserVariable);
+        user.or(self.pins.unread_role.then_some(PinReason::Role))
+    }
+
+    /// What is not in its pins, but would be missed with the link.
+    fn unsaved(&self) -> Option<PinReason> {
+        let next = self.next_unsure.then_some(PinReason::NextTransaction);
+        self.unread().or(next)
+    }
+
+    /// The same, once that is read back that can be.
     pub(crate) fn stays_when_read(&self) -> Option<PinReason> {
         if self.in_transaction() {
             Some(PinReason::Transaction)
-        } else if self.next_transaction {
+        } else if self.next_unsure {
             Some(PinReason::NextTransaction)
         } else if self.stuck.is_some() {
             Some(PinReason::SystemVariable)
@@ -329,8 +363,12 @@ impl Session {
 
     /// Why it is not as it began, if it isn't.
     pub(crate) fn pin(&self) -> Option<PinReason> {
+        let next = self
+            .awaits_transaction()
+            .then_some(PinReason::NextTransaction);
         let moves = self.vars.is_some() || self.names_unknown;
-        self.stays().or(moves.then_some(PinReason::SystemVariable))
+        let variable = moves.then_some(PinReason::SystemVariable);
+        self.stays().or(next).or(variable)
     }
 
     pub(crate) fn names_of_variables(&self) -> Vec<String> {
@@ -338,7 +376,7 @@ impl Session {
         let names = vars.into_iter().flat_map(|vars| vars.iter());
         let names = names.map(|(name, _)| name);
         names
-            .filter(|name| !NAMES.contains(name))
+            .filter(|name| variables::is_variable(name))
             .map(str::to_owned)
             .collect()
     }
@@ -360,9 +398,9 @@ impl Session {
             .pins
             .iter()
             .filter(|pin| pin.reason().is_of_the_session());
-        let unread = self.pins.has_unread().then_some(PinReason::UserVariable);
         let gone = gone.map(ToString::to_string);
-        let gone: Vec<_> = gone.chain(unread.map(|r| r.to_string())).collect();
+        let unsaved = self.unsaved().map(|reason| reason.to_string());
+        let gone: Vec<_> = gone.chain(unsaved).collect();
         match gone.is_empty() {
             true if self.names_unknown => Some("character sets that were set".to_owned()),
             true => self
@@ -383,7 +421,8 @@ impl Session {
 
     /// `SET TRANSACTION` for the next transaction stands.
     pub(crate) fn awaits_transaction(&self) -> bool {
-        self.next_transaction
+        let vars = self.vars.as_deref();
+        vars.is_some_and(|vars| vars.get(NEXT).is_some())
     }
 
     /// It is as it began but for variables, and nothing that is neutral by itself makes it otherwise.
@@ -391,6 +430,7 @@ impl Session {
         self.clean.is_some()
             && self.stays().is_none()
             && !self.names_unknown
+            && !self.awaits_transaction()
             && self.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
     }
 
@@ -432,9 +472,9 @@ impl Session {
         self.rows_of = 0;
         self.warnings_of = 0;
         self.unsure = false;
+        self.next_unsure = false;
         self.in_transaction = false;
         self.locks_tables = false;
-        self.next_transaction = false;
         self.grouped = false;
     }
 }
@@ -526,8 +566,8 @@ impl Link {
             false => &want.begin.init[..],
         };
         let setup = self.session.setup.clone();
-        let role = self.role_sql();
-        let set = self.bridge(want.vars, as_begun);
+        let role = self.begun_role().map(|role| format!("SET ROLE {role}"));
+        let sets = self.bridge(want.vars, as_begun);
         let user = match as_begun {
             true => user::bridge(&self.session.user, want.user),
             false => user::bridge(&None, want.user),
@@ -556,13 +596,18 @@ impl Link {
         let theirs = commands.len();
         commands.extend(init.iter().map(|sql| Command::Query(sql.as_bytes())));
         if !init.is_empty() {
-            commands.push(Command::Query(ASK_NAMES.as_bytes()));
+            let asks = [role.as_ref().map(|_| ASK_ROLE), Some(ASK_NAMES)];
+            commands.extend(
+                asks.iter()
+                    .flatten()
+                    .map(|sql| Command::Query(sql.as_bytes())),
+            );
             // What the next statement finds of the last one's is the init statements'.
             commands.push(Command::Query(b"DO 0"));
         }
         let begun = commands.len();
-        let sets = set.iter().chain(&user);
-        commands.extend(sets.map(|sql| Command::Query(sql.as_bytes())));
+        let moves = sets.iter().chain(&user);
+        commands.extend(moves.map(|sql| Command::Query(sql.as_bytes())));
         if commands.is_empty() {
             self.session.clean = Some(want.begin.clone());
             return Ok(None);
@@ -585,16 +630,21 @@ impl Link {
             self.session.schema_stale = false;
         }
         let mut moves = responses.split_off(begun.min(responses.len())).into_iter();
-        let set = set.and_then(|_| moves.next());
+        let set: Vec<_> = moves.by_ref().take(sets.len()).collect();
         if !as_begun {
             self.session.vars = None;
             self.session.base = Arc::default();
             self.session.names_unknown = false;
         }
-        let mut names = None;
+        let (mut names, mut active) = (None, None);
+        let asks = if init.is_empty() { 0 } else { begun - 2 };
         for (i, response) in responses.into_iter().enumerate() {
-            if !init.is_empty() && i + 2 == begun {
+            if asks > 0 && i == asks {
                 names = Some(response);
+                continue;
+            }
+            if asks > 0 && i + 1 == asks && role.is_some() {
+                active = Some(response);
                 continue;
             }
             if i == ours {
@@ -628,18 +678,26 @@ impl Link {
                     set_names(base, names);
                 });
             }
+            if let Some(active) = active {
+                let role = role_of(active, self.server.mariadb).unwrap_or_default();
+                variables::change(&mut base, |base| base.set(ROLE, role.as_bytes()));
+            }
             self.session.restarted();
             self.session.base = base.unwrap_or_default();
+            // It is not yet what it is to be.
+            self.session.start = Start::Used;
         }
-        if let Some(response) = set {
-            self.session.observe_quietly(&response);
-            if let Err(e) = first_ok(response) {
-                // Whatever part of it was done: whoever comes next begins anew.
-                self.session.changed = true;
-                return Err(e);
-            }
-            let server = self.common.name.clone();
-            self.session.moved(want.vars, &server)?;
+        if !set.is_empty() {
+            let server = self.name.clone();
+            let not_restored = |e| match e {
+                // Behind a reset there is nothing left to try.
+                Error::MySqlError(e) if !as_begun => {
+                    let what = e.to_string();
+                    Error::SessionNotRestored { server, what }
+                }
+                e => e,
+            };
+            self.moved(set, want.vars).map_err(not_restored)?;
         }
         // All that it reports is that something changed.
         if let Some(response) = moves.next() {
@@ -659,8 +717,8 @@ impl Link {
         Ok(read)
     }
 
-    /// The `SET` that makes the variables these.
-    fn bridge(&self, to: &Shared, as_begun: bool) -> Option<String> {
+    /// What makes the variables these.
+    fn bridge(&self, to: &Shared, as_begun: bool) -> Vec<String> {
         let (none, fresh) = (Variables::default(), None);
         let (from, base) = match as_begun {
             true => (&self.session.vars, &*self.session.base),
@@ -668,34 +726,53 @@ impl Link {
         };
         let setup = self.session.setup.strip_prefix("SET ").unwrap_or("");
         let names = setup.split(',').next().unwrap_or("");
-        variables::bridge(from, to, base, names)
+        let role = self.begun_role().unwrap_or("DEFAULT");
+        variables::bridge(from, to, Begun { base, names, role })
+    }
+
+    /// Takes the replies to what was to make the variables these.
+    fn moved(&mut self, replies: Vec<Response>, vars: &Shared) -> Result<(), Error> {
+        // MariaDB reports of a role that something changed.
+        let changed = self.session.changed;
+        let mut refused = None;
+        for response in replies {
+            self.session.observe_quietly(&response);
+            if let Err(e) = first_ok(response) {
+                refused.get_or_insert(e);
+            }
+        }
+        if let Some(e) = refused {
+            // Whatever part of it was done: whoever comes next begins anew.
+            self.session.changed = true;
+            return Err(e);
+        }
+        self.session.changed = changed;
+        let server = self.common.name.clone();
+        self.session.moved(vars, &server)
     }
 
     /// Makes the variables these.
     pub(crate) async fn move_to(&mut self, vars: &Shared) -> Result<(), Error> {
         let vars = self.session.without_base(vars);
-        let Some(sql) = self.bridge(&vars, true) else {
+        let sets = self.bridge(&vars, true);
+        if sets.is_empty() {
             return Ok(());
-        };
-        let what = "restoring the session";
-        let set = self.train(&[Command::Query(sql.as_bytes())], what).await?;
-        for response in set {
-            self.session.observe_quietly(&response);
-            first_ok(response)?;
         }
-        let server = self.common.name.clone();
-        self.session.moved(&vars, &server)
+        let what = "restoring the session";
+        let sets: Vec<_> = sets
+            .iter()
+            .map(|sql| Command::Query(sql.as_bytes()))
+            .collect();
+        let set = self.train(&sets, what).await?;
+        self.moved(set, &vars)
     }
 
-    /// Neither server's reset puts an active role back.
-    fn role_sql(&self) -> Option<String> {
+    /// The role that a session begins with, where there are roles. Neither server's reset puts it back.
+    fn begun_role(&self) -> Option<&str> {
         let server: &ServerInfo = &self.server;
         match (server.mariadb, server.parsed) {
-            (true, v) if v >= (10, 0, 5) => Some(format!(
-                "SET ROLE {}",
-                self.session.role.as_deref().unwrap_or("NONE")
-            )),
-            (false, v) if v >= (8, 0, 0) => Some("SET ROLE DEFAULT".to_owned()),
+            (true, v) if v >= (10, 0, 5) => Some(self.session.role.as_deref().unwrap_or("NONE")),
+            (false, v) if v >= (8, 0, 0) => Some("DEFAULT"),
             _ => None,
         }
     }
@@ -750,11 +827,12 @@ impl Link {
         let setup = self.session.setup.clone();
         let mut commands = vec![Command::Query(setup.as_bytes())];
         if self.server.mariadb {
-            commands.push(Command::Query(super::connect::ROLE.as_bytes()));
+            commands.push(Command::Query(ASK_ROLE.as_bytes()));
         }
         let mut responses = self.train(&commands, "preparing the session").await?;
         if self.server.mariadb {
-            self.session.role = responses.pop().and_then(super::connect::role_of);
+            let role = responses.pop().and_then(|role| role_of(role, true));
+            self.session.role = role.map(Into::into);
         }
         for response in responses {
             first_ok(response).map_err(|e| ended(self, e))?;

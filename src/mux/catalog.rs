@@ -34,6 +34,8 @@ pub(super) type Schemas = HashMap<Vec<u8>, Vec<String>>;
 pub(super) struct Catalog {
     /// Empty where there is none.
     pub schema: Box<str>,
+    /// With which it was looked at; empty: that which sessions begin with.
+    pub role: Box<str>,
     /// Views and tables that touch the session; those whose names need quotes also by a part of it.
     entries: HashMap<Vec<u8>, Entry>,
     /// There are names of which nothing could be a part of a word.
@@ -82,9 +84,10 @@ impl fmt::Debug for Catalog {
 
 impl Catalog {
     /// Of a schema of which nothing can be known.
-    pub(super) fn blind(schema: &str, generation: u64) -> Catalog {
+    pub(super) fn blind(schema: &str, role: &str, generation: u64) -> Catalog {
         Catalog {
             schema: schema.into(),
+            role: role.into(),
             entries: HashMap::new(),
             has_odd: false,
             has_foreign: false,
@@ -318,8 +321,8 @@ impl Definitions {
     }
 
     /// The catalog of a schema, of which everything is loaded.
-    pub(super) fn catalog(&self, schema: &str, generation: u64) -> Catalog {
-        let mut catalog = Catalog::blind(schema, generation);
+    pub(super) fn catalog(&self, schema: &str, role: &str, generation: u64) -> Catalog {
+        let mut catalog = Catalog::blind(schema, role, generation);
         catalog.schemas = self.schemas.clone();
         let home = sql::lower(schema.as_bytes());
         let bodies = self.bodies();
@@ -382,7 +385,7 @@ mod tests {
     }
 
     fn found(definitions: &Definitions, sql: &str) -> Option<Facts> {
-        let catalog = definitions.catalog("s", 0);
+        let catalog = definitions.catalog("s", "", 0);
         let statement = sql::read(sql.as_bytes());
         let found = catalog.find(sql.as_bytes(), &statement);
         let is_plain = found.facts.is_none() && found.schemas.is_empty();
@@ -485,7 +488,7 @@ mod tests {
         assert_eq!(definitions.wants(b"s"), None);
         let facts = found(&definitions, "SELECT * FROM v").unwrap();
         assert!(facts.needs_insert_id && !facts.unknown);
-        let catalog = definitions.catalog("s", 0);
+        let catalog = definitions.catalog("s", "", 0);
         let sql = b"SELECT * FROM other.x";
         assert_eq!(
             catalog.find(sql, &sql::read(sql)).schemas,
@@ -513,7 +516,7 @@ mod tests {
         );
         let mut definitions = Definitions::new(schemas(), false);
         definitions.add(b"s", Part::Tables, vec![view]);
-        let catalog = definitions.catalog("s", 0);
+        let catalog = definitions.catalog("s", "", 0);
         let latin1 = b"SELECT * FROM \xe9t\xe9";
         assert!(catalog.find(latin1, &sql::read(latin1)).facts.is_some());
         let ascii = b"SELECT * FROM ete";

@@ -4,6 +4,7 @@
 //! The lock is held for moments, never across I/O.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -30,11 +31,35 @@ pub(super) struct Catalogs {
 
 #[derive(Debug, Default)]
 struct State {
-    known: HashMap<Box<str>, Arc<Catalog>>,
+    known: HashMap<Key, Arc<Catalog>>,
     /// Who waits for each that is being loaded.
-    loading: HashMap<Box<str>, Vec<Arc<Handed<()>>>>,
+    loading: HashMap<Key, Vec<Arc<Handed<()>>>>,
     /// As they were found last.
     schemas: Arc<Schemas>,
+}
+
+/// A schema, and the role with which it is looked at: others see more, or less.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub schema: &'a str,
+    /// For `SET ROLE`; empty: the one that sessions begin with.
+    pub role: &'a str,
+}
+
+type Key = Box<str>;
+
+impl<'a> Sight<'a> {
+    pub(super) fn is_of(self, catalog: &Catalog) -> bool {
+        *catalog.schema == *self.schema && *catalog.role == *self.role
+    }
+
+    /// No name has a zero byte in it.
+    fn key(self) -> Cow<'a, str> {
+        match self.role {
+            "" => self.schema.into(),
+            role => format!("{}\0{role}", self.schema).into(),
+        }
+    }
 }
 
 /// What a handle that needs a catalog does now.
@@ -48,14 +73,17 @@ pub(super) enum Step {
 
 impl Catalogs {
     /// `generation` is that of the definitions now.
-    pub(super) fn step(account: &Arc<Account>, schema: &str, generation: u64, face: Face) -> Step {
+    pub(super) fn step(
+        account: &Arc<Account>,
+        sight: Sight<'_>,
+        generation: u64,
+        face: Face,
+    ) -> Step {
+        let key = &*sight.key();
         let mut state = account.catalogs.state.lock();
-        let known = state
-            .known
-            .get(schema)
-            .filter(|c| c.generation == generation);
+        let known = state.known.get(key).filter(|c| c.generation == generation);
         let known = known.cloned();
-        match (known, state.loading.get_mut(schema)) {
+        match (known, state.loading.get_mut(key)) {
             (Some(known), None) if !known.is_old() => Step::Known(known),
             // It was right a moment ago, and nobody here changed anything.
             (Some(known), Some(_)) => Step::Known(known),
@@ -65,25 +93,30 @@ impl Catalogs {
                 Step::Wait(bell)
             }
             (_, None) => {
-                state.loading.insert(schema.into(), Vec::new());
+                state.loading.insert(key.into(), Vec::new());
                 Step::Load(Ticket {
                     account: account.clone(),
-                    schema: schema.into(),
+                    key: key.into(),
                 })
             }
         }
     }
 
     /// The newest, old or not.
-    pub(super) fn last(&self, schema: &str) -> Option<Arc<Catalog>> {
-        self.state.lock().known.get(schema).cloned()
+    pub(super) fn last(&self, sight: Sight<'_>) -> Option<Arc<Catalog>> {
+        self.state.lock().known.get(&*sight.key()).cloned()
     }
 
     pub(super) fn put(&self, catalog: Arc<Catalog>) {
+        let sight = Sight {
+            schema: &catalog.schema,
+            role: &catalog.role,
+        };
+        let key: Key = sight.key().into();
         let mut state = self.state.lock();
         let is_newer = |known: &Arc<Catalog>| known.generation > catalog.generation;
-        if !state.known.get(&catalog.schema).is_some_and(is_newer) {
-            state.known.insert(catalog.schema.clone(), catalog);
+        if !state.known.get(&key).is_some_and(is_newer) {
+            state.known.insert(key, catalog);
         }
     }
 
@@ -112,18 +145,12 @@ impl Catalogs {
 #[derive(Debug)]
 pub(super) struct Ticket {
     account: Arc<Account>,
-    schema: Box<str>,
+    key: Key,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let waiting = self
-            .account
-            .catalogs
-            .state
-            .lock()
-            .loading
-            .remove(&self.schema);
+        let waiting = self.account.catalogs.state.lock().loading.remove(&self.key);
         for bell in waiting.into_iter().flatten() {
             bell.give(());
         }

@@ -44,7 +44,7 @@ use crate::{
     },
     session::{
         InsertId, seen, user,
-        variables::{Shared, same_for_text},
+        variables::{NEXT, ROLE, Shared, same_for_text},
     },
     sql::{self, Effect},
 };
@@ -759,8 +759,24 @@ impl Seat {
         self.held.is_none()
             && self.owed.is_none()
             && self.holds == 0
+            && !self.awaits_transaction()
             && (!self.is_shared()
                 || self.account.lost_sessions.load(Ordering::Relaxed) == self.lost_sessions)
+    }
+
+    /// The next statement may be a transaction of which something was said.
+    fn awaits_transaction(&self) -> bool {
+        let vars = self.vars.as_deref();
+        vars.is_some_and(|vars| vars.get(NEXT).is_some())
+    }
+
+    /// The role that it has set, for `SET ROLE`; empty: the one that it began with.
+    fn role(&self) -> &str {
+        let kept = self.held.as_ref().filter(|_| self.kept);
+        let vars = kept.map_or(&self.vars, |link| &link.session.vars);
+        let role = vars.as_deref().and_then(|vars| vars.get(ROLE));
+        role.and_then(|role| std::str::from_utf8(role).ok())
+            .unwrap_or("")
     }
 
     fn wish(&self, need: Need, why: &'static str) -> Wish {
@@ -1302,7 +1318,11 @@ impl Seat {
         let theirs = link.session.owner == self.id;
         let asks = match own {
             // A link that is kept may tell with the next statement.
-            true => link.session.may_have_changed() && !self.kept && !self.keeps_diagnostics,
+            true => {
+                let may_differ =
+                    link.session.may_have_changed() || link.session.awaits_transaction();
+                may_differ && !self.kept && !self.keeps_diagnostics
+            }
             false => !shared && link.session.clean.is_none(),
         };
         if link.session.unsure && asks && theirs {

@@ -169,7 +169,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
     }
     if facts.sets_role {
         *explained = true;
-        add(pins, PinReason::Role, None);
+        pins.unread_role = true;
     }
     if facts.uses_sequence {
         add(pins, PinReason::Sequence, None);
@@ -320,7 +320,6 @@ fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
             facts.sets_user_variables && facts.other_user_variables,
             PinReason::UserVariable,
         ),
-        (facts.sets_role, PinReason::Role),
         (facts.uses_sequence, PinReason::Sequence),
         (facts.needs_connection_id, PinReason::ConnectionId),
         (facts.counts_found_rows, PinReason::FoundRows),

@@ -41,7 +41,9 @@ macro_rules! reasons {
 reasons! {
     /// A transaction is open, by the server's word. Until `COMMIT` or `ROLLBACK`.
     Transaction = "an open transaction",
-    /// `SET TRANSACTION` for the next transaction. Until that has begun and ended.
+    /// `SET TRANSACTION` for the next transaction, until that has begun. Under
+    /// [`Isolation::Session`](crate::Isolation::Session) it moves: this is only where a statement failed
+    /// of which it isn't known whether it was that transaction.
     NextTransaction = "SET TRANSACTION for the next transaction",
     /// `XA START`, `XA PREPARE`. Until `XA COMMIT` or `XA ROLLBACK`.
     Xa = "an XA transaction",
@@ -64,7 +66,8 @@ reasons! {
     Handler = "an open HANDLER",
     /// A system variable whose value can't be moved. Until [`Handle::reset`](crate::Handle::reset).
     SystemVariable = "a system variable that can't be moved",
-    /// `SET ROLE`. Until [`Handle::reset`](crate::Handle::reset).
+    /// `SET ROLE`, where the server doesn't tell which one it is, or its name is not of ASCII. Until
+    /// [`Handle::reset`](crate::Handle::reset).
     Role = "an active role",
     /// `SET RESOURCE GROUP`. Until [`Handle::reset`](crate::Handle::reset).
     ResourceGroup = "a resource group",
@@ -222,6 +225,8 @@ pub(crate) struct Pins {
     pub(super) prepared: Vec<(Vec<u8>, Option<Facts>)>,
     /// User variables that were set and not yet read back. They pin for as long.
     unread: Vec<Arc<str>>,
+    /// A role was set that was not yet asked for. It pins for as long.
+    pub(crate) unread_role: bool,
 }
 
 impl Pins {

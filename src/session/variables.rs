@@ -37,6 +37,46 @@ pub(crate) const NAMES: [&str; 5] = [
     "the collation of the client",
 ];
 
+/// The name under which [`Variables`] keeps what `SET ROLE` made active, as `SET ROLE` takes it. Neither
+/// server reports it: it is asked for.
+pub(crate) const ROLE: &str = "the active role";
+
+/// The name under which [`Variables`] keeps what `SET TRANSACTION` said of the next transaction, as the
+/// transaction tracker reports it: in statements that say the same.
+pub(crate) const NEXT: &str = "the next transaction";
+
+/// Begins each of the statements of [`NEXT`].
+const SET_TRANSACTION: &str = "SET TRANSACTION ";
+
+/// Undoes [`NEXT`] where no transaction is open, whatever `completion_type` says.
+const NO_NEXT: &str = "COMMIT AND NO CHAIN NO RELEASE";
+
+/// Asks for [`ROLE`], as bytes that no character set changes.
+pub(crate) const ASK_ROLE: &str = "SELECT CAST(CURRENT_ROLE() AS BINARY)";
+
+/// What `SET ROLE` takes, by the answer to [`ASK_ROLE`]: MySQL's is that already, MariaDB's is a name or
+/// none.
+pub(crate) fn role(told: Option<String>, mariadb: bool) -> String {
+    match told {
+        None => "NONE".to_owned(),
+        Some(name) if mariadb => format!("`{}`", name.replace('`', "``")),
+        Some(roles) => roles,
+    }
+}
+
+/// What the tracker says of the transaction is only what the next one is to be.
+pub(crate) fn is_of_next(characteristics: &[u8]) -> bool {
+    let all = String::from_utf8_lossy(characteristics);
+    let all = statements(&all);
+    !all.is_empty() && all.iter().all(|sql| sql.starts_with(SET_TRANSACTION))
+}
+
+/// Those of [`NEXT`], one by one.
+fn statements(characteristics: &str) -> Vec<&str> {
+    let all = characteristics.split(';').map(str::trim);
+    all.filter(|sql| !sql.is_empty()).collect()
+}
+
 /// Asks MariaDB for the last of [`NAMES`], with a text, while the connection's character set is the
 /// client's.
 pub(crate) const ASK_CLIENT: &str = "SELECT CAST(COLLATION(?) AS BINARY)";
@@ -100,7 +140,9 @@ const ONLY_SESSION: [&str; 6] = [
 
 /// Variables with any of which a text reads the same. To set them in the middle of a transaction, where
 /// a statement is prepared as it once was, would end that (`autocommit`) or be refused.
-const NOT_OF_TEXTS: [&str; 16] = [
+const NOT_OF_TEXTS: [&str; 18] = [
+    ROLE,
+    NEXT,
     "autocommit",
     "binlog_direct_non_transactional_updates",
     "binlog_format",
@@ -198,6 +240,15 @@ pub(crate) fn change(variables: &mut Shared, change: impl FnOnce(&mut Variables)
     *variables = shared(own);
 }
 
+/// Those of a session that has set a role (for `SET ROLE`), and no more; empty: it has set none.
+pub(crate) fn with_role(role: &str) -> Shared {
+    let mut variables = Variables::default();
+    if !role.is_empty() {
+        variables.set(ROLE, role.as_bytes());
+    }
+    shared(variables)
+}
+
 /// Whether two sessions have the same.
 pub(crate) fn same(one: &Shared, other: &Shared) -> bool {
     match (one, other) {
@@ -241,22 +292,69 @@ pub(crate) fn same_for_text(one: &Shared, other: &Shared) -> bool {
     same(one, other) || same(&of_text(one), &of_text(other))
 }
 
-/// The `SET` that makes the variables `from` those of `to`; `None`: they are the same.
+/// How a session began, as far as that is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun<'a> {
+    /// What was set then. What is not known to have been set goes back to the server's global value,
+    /// as a session that begins has it.
+    pub base: &'a Variables,
+    /// The `NAMES …` of its `SET`.
+    pub names: &'a str,
+    /// For `SET ROLE`.
+    pub role: &'a str,
+}
+
+/// The statements that make the variables `from` those of `to`; none: they are the same.
 ///
-/// `base`: what is known of how the session began. What is not known to have been set then goes back
-/// to the server's global value, as a session that begins has it. `names`: the `SET NAMES` that the
-/// session began with.
-pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) -> Option<String> {
+/// A role may be what allows to set a variable: what a session has set goes back while its role is
+/// active, and what another has set comes with its own. What was said of the next transaction would be
+/// undone by some variables, and comes last.
+pub(crate) fn bridge(from: &Shared, to: &Shared, begun: Begun<'_>) -> Vec<String> {
+    let mut all = Vec::new();
     if same(from, to) {
-        return None;
+        return all;
     }
     let none = Variables::default();
     let from = from.as_deref().unwrap_or(&none);
     let to = to.as_deref().unwrap_or(&none);
+    let undone = from.get(NEXT).is_some() && from.get(NEXT) != to.get(NEXT);
+    if undone {
+        all.push(NO_NEXT.to_owned());
+    }
+    let role = |of: &Variables| {
+        let role = of.get(ROLE).or(begun.base.get(ROLE));
+        role.map_or(begun.role.into(), |role| {
+            String::from_utf8_lossy(role).into_owned()
+        })
+    };
+    if from.get(ROLE) == to.get(ROLE) {
+        all.extend(set(from, to, begun, |_| true));
+    } else {
+        all.extend(set(from, to, begun, |name| to.get(name).is_none()));
+        all.push(format!("SET ROLE {}", role(to)));
+        all.extend(set(from, to, begun, |name| to.get(name).is_some()));
+    }
+    if let Some(next) = to.get(NEXT)
+        && (from.get(NEXT) != Some(next) || !all.is_empty())
+    {
+        let next = String::from_utf8_lossy(next);
+        all.extend(statements(&next).into_iter().map(str::to_owned));
+    }
+    all
+}
+
+/// The `SET` of those that are chosen by their names.
+fn set(
+    from: &Variables,
+    to: &Variables,
+    begun: Begun<'_>,
+    is_chosen: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let base = begun.base;
     let mut sql = String::new();
     let add = |sql: &mut String| sql.push_str(if sql.is_empty() { "SET " } else { ", " });
     let has_names = |v: &Variables| v.get(NAMES[2]).is_some();
-    if NAMES.iter().any(|name| from.get(name) != to.get(name)) {
+    if is_chosen(NAMES[2]) && NAMES.iter().any(|name| from.get(name) != to.get(name)) {
         if let Some(names) = as_names(to).or_else(|| as_names(base).filter(|_| !has_names(to))) {
             add(&mut sql);
             sql.push_str(&names);
@@ -267,14 +365,15 @@ pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) 
             }
         } else {
             add(&mut sql);
-            sql.push_str(names);
+            sql.push_str(begun.names);
         }
     }
     let mut before = None;
-    let mut all: Vec<&str> = from.names().chain(to.names()).collect();
+    let is_set = |name: &&str| is_variable(name) && is_chosen(name);
+    let mut all: Vec<&str> = from.names().chain(to.names()).filter(is_set).collect();
     all.sort_unstable();
     for name in all {
-        if before.replace(name) == Some(name) || NAMES.contains(&name) {
+        if before.replace(name) == Some(name) {
             continue;
         }
         let is = from.get(name).or(base.get(name));
@@ -285,6 +384,11 @@ pub(crate) fn bridge(from: &Shared, to: &Shared, base: &Variables, names: &str) 
         }
     }
     (!sql.is_empty()).then_some(sql)
+}
+
+/// It is set and reported by its own name.
+pub(crate) fn is_variable(name: &str) -> bool {
+    !NAMES.contains(&name) && name != ROLE && name != NEXT
 }
 
 /// The values of [`NAMES`], of the last two where they were told.
@@ -452,9 +556,17 @@ mod tests {
         shared(variables)
     }
 
+    fn begun(base: &Variables) -> Begun<'_> {
+        Begun {
+            base,
+            names: NAMES_SQL,
+            role: "DEFAULT",
+        }
+    }
+
     fn bridged(from: &[(&str, &str)], to: &[(&str, &str)], base: &[(&str, &str)]) -> String {
         let base = of(base).map(|b| (*b).clone()).unwrap_or_default();
-        bridge(&of(from), &of(to), &base, NAMES_SQL).unwrap_or_default()
+        bridge(&of(from), &of(to), begun(&base)).join("; ")
     }
 
     #[test]
@@ -596,6 +708,61 @@ mod tests {
     }
 
     #[test]
+    fn a_role_allows_what_is_set_with_it() {
+        let role = (ROLE, "`r`");
+        assert_eq!(bridged(&[], &[role], &[]), "SET ROLE `r`");
+        assert_eq!(bridged(&[role], &[], &[]), "SET ROLE DEFAULT");
+        assert_eq!(bridged(&[role], &[], &[(ROLE, "NONE")]), "SET ROLE NONE");
+        let set = [role, ("binlog_format", "ROW")];
+        assert_eq!(
+            bridged(&[], &set, &[]),
+            "SET ROLE `r`; SET SESSION binlog_format='ROW'"
+        );
+        assert_eq!(
+            bridged(&set, &[(ROLE, "`s`"), ("sql_mode", "ANSI")], &[]),
+            "SET SESSION binlog_format=@@GLOBAL.binlog_format; SET ROLE `s`; \
+             SET SESSION sql_mode='ANSI'"
+        );
+    }
+
+    #[test]
+    fn the_next_transaction_is_said_last() {
+        let next = (
+            NEXT,
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET TRANSACTION READ ONLY;",
+        );
+        let both = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET TRANSACTION READ ONLY";
+        assert_eq!(bridged(&[], &[next], &[]), both);
+        assert_eq!(bridged(&[next], &[], &[]), NO_NEXT);
+        let zone = ("time_zone", "UTC");
+        assert_eq!(
+            bridged(&[next], &[next, zone], &[]),
+            format!("SET SESSION time_zone='UTC'; {both}")
+        );
+        assert_eq!(
+            bridged(&[(NEXT, "SET TRANSACTION READ WRITE;")], &[next], &[]),
+            format!("{NO_NEXT}; {both}")
+        );
+    }
+
+    #[test]
+    fn what_is_said_of_a_transaction_that_has_begun_is_not_of_the_next() {
+        assert!(is_of_next(b"SET TRANSACTION READ ONLY;"));
+        assert!(!is_of_next(b""));
+        assert!(!is_of_next(
+            b"SET TRANSACTION READ ONLY; START TRANSACTION;"
+        ));
+        assert!(!is_of_next(b"START TRANSACTION READ ONLY;"));
+    }
+
+    #[test]
+    fn a_role_is_told_as_it_can_be_set() {
+        assert_eq!(role(None, true), "NONE");
+        assert_eq!(role(Some("a`b".into()), true), "`a``b`");
+        assert_eq!(role(Some("`a`@`%`".into()), false), "`a`@`%`");
+    }
+
+    #[test]
     fn values_mean_the_same_in_every_sql_mode() {
         let value = |value: &str| bridged(&[], &[("x", value)], &[]);
         assert_eq!(value("1.5"), "SET SESSION x=1.5");
@@ -622,8 +789,8 @@ mod tests {
         let prepares = with_text(&current, &of(&ansi));
         assert_eq!(prepares, with);
         assert_eq!(
-            bridge(&current, &prepares, &Variables::default(), NAMES_SQL).as_deref(),
-            Some("SET SESSION sql_mode='ANSI'")
+            bridge(&current, &prepares, begun(&Variables::default())),
+            ["SET SESSION sql_mode='ANSI'"]
         );
     }
 

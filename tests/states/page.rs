@@ -13,8 +13,8 @@ its own: what it sets, locks and creates is there for its next statement, and fo
 connections below, the links, are shared: a handle that is idle has none, and the next statement may run on
 another. The session goes along in one of three ways:
 
-- **It moves.** What can be set again (the schema, system variables, character sets) is set again wherever the
-  handle's next statement runs, in the same write.
+- **It moves.** What can be set again (the schema, system variables, character sets, roles, what `SET TRANSACTION`
+  said) is set again wherever the handle's next statement runs, in the same write.
 - **It pins.** What only the server has (a transaction, a temporary table, a lock) keeps the link with the
   handle until its end: others use other links, or wait.
 - **Kept, or an error.** What each statement leaves (`LAST_INSERT_ID()`, warnings, `ROW_COUNT()`) stands on the
@@ -73,6 +73,8 @@ What no text says and no server reports is not noticed, and may be found by whoe
 - On MySQL a resource group that a procedure sets stays with the link.
 - `FOUND_ROWS()`, `ROW_COUNT()` and warnings of the statement before that a routine asks for are the link's, unless
   `keep_diagnostics` is set.
+- A role has the rights that it has where it was set last, which may be after they were changed. One that is dropped
+  or taken away can't be set again: `Error::SessionNotRestored`.
 - `SET GLOBAL` is for sessions that begin later, and on a link a session begins with the login or a reset: a
   new handle on a link that nobody had to reset has the values of before.
 - `SHOW STATUS`, `performance_schema` and the process list are about the link, and all who used it.

@@ -612,17 +612,14 @@ const TRANSACTIONS: &[State] = &[
     )
     .probe(ITEMS)
     .until(&["SET autocommit = 1", "DELETE FROM items WHERE id = 10"]),
-    pins(
-        "for the next transaction",
-        PinReason::NextTransaction,
-        &["SET TRANSACTION READ ONLY"],
-    )
-    .until(&["BEGIN", "COMMIT"]),
-    pins(
+    moves("for the next transaction", &["SET TRANSACTION READ ONLY"])
+        .probe("UPDATE items SET v = v WHERE id = 1")
+        .until(&["BEGIN", "COMMIT"]),
+    moves(
         "the same, for a statement",
-        PinReason::NextTransaction,
-        &["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"],
+        &["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY"],
     )
+    .probe("UPDATE items SET v = v WHERE id = 1")
     .until(&["SELECT COUNT(*) FROM items"]),
     moves(
         "the isolation level",
@@ -1029,8 +1026,8 @@ const OTHERS: &[State] = &[
     )
     .on(MariaDb)
     .probe("SELECT PREVIOUS VALUE FOR numbers"),
-    pins("SET ROLE", PinReason::Role, &["SET ROLE states_role"]).probe("SELECT CURRENT_ROLE()"),
-    pins("SET ROLE NONE", PinReason::Role, &["SET ROLE NONE"])
+    moves("SET ROLE", &["SET ROLE states_role"]).probe("SELECT CURRENT_ROLE()"),
+    moves("SET ROLE NONE", &["SET ROLE NONE"])
         .probe("SELECT CURRENT_ROLE()")
         .back(),
     pins(

@@ -19,10 +19,10 @@ use crate::{
     mux::{
         account::Account,
         catalog::{Catalog, Definitions, Schemas},
-        catalogs::{Catalogs, Step},
+        catalogs::{Catalogs, Sight, Step},
         wish::{Close, Got},
     },
-    session::{Doing, PinReason},
+    session::{Doing, PinReason, variables},
     sql::{self, Effect, Facts},
 };
 
@@ -87,6 +87,7 @@ impl Seat {
         statement.effect != Effect::Other
             && self.catalog.as_ref().is_some_and(|catalog| {
                 *catalog.schema == *name_of(schema)
+                    && *catalog.role == *self.role()
                     && self.is_current(catalog)
                     && (catalog.is_empty() || catalog.is_harmless(statement.digest))
             })
@@ -176,14 +177,29 @@ impl Seat {
         may_load: bool,
         deadline: Deadline,
     ) -> Result<Option<Arc<Catalog>>> {
+        if self.has_unread_role() {
+            if !may_load {
+                return Ok(None);
+            }
+            let mut running = Running::new(self);
+            let told = running.seat.ask_for_role(deadline).await;
+            running.over = true;
+            drop(running);
+            told?;
+        }
+        let role = self.role().to_owned();
+        let sight = Sight {
+            schema,
+            role: &role,
+        };
         if let Some(catalog) = &self.catalog
-            && *catalog.schema == *schema
+            && sight.is_of(catalog)
             && self.is_current(catalog)
         {
             return Ok(Some(catalog.clone()));
         }
         if !may_load || self.is_delicate() {
-            let last = self.account.catalogs.last(schema);
+            let last = self.account.catalogs.last(sight);
             if last.is_some() || !may_load {
                 return Ok(last);
             }
@@ -192,7 +208,7 @@ impl Seat {
         let until = began + self.account.group.limits.acquire_timeout;
         let until = deadline.map_or(until, |(at, _)| at.min(until));
         loop {
-            let step = Catalogs::step(&self.account, schema, self.generation(), self.face);
+            let step = Catalogs::step(&self.account, sight, self.generation(), self.face);
             let ticket = match step {
                 Step::Known(catalog) => return Ok(Some(catalog)),
                 Step::Load(ticket) => Some(ticket),
@@ -208,7 +224,7 @@ impl Seat {
                 }
             };
             let mut running = Running::new(self);
-            let loaded = running.seat.load(schema, deadline).await;
+            let loaded = running.seat.load(sight, deadline).await;
             running.over = true;
             drop(running);
             if let Ok(Some(catalog)) = &loaded {
@@ -216,6 +232,31 @@ impl Seat {
             }
             drop(ticket);
             return loaded;
+        }
+    }
+
+    /// The link that is kept has a role of which it isn't known which one it is.
+    fn has_unread_role(&self) -> bool {
+        let kept = self.held.as_ref().filter(|_| self.kept);
+        kept.is_some_and(|link| link.session.pins.unread_role)
+    }
+
+    async fn ask_for_role(&mut self, deadline: Deadline) -> Result<()> {
+        let why = "asking for the role".into();
+        self.take(WHY, Need::Alone, deadline).await?;
+        if let Some(link) = &mut self.held {
+            link.deadline = deadline;
+        }
+        let told = self.learn_role(&why).await;
+        if let Some(link) = &mut self.held {
+            link.deadline = None;
+        }
+        match told {
+            Err(e) => {
+                self.lose()?;
+                Err(self.not_run(e, deadline))
+            }
+            told => told,
         }
     }
 
@@ -234,15 +275,15 @@ impl Seat {
         })
     }
 
-    async fn load(&mut self, schema: &str, deadline: Deadline) -> Result<Option<Arc<Catalog>>> {
+    async fn load(&mut self, sight: Sight<'_>, deadline: Deadline) -> Result<Option<Arc<Catalog>>> {
         let generation = self.generation();
         let mut again = true;
         loop {
             self.take(WHY, Need::Alone, deadline).await?;
             if self.is_delicate() {
-                return self.load_elsewhere(schema, generation, deadline).await;
+                return self.load_elsewhere(sight, generation, deadline).await;
             }
-            match self.load_here(schema, generation, deadline).await {
+            match self.load_here(sight, generation, deadline).await {
                 Err(Error::ConnectionLost(_)) if again && self.held.is_none() => again = false,
                 loaded => return loaded,
             }
@@ -251,7 +292,7 @@ impl Seat {
 
     async fn load_here(
         &mut self,
-        schema: &str,
+        sight: Sight<'_>,
         generation: u64,
         deadline: Deadline,
     ) -> Result<Option<Arc<Catalog>>> {
@@ -263,8 +304,8 @@ impl Seat {
         link.deadline = deadline;
         link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
         let loaded = match was_kept {
-            true => load_on(link, &account, schema, generation).await,
-            false => load_plainly(link, &account, schema, generation).await,
+            true => load_on(link, &account, sight, generation).await,
+            false => load_plainly(link, &account, sight, generation).await,
         };
         link.deadline = None;
         match loaded {
@@ -314,7 +355,7 @@ impl Seat {
     /// changes nothing in a transaction.
     async fn load_elsewhere(
         &mut self,
-        schema: &str,
+        sight: Sight<'_>,
         generation: u64,
         deadline: Deadline,
     ) -> Result<Option<Arc<Catalog>>> {
@@ -330,7 +371,7 @@ impl Seat {
                 link.face = self.face;
                 link.deadline = deadline;
                 link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
-                loaded = load_plainly(link, &account, schema, generation).await.ok();
+                loaded = load_plainly(link, &account, sight, generation).await.ok();
             }
             borrowed.give_back(loaded.is_some());
             return Ok(loaded.map(Arc::new));
@@ -340,7 +381,7 @@ impl Seat {
             link.server.mariadb && !session.awaits_transaction() && !session.pins.has(PinReason::Xa)
         });
         match may_ask {
-            true => self.load_here(schema, generation, deadline).await,
+            true => self.load_here(sight, generation, deadline).await,
             false => Ok(None),
         }
     }
@@ -379,28 +420,29 @@ fn name_of(schema: &Option<Arc<str>>) -> &str {
     schema.as_deref().unwrap_or("")
 }
 
-/// The same where the session on the link may be changed: variables that somebody has set would have
-/// the server refuse, or take its time.
+/// The same where the session on the link may be changed: variables that somebody has set, but for the
+/// role, would have the server refuse, or take its time.
 async fn load_plainly(
     link: &mut Link,
     account: &Account,
-    schema: &str,
+    sight: Sight<'_>,
     generation: u64,
 ) -> Result<Catalog> {
-    link.move_to(&None).await?;
-    load_on(link, account, schema, generation).await
+    link.move_to(&variables::with_role(sight.role)).await?;
+    load_on(link, account, sight, generation).await
 }
 
 /// Loads all that a schema's definitions lead to. Where the server refuses, nothing is known.
 async fn load_on(
     link: &mut Link,
     account: &Account,
-    schema: &str,
+    sight: Sight<'_>,
     generation: u64,
 ) -> Result<Catalog> {
+    let Sight { schema, role } = sight;
     match definitions(link, account, schema).await {
-        Ok(definitions) => Ok(definitions.catalog(schema, generation)),
-        Err(e) if is_refusal(&e) => Ok(Catalog::blind(schema, generation)),
+        Ok(definitions) => Ok(definitions.catalog(schema, role, generation)),
+        Err(e) if is_refusal(&e) => Ok(Catalog::blind(schema, role, generation)),
         Err(e) => Err(e),
     }
     .inspect(|catalog: &Catalog| {

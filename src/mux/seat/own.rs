@@ -694,7 +694,6 @@ impl Seat {
                 PinReason::Transaction,
                 session.in_transaction() && !session.locks_tables(),
             ),
-            (PinReason::NextTransaction, session.awaits_transaction()),
             (
                 PinReason::Diagnostics,
                 self.keeps_diagnostics && session.last == self.id,
@@ -753,6 +752,12 @@ impl Seat {
         if locks && !keeps {
             no_answer(link.learn_locks().await)?;
         }
+        if !keeps || self.can_leave() {
+            self.learn_role(&doing.outline).await?;
+        }
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
         if link.server.mariadb {
             // What `SET STATEMENT` sets is reported, and is gone behind it.
             let set: Vec<String> = match doing.is_limited {
@@ -772,6 +777,21 @@ impl Seat {
         }
         if self.can_leave() {
             self.read_user_variables(&doing.outline).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the role that was set, so that it can be set on another link.
+    pub(super) async fn learn_role(&mut self, outline: &Arc<str>) -> Result<()> {
+        let link = self.held.as_mut();
+        let Some(link) = link.filter(|link| link.session.pins.unread_role) else {
+            return Ok(());
+        };
+        let moves = no_answer(link.learn_role().await)?.unwrap_or(false);
+        let pins = &mut link.session.pins;
+        pins.unread_role = false;
+        if !moves {
+            pins.add(PinReason::Role, None, outline, Instant::now());
         }
         Ok(())
     }

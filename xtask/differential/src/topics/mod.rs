@@ -51,7 +51,7 @@ pub const TOPICS: &[Topic] = &[
     topic("prepared", 10, false, prepared::PROTOCOL),
     topic("sql-prepare", 5, true, prepared::SQL),
     topic("schemas", 4, false, schemas::SCHEMAS),
-    topic("roles", 2, true, schemas::ROLES),
+    topic("roles", 4, false, schemas::ROLES),
     topic("several", 5, false, schemas::SEVERAL),
     topic("outside", 2, false, schemas::OUTSIDE),
     topic("transactions", 20, true, transactions::ALL),

@@ -45,6 +45,16 @@ pub const ROLES: &[Template] = &[
     Template(3, Any, "SET ROLE `{role}`\nSELECT CURRENT_ROLE()"),
     Template(2, Any, "SET ROLE NONE"),
     Template(1, Any, "SET ROLE nonsense"),
+    Template(
+        1,
+        Any,
+        "BEGIN\nSET ROLE [`{role}`|NONE]\nSELECT CURRENT_ROLE()\n[COMMIT|ROLLBACK]\nSELECT CURRENT_ROLE()",
+    ),
+    Template(
+        1,
+        Any,
+        "PREPARE {ps} FROM 'SET ROLE `{role}`'\nEXECUTE {ps}\nDEALLOCATE PREPARE {ps}\nSELECT CURRENT_ROLE()",
+    ),
     Template(1, MySql, "SET ROLE [DEFAULT|ALL|ALL EXCEPT `{role}`]"),
     Template(1, MariaDb, "SELECT * FROM information_schema.ENABLED_ROLES"),
     Template(

@@ -66,6 +66,21 @@ pub const ALL: &[Template] = &[
     Template(
         2,
         Any,
+        "SET TRANSACTION READ ONLY\nSELECT {i}\nSET [time_zone = '+03:00'|time_zone = DEFAULT|sql_mode = '']\nINSERT INTO t~ (a) VALUES ({i})\nSELECT a FROM t~ WHERE id = {i}\nINSERT INTO t~ (a) VALUES ({i})",
+    ),
+    Template(
+        2,
+        Any,
+        "SET TRANSACTION READ [ONLY|WRITE], ISOLATION LEVEL [SERIALIZABLE|READ COMMITTED]\nINSERT INTO t~ (id) VALUES (1)\nSELEC nonsense\nINSERT INTO t~ (a) VALUES ({i})\n[BEGIN|COMMIT|SELECT 1]\nINSERT INTO t~ (a) VALUES ({i})\nCOMMIT",
+    ),
+    Template(
+        2,
+        MySql,
+        "SET TRANSACTION ISOLATION LEVEL [READ COMMITTED|SERIALIZABLE]\nSELECT 1\nBEGIN\nSELECT COUNT(*) FROM t~\nSELECT isolation_level, access_mode FROM performance_schema.events_transactions_current JOIN performance_schema.threads USING (thread_id) WHERE processlist_id = CONNECTION_ID()\nROLLBACK\n!reset",
+    ),
+    Template(
+        2,
+        Any,
         "SET SESSION TRANSACTION ISOLATION LEVEL [READ COMMITTED|REPEATABLE READ]",
     ),
     Template(
