@@ -5,14 +5,18 @@ mod bench;
 mod certs;
 mod chart;
 mod demo;
+mod galera;
 mod mariadb;
 mod miri;
 mod model;
 mod mysql;
+mod node;
+mod replication;
 mod servers;
 mod sid;
 mod soak;
 mod test;
+mod topology;
 mod windows;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +25,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
-use servers::Kind;
+use servers::{Kind, Setup};
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Development tasks of mysql_mux")]
@@ -30,15 +34,15 @@ enum Task {
     Servers {
         #[command(subcommand)]
         action: Action,
-        /// Just this server
+        /// Just this server, or these servers that replicate
         #[arg(long, global = true)]
-        only: Option<Kind>,
+        only: Option<Setup>,
     },
     /// All tests, the integration tests once per server
     Test {
-        /// Just this server
+        /// Just this server, or these servers that replicate
         #[arg(long)]
-        only: Option<Kind>,
+        only: Option<Setup>,
         /// Arguments for the test programs, such as a filter
         #[arg(last = true)]
         args: Vec<String>,

@@ -1,6 +1,6 @@
 //! MySQL: Debian 12 has none, so it is the one of Debian sid.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -9,7 +9,7 @@ use crate::{apt, run, sid};
 
 /// Makes a new data folder and returns the command that serves it.
 pub fn prepare(data: &Path) -> Result<Command> {
-    let root = sid::unpack("mysql", &["mysql-server-core", "mysql-client-core"])?;
+    let root = root()?;
     let at = |path: &str| root.join(path).display().to_string();
     let mysqld = || {
         let mut mysqld = sid::command(&root, "usr/sbin/mysqld");
@@ -37,4 +37,13 @@ pub fn prepare(data: &Path) -> Result<Command> {
         "--innodb-redo-log-capacity=32M",
     ]);
     Ok(server)
+}
+
+/// The client that goes with it.
+pub fn client() -> Result<Command> {
+    Ok(sid::command(&root()?, "usr/bin/mysql"))
+}
+
+fn root() -> Result<PathBuf> {
+    sid::unpack("mysql", &["mysql-server-core", "mysql-client-core"])
 }

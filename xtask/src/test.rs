@@ -1,11 +1,13 @@
 //! Runs the tests with the servers they need.
 
 use std::process::Command;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::servers::{Borrowed, Kind};
+use crate::servers::{Borrowed, Kind, Setup, env_file};
+use crate::topology::Topology;
 use crate::{cargo, model, run as run_command, workspace};
 
 /// The same for all tests, because cargo builds dependencies anew for another choice of features.
@@ -20,11 +22,39 @@ const MEMBERS: [&str; 4] = [
 /// others, for longer.
 const DIFFERENTIAL: &str = "12";
 
-/// Runs all tests: those without a server once, the integration tests once per server.
-pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
-    let _servers = Borrowed::new(only)?;
-    let mut summary = Summary::default();
+/// Tests whose files' names begin so need several servers that replicate.
+const BACKENDS: &str = "backends";
 
+/// Runs all tests: those without a server once, the integration tests once per server or per topology.
+pub fn run(only: Option<Setup>, args: &[String]) -> Result<()> {
+    let (kinds, topologies) = match &only {
+        None => (Kind::chosen(None), &Topology::ALL[..]),
+        Some(Setup::One(kind)) => (slice::from_ref(kind), &[][..]),
+        Some(Setup::Several(topology)) => (&[][..], slice::from_ref(topology)),
+    };
+    let mut summary = Summary::default();
+    {
+        let _servers = kinds
+            .iter()
+            .map(|&kind| Borrowed::new(Some(kind)))
+            .collect::<Result<Vec<_>>>()?;
+        without_server(&mut summary, args)?;
+        for &kind in kinds {
+            on_server(&mut summary, kind, args)?;
+        }
+        if args.is_empty() {
+            for &kind in kinds {
+                differential(&mut summary, kind)?;
+            }
+        }
+    }
+    for &topology in topologies {
+        on_topology(&mut summary, topology, args)?;
+    }
+    summary.print()
+}
+
+fn without_server(summary: &mut Summary, args: &[String]) -> Result<()> {
     summary.step(
         "build without features",
         cargo().args(["build", "--no-default-features"]),
@@ -46,50 +76,71 @@ pub fn run(only: Option<Kind>, args: &[String]) -> Result<()> {
     if args.is_empty() {
         summary.step("model check", &mut model::command()?);
     }
-    if has_integration_tests()? {
-        for &kind in Kind::chosen(only) {
-            summary.step(
-                &format!("integration tests, {}", kind.name()),
-                cargo()
-                    .arg("test")
-                    .args(MEMBERS)
-                    .args(["--no-fail-fast", "--test", "*", "--"])
-                    .args(args)
-                    .env("MYSQL_MUX_TEST_SERVER", kind.name())
-                    .env("MYSQL_MUX_TEST_ENV", kind.env_file()?),
-            );
-        }
-    }
-    if args.is_empty() {
-        for &kind in Kind::chosen(only) {
-            summary.step(
-                &format!("differential test, {}", kind.name()),
-                cargo()
-                    .args(["run", "--package", "mysql_mux_differential", "--"])
-                    .args(["--seed", "1", "--programs", DIFFERENTIAL, "--server-env"])
-                    .arg(kind.env_file()?),
-            );
-        }
-    }
-    summary.print()
+    Ok(())
 }
 
-/// Cargo takes it for a mistake when `--test '*'` names nothing.
-fn has_integration_tests() -> Result<bool> {
+fn on_server(summary: &mut Summary, kind: Kind, args: &[String]) -> Result<()> {
+    let Some(mut tests) = integration_tests(|name| !name.starts_with(BACKENDS), args)? else {
+        return Ok(());
+    };
+    summary.step(
+        &format!("integration tests, {}", kind.name()),
+        tests
+            .env("MYSQL_MUX_TEST_SERVER", kind.name())
+            .env("MYSQL_MUX_TEST_ENV", kind.env_file()?),
+    );
+    Ok(())
+}
+
+fn differential(summary: &mut Summary, kind: Kind) -> Result<()> {
+    summary.step(
+        &format!("differential test, {}", kind.name()),
+        cargo()
+            .args(["run", "--package", "mysql_mux_differential", "--"])
+            .args(["--seed", "1", "--programs", DIFFERENTIAL, "--server-env"])
+            .arg(kind.env_file()?),
+    );
+    Ok(())
+}
+
+/// The topology runs for its tests alone, because all of them together are many servers.
+fn on_topology(summary: &mut Summary, topology: Topology, args: &[String]) -> Result<()> {
+    let Some(mut tests) = integration_tests(|name| name.starts_with(BACKENDS), args)? else {
+        return Ok(());
+    };
+    let _servers = Borrowed::topology(topology)?;
+    summary.step(
+        &format!("backends, {}", topology.name()),
+        tests
+            .env("MYSQL_MUX_TEST_TOPOLOGY", topology.env_file()?)
+            .env("MYSQL_MUX_TEST_ENV", env_file(&topology.nodes()[0])?),
+    );
+    Ok(())
+}
+
+/// The command that runs the chosen files of `tests`, if there are any: cargo takes it for a mistake when none is
+/// named.
+fn integration_tests(chosen: impl Fn(&str) -> bool, args: &[String]) -> Result<Option<Command>> {
     let folder = workspace().join("tests");
-    if !folder.exists() {
-        return Ok(false);
-    }
-    for entry in folder.read_dir()? {
-        if entry?
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "rs")
-        {
-            return Ok(true);
+    let mut names = Vec::new();
+    if folder.exists() {
+        for entry in folder.read_dir()? {
+            let name = entry?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".rs"));
+            names.extend(name.filter(|name| chosen(name)).map(str::to_owned));
         }
     }
-    Ok(false)
+    if names.is_empty() {
+        return Ok(None);
+    }
+    names.sort();
+    let mut command = cargo();
+    command.arg("test").args(MEMBERS).arg("--no-fail-fast");
+    for name in names {
+        command.args(["--test", &name]);
+    }
+    command.arg("--").args(args);
+    Ok(Some(command))
 }
 
 /// What the steps came to; one that fails does not keep the next from running.
