@@ -78,6 +78,10 @@ fn options(name: &str, ports: &Ports, members: &str) -> Vec<String> {
         format!("gmcast.listen_addr=tcp://127.0.0.1:{}", ports.group),
         format!("ist.recv_addr=127.0.0.1:{}", ports.changes),
         "gcache.size=16M".into(),
+        // A node that was killed is given up sooner than by default, which also has it back sooner.
+        "evs.suspect_timeout=PT3S".into(),
+        "evs.inactive_timeout=PT6S".into(),
+        "evs.install_timeout=PT3S".into(),
     ];
     vec![
         "--wsrep-on=ON".into(),
