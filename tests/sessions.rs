@@ -948,6 +948,39 @@ mod what_is_left {
     }
 
     #[test]
+    fn the_last_gtid_is_the_handles_own_or_an_error() {
+        if server().kind != Kind::MariaDb {
+            // There is none to ask for.
+            return;
+        }
+        const ASK: &str = "SELECT @@last_gtid";
+        let table = ids("own_gtids");
+        let insert = format!("INSERT INTO {table} (v) VALUES (1)");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop(&insert).unwrap();
+        assert_eq!(a.pin(), None);
+        b.query_drop(&insert).unwrap();
+        let e = a.query_first::<String, _>(ASK).unwrap_err();
+        assert!(matches!(e, Error::NotKept { .. }), "{e}");
+        // From here on it is kept.
+        a.query_drop(&insert).unwrap();
+        let first: String = one(&mut a, ASK);
+        assert!(!first.is_empty(), "the server has no binary log");
+        assert_eq!(one::<String>(&mut a, ASK), first);
+        a.query_drop("START TRANSACTION").unwrap();
+        a.query_drop(&insert).unwrap();
+        assert_eq!(one::<String>(&mut a, ASK), first);
+        a.query_drop("COMMIT").unwrap();
+        assert_ne!(one::<String>(&mut a, ASK), first);
+        a.reset().unwrap();
+        assert_eq!(
+            one::<String>(&mut b, "SELECT COUNT(*) FROM mux_test.own_gtids"),
+            "4"
+        );
+    }
+
+    #[test]
     fn warnings_are_the_handles_own_or_an_error() {
         let mux = one_link();
         let (mut a, mut b) = two(&mux);

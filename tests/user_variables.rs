@@ -356,3 +356,27 @@ fn nothing_is_sent_where_nobody_else_was() {
     }
     assert_eq!(mux.stats().total.writes, before + 5);
 }
+
+#[test]
+fn one_that_was_only_read_is_null_and_pins_nothing() {
+    let mut root = server().root();
+    let table = "mux_test.user_variables_read";
+    for sql in [
+        format!("DROP TABLE IF EXISTS {table}"),
+        format!("CREATE TABLE {table} (v INT)"),
+    ] {
+        root.query_drop(sql).unwrap();
+    }
+    let mux = one_link();
+    let (mut a, mut b) = two(&mux);
+    b.query_drop("SET @never_set = 7").unwrap();
+    a.query_drop(format!("INSERT INTO {table} VALUES (@never_set)"))
+        .unwrap();
+    assert_eq!(a.pin(), None);
+    assert_eq!(one::<u32>(&mut b, "SELECT @never_set"), 7);
+    assert_eq!(one::<Option<u32>>(&mut a, "SELECT @never_set"), None);
+    assert_eq!(
+        one::<Option<u32>>(&mut a, &format!("SELECT v FROM {table}")),
+        None
+    );
+}

@@ -37,7 +37,7 @@ use crate::{
         handshake::ServerInfo,
         pipeline::{Due, Event, Fatal, Pipeline, PrepareOk, Receiver, Reply, Sender},
         result::{OkInfo, Outcome, Response, Rows},
-        tracker::says_something,
+        tracker::{gtids, says_something},
     },
     session::{
         InsertId,
@@ -237,8 +237,12 @@ impl Lane {
     /// `one_session`: those who share it share its session too, and what becomes of that is theirs.
     pub(crate) fn share(link: Link, owner: Weak<dyn Owner>, one_session: bool) -> Arc<Lane> {
         let Link {
-            common, pipeline, ..
+            mut common,
+            pipeline,
+            ..
         } = link;
+        // Those of many are not looked at.
+        common.session.gtid_of = MANY;
         let Pipeline { tx, rx, .. } = pipeline;
         Arc::new(Lane {
             id: common.id,
@@ -1218,4 +1222,17 @@ pub(crate) fn leaves_insert_id(response: &Response, writes: bool) -> bool {
         Outcome::Set(_) => writes,
         Outcome::Err(_) => writes,
     })
+}
+
+/// The GTIDs that the server reports of the last transaction in it.
+pub(crate) fn gtids_of(response: &Response) -> Option<&[u8]> {
+    response
+        .outcomes
+        .iter()
+        .rev()
+        .find_map(|outcome| match outcome {
+            Outcome::Ok(ok) => gtids(&ok.changes),
+            Outcome::Set(set) => gtids(&set.ok.changes),
+            Outcome::Err(_) => None,
+        })
 }

@@ -71,6 +71,8 @@ pub(crate) struct Session {
     pub last: u64,
     /// The handle whose `LAST_INSERT_ID()` this is.
     pub insert_id_of: u64,
+    /// The handle whose `@@last_gtid` this is.
+    pub gtid_of: u64,
     /// What it was set to by the last statement.
     pub insert_id_set: Option<u64>,
     /// What it is, if that is known.
@@ -127,6 +129,7 @@ impl Session {
             error: None,
             last: 0,
             insert_id_of: 0,
+            gtid_of: NOBODY,
             insert_id_set: None,
             insert_id_known: None,
             insert_id_guarded: false,
@@ -217,13 +220,14 @@ impl Session {
         }
     }
 
-    /// Whether it is state.
+    /// Whether it is state that is set.
     fn variable(&mut self, name: &[u8], value: &[u8]) -> bool {
         let text = String::from_utf8_lossy(name);
         let kind = variables::kind(name);
         match kind {
             // In each of MySQL's.
             Kind::Noise => self.next_unsure = false,
+            Kind::Gtid => self.gtid_of = self.owner,
             Kind::Moves => self.set_variable(&text, value),
             Kind::Names => self.names_unknown = true,
             Kind::InsertId => {
@@ -233,7 +237,7 @@ impl Session {
             }
             Kind::Stays => self.stuck = Some(text.into()),
         }
-        kind != Kind::Noise
+        !matches!(kind, Kind::Noise | Kind::Gtid)
     }
 
     /// What the tracker says of the transaction that is open, or of the next one.
@@ -464,6 +468,7 @@ impl Session {
         self.doing = None;
         self.last = 0;
         self.insert_id_of = 0;
+        self.gtid_of = NOBODY;
         self.insert_id_known = None;
         self.insert_id_guarded = false;
         self.insert_id_next = None;

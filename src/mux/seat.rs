@@ -117,6 +117,8 @@ pub(crate) struct Seat {
     rows_link: u32,
     /// The link that has its warnings.
     warnings_link: u32,
+    /// The link that ran its last transaction, as far as the server reports them.
+    gtid_link: u32,
     /// Shared sessions that were lost before this handle, or of which it was told.
     lost_sessions: u32,
     ok: OkInfo,
@@ -139,14 +141,21 @@ pub(crate) struct Seat {
     /// A stream has not come to its end.
     streaming: bool,
     under_hold: UnderHold,
-    /// What was left in the middle of a statement.
-    left: Option<Arc<Left>>,
+    /// What few handles have at a time.
+    rare: Option<Box<Rare>>,
     /// What is known of its schema's views and triggers.
     catalog: Option<Arc<Catalog>>,
     /// The statement under way may change what is defined.
     defines: bool,
+}
+
+/// What an idle handle has no room for.
+#[derive(Debug, Default)]
+struct Rare {
+    /// What was left in the middle of a statement.
+    left: Option<Arc<Left>>,
     /// An error that there was nobody to tell.
-    owed: Option<Box<Error>>,
+    owed: Option<Error>,
 }
 
 /// When a statement is given up, and after which time that is.
@@ -173,6 +182,7 @@ impl Seat {
             last_link: 0,
             rows_link: 0,
             warnings_link: 0,
+            gtid_link: 0,
             lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
             timeout: nanos(opts.get_statement_timeout()),
@@ -186,10 +196,9 @@ impl Seat {
             has_left_warnings: false,
             streaming: false,
             under_hold: UnderHold::Nothing,
-            left: None,
+            rare: None,
             catalog: None,
             defines: false,
-            owed: None,
             account,
             opts,
         })
@@ -527,13 +536,15 @@ impl Seat {
 
     async fn reset_to_the_end(&mut self) -> Result<()> {
         // What is lost of the session that ends is missed by nobody.
-        self.owed
-            .take_if(|e| matches!(**e, Error::SessionLost { .. }));
+        if let Some(rare) = &mut self.rare {
+            let owed = &mut rare.owed;
+            owed.take_if(|e| matches!(e, Error::SessionLost { .. }));
+        }
         self.schema = self.opts.session().db_name.as_deref().map(Into::into);
         self.vars = None;
         self.user = None;
         self.insert_id = InsertId::Known(0);
-        self.last_link = 0;
+        (self.last_link, self.gtid_link) = (0, 0);
         self.has_left_warnings = false;
         let deadline = self.deadline();
         self.take("resetting the session", Need::Alone, deadline)
@@ -603,7 +614,7 @@ impl Seat {
 
     /// The handle's next statement fails with this.
     pub(crate) fn owe(&mut self, e: Error) {
-        self.owed = Some(Box::new(e));
+        self.rare.get_or_insert_default().owed = Some(e);
     }
 
     /// Rolls back what is open, before anything else runs. Where the session is nothing but a
@@ -757,7 +768,7 @@ impl Seat {
     /// The session stands on no link, so that any lane does.
     fn can_share(&self) -> bool {
         self.held.is_none()
-            && self.owed.is_none()
+            && self.rare.as_ref().is_none_or(|rare| rare.owed.is_none())
             && self.holds == 0
             && !self.awaits_transaction()
             && (!self.is_shared()
@@ -1084,8 +1095,8 @@ impl Seat {
     /// Sees to it that the seat has a link alone that lives and is at rest: the one it has, if it
     /// does, or another.
     async fn take(&mut self, why: &'static str, need: Need, deadline: Deadline) -> Result<()> {
-        if let Some(owed) = self.owed.take() {
-            return Err(*owed);
+        if let Some(owed) = self.rare.as_mut().and_then(|rare| rare.owed.take()) {
+            return Err(owed);
         }
         self.come_back();
         self.end_stream().await?;
@@ -1405,7 +1416,9 @@ impl Seat {
 
     fn clean(&mut self, link: Box<Link>, ends: bool) {
         let left = Arc::new(Left::new(link, std::mem::take(&mut self.streaming)));
-        self.left = (!ends).then(|| left.clone());
+        if !ends {
+            self.rare.get_or_insert_default().left = Some(left.clone());
+        }
         self.mux.clean(Leftover {
             left,
             account: self.account.clone(),
@@ -1428,7 +1441,7 @@ impl Seat {
 
     /// Takes up what was left, if nobody has finished it.
     fn come_back(&mut self) {
-        let Some(left) = self.left.take() else {
+        let Some(left) = self.rare.as_mut().and_then(|rare| rare.left.take()) else {
             return;
         };
         let mut left = left.0.lock();

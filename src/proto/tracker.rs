@@ -40,21 +40,49 @@ pub(crate) fn changes(raw: &[u8]) -> Changes<'_> {
     }
 }
 
-/// Whether there is more in it than MySQL's `statement_id`, which comes with every statement where
-/// all variables are tracked, and than that `but` was set.
+/// Whether there is more in it than what comes with every statement, or every transaction (MySQL's
+/// `statement_id`, GTIDs), where all variables are tracked, and than that `but` was set.
 pub(crate) fn says_something(raw: &[u8], but: Option<&[u8]>) -> bool {
     if let Some(but) = but {
         return changes(raw).any(|change| match change {
-            Ok(Change::SystemVariable { name, .. }) => name != but,
-            Ok(Change::State(_)) => false,
+            Ok(Change::SystemVariable { name, .. }) => name != but && !is_routine(name),
+            Ok(Change::State(_) | Change::Gtids(_)) => false,
             _ => true,
         });
     }
-    const NUMBER: &[u8] = b"\x0cstatement_id";
-    let [0, len, variable @ ..] = raw else {
-        return !raw.is_empty();
-    };
-    variable.len() != usize::from(*len) || !variable.starts_with(NUMBER)
+    let mut rest = raw;
+    while let [kind @ (0 | 3), len, tail @ ..] = rest
+        && *len < 251
+        && let Some((entry, behind)) = tail.split_at_checked(usize::from(*len))
+        && (*kind == 3 || is_one(entry))
+    {
+        rest = behind;
+    }
+    !rest.is_empty()
+}
+
+fn is_routine(name: &[u8]) -> bool {
+    matches!(name, b"statement_id" | LAST_GTID)
+}
+
+/// One variable that comes as a matter of routine, and no other.
+fn is_one(entry: &[u8]) -> bool {
+    let mut fields = Fields(entry);
+    fields.lenenc_str().is_some_and(is_routine)
+        && fields.lenenc_str().is_some()
+        && fields.is_empty()
+}
+
+/// MariaDB's variable of the last transaction.
+const LAST_GTID: &[u8] = b"last_gtid";
+
+/// The GTIDs that are reported of a transaction: MySQL's as a set, MariaDB's as one.
+pub(crate) fn gtids(raw: &[u8]) -> Option<&[u8]> {
+    changes(raw).find_map(|change| match change {
+        Ok(Change::Gtids(gtids)) => Some(gtids),
+        Ok(Change::SystemVariable { name, value }) if name == LAST_GTID => Some(value),
+        _ => None,
+    })
 }
 
 /// See [`changes`].

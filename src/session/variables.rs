@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Names,
     /// What `LAST_INSERT_ID()` gives; the handle follows it by itself.
     InsertId,
+    /// What the last transaction was, which MariaDB with a binary log reports behind each one.
+    Gtid,
     /// It is no state: MySQL reports the number of each statement.
     Noise,
     /// It can't be read back or set again, or what it did stays when it is set back.
@@ -170,6 +172,7 @@ pub(crate) fn kind(name: &[u8]) -> Kind {
         | b"collation_connection" => Kind::Names,
         b"statement_id" => Kind::Noise,
         b"last_insert_id" | b"identity" => Kind::InsertId,
+        b"last_gtid" => Kind::Gtid,
         _ if name.starts_with(b"session_track_")
             || STAY.iter().any(|stays| stays.as_bytes() == name) =>
         {
@@ -799,6 +802,7 @@ mod tests {
         assert_eq!(kind(b"session_track_schema"), Kind::Stays);
         assert_eq!(kind(b"insert_id"), Kind::Stays);
         assert_eq!(kind(b"identity"), Kind::InsertId);
+        assert_eq!(kind(b"last_gtid"), Kind::Gtid);
         assert_eq!(kind(b"time_zone"), Kind::Moves);
     }
 }

@@ -13,7 +13,7 @@
 //! `LAST_INSERT_ID()` alone, on both servers.
 
 use super::{
-    expressions::{CONNECTION_IDS, DIAGNOSTICS, INSERT_IDS},
+    expressions::{CONNECTION_IDS, DIAGNOSTICS, GTIDS, INSERT_IDS},
     facts::{Act, Facts, Name},
     functions,
     mentions::name_of,
@@ -253,6 +253,7 @@ impl<'a> Scan<'a> {
         let facts = &mut body.facts;
         facts.needs_insert_id |= is(INSERT_IDS);
         facts.needs_diagnostics |= is(DIAGNOSTICS) && self.of != Of::Routine;
+        facts.needs_gtid |= is(GTIDS);
         facts.needs_connection_id |= is(CONNECTION_IDS);
         if !self.is_equals(name + 1) {
             return;

@@ -23,7 +23,8 @@ pub(super) enum Calls {
 
 /// System variables that tell of the session what a function would.
 pub(super) const INSERT_IDS: &[&[u8]] = &[b"last_insert_id", b"identity", b"insert_id"];
-pub(super) const DIAGNOSTICS: &[&[u8]] = &[b"warning_count", b"error_count", b"last_gtid"];
+pub(super) const DIAGNOSTICS: &[&[u8]] = &[b"warning_count", b"error_count"];
+pub(super) const GTIDS: &[&[u8]] = &[b"last_gtid"];
 pub(super) const CONNECTION_IDS: &[&[u8]] = &[b"pseudo_thread_id"];
 
 impl Reader<'_> {
@@ -88,6 +89,7 @@ impl Reader<'_> {
         let is = |names: &[&[u8]]| names.iter().any(|one| name.eq_ignore_ascii_case(one));
         self.facts.needs_insert_id |= is(INSERT_IDS);
         self.facts.needs_diagnostics |= is(DIAGNOSTICS);
+        self.facts.needs_gtid |= is(GTIDS);
         self.facts.needs_connection_id |= is(CONNECTION_IDS);
         Ok(())
     }
@@ -221,6 +223,10 @@ impl Reader<'_> {
             }
             b"nextval" | b"lastval" | b"setval" => {
                 self.facts.uses_sequence = true;
+                return false;
+            }
+            b"wsrep_last_seen_gtid" | b"wsrep_last_written_gtid" => {
+                self.facts.needs_gtid = true;
                 return false;
             }
             _ => return false,

@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     pub needs_row_count: bool,
     /// It reads `FOUND_ROWS()`, which the last result set left.
     pub needs_found_rows: bool,
+    /// It reads the GTID of its session's last transaction.
+    pub needs_gtid: bool,
     /// It reads what tells its connection from others.
     pub needs_connection_id: bool,
     /// It may change `LAST_INSERT_ID()`.
@@ -176,6 +178,7 @@ impl Facts {
             needs_row_count: self.needs_row_count | other.needs_row_count,
             needs_found_rows: self.needs_found_rows | other.needs_found_rows,
             needs_diagnostics: self.needs_diagnostics | other.needs_diagnostics,
+            needs_gtid: self.needs_gtid | other.needs_gtid,
             needs_connection_id: self.needs_connection_id | other.needs_connection_id,
             sets_insert_id: self.sets_insert_id | other.sets_insert_id,
             sets_user_variables: self.sets_user_variables | other.sets_user_variables,

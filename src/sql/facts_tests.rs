@@ -14,6 +14,7 @@ fn short(facts: &Facts) -> String {
         ("needs_diag", facts.needs_diagnostics),
         ("needs_count", facts.needs_row_count),
         ("needs_rows", facts.needs_found_rows),
+        ("needs_gtid", facts.needs_gtid),
         ("needs_conn", facts.needs_connection_id),
         ("sets_id", facts.sets_insert_id),
         ("sets_vars", facts.sets_user_variables),

@@ -48,7 +48,8 @@ impl Reader<'_> {
         let shows = |names: &[&str]| names.iter().any(|name| name.as_bytes().starts_with(&fixed));
         self.facts.needs_insert_id |= shows(&["last_insert_id", "identity", "insert_id"]);
         if !fixed.is_empty() {
-            self.facts.needs_diagnostics |= shows(&["warning_count", "error_count", "last_gtid"]);
+            self.facts.needs_diagnostics |= shows(&["warning_count", "error_count"]);
+            self.facts.needs_gtid |= shows(&["last_gtid"]);
             self.facts.needs_connection_id |= shows(&["pseudo_thread_id"]);
         }
     }

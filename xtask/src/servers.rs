@@ -246,7 +246,10 @@ fn start_one(kind: Kind) -> Result<()> {
         name: kind.name().into(),
         kind,
         role: "single",
-        options: Vec::new(),
+        // With a binary log, as most servers have one, sessions are told more.
+        options: ["--log-bin=binlog", "--sync-binlog=0", "--server-id=1"]
+            .map(str::to_owned)
+            .to_vec(),
         first: Vec::new(),
         account: None,
         certs: None,

@@ -413,7 +413,7 @@ impl Drop for Borrowed<'_> {
 
 /// What the statement before it left.
 fn asks_what_was_left(facts: &Facts) -> bool {
-    facts.needs_diagnostics || facts.needs_row_count || facts.needs_found_rows
+    facts.needs_diagnostics || facts.needs_row_count || facts.needs_found_rows || facts.needs_gtid
 }
 
 fn name_of(schema: &Option<Arc<str>>) -> &str {

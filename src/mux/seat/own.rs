@@ -10,7 +10,7 @@ use super::{super::group::Group, Deadline, NOBODY, Need, Op, Seat, half, known::
 use crate::{
     error::{Error, Result},
     events,
-    link::{Ask, Behind, Lane, Link, MANY, Prepared, has_warnings, leaves_insert_id},
+    link::{Ask, Behind, Lane, Link, MANY, Prepared, gtids_of, has_warnings, leaves_insert_id},
     opts::{Isolation, Opts},
     proto::result::{Outcome, Response},
     session::{
@@ -43,6 +43,8 @@ pub(super) struct Plan {
     /// Of many statements those that ask for the rows that one before them finds, if it is done.
     rows_behind: Vec<usize>,
     needs_warnings: bool,
+    /// It asks for the last transaction's GTID.
+    needs_gtid: bool,
     /// It asks for `LAST_INSERT_ID()`.
     needs_id: bool,
     /// It calls a routine, which may.
@@ -67,6 +69,7 @@ enum Wanted {
     RowCount,
     FoundRows,
     InsertId,
+    Gtid,
 }
 
 impl Plan {
@@ -187,6 +190,7 @@ impl Seat {
         }
         let mut needs_id = self.shows_sessions();
         let (mut needs_warnings, mut needs_count, mut needs_rows) = (false, false, false);
+        let mut needs_gtid = false;
         let (mut first, mut queried, mut cleared) = (true, false, false);
         if !neutral {
             let mariadb = self.is_mariadb();
@@ -217,6 +221,7 @@ impl Seat {
                 needs_warnings |= facts.needs_diagnostics && left;
                 cleared |= !facts.needs_diagnostics && (text.read.writes || !mariadb);
                 needs_count |= facts.needs_row_count && first;
+                needs_gtid |= facts.needs_gtid;
                 first = false;
                 match &mut plan.doing {
                     None => plan.doing = Some(doing),
@@ -224,7 +229,7 @@ impl Seat {
                 }
             }
         }
-        if needs_warnings || needs_rows || needs_count {
+        if needs_warnings || needs_rows || needs_count || needs_gtid {
             self.keeps_diagnostics = true;
         }
         if needs_id {
@@ -232,14 +237,16 @@ impl Seat {
         }
         plan.needs_id = needs_id;
         (plan.needs_rows, plan.needs_warnings) = (needs_rows, needs_warnings);
+        plan.needs_gtid = needs_gtid;
         plan.wanted = match (needs_warnings, needs_rows, needs_count) {
             (true, ..) => Some(Wanted::Diagnostics),
             (_, true, _) => Some(Wanted::FoundRows),
             (.., true) => Some(Wanted::RowCount),
-            _ => None,
+            _ => needs_gtid.then_some(Wanted::Gtid),
         };
         if self.held.is_none() {
             plan.exact = match (plan.wanted, self.insert_id) {
+                (Some(Wanted::Gtid), _) if self.gtid_link != 0 => Some(self.gtid_link),
                 (Some(_), _) if self.last_link != 0 => Some(self.last_link),
                 (_, InsertId::OnLink(link)) if needs_id => Some(link),
                 _ => None,
@@ -323,7 +330,10 @@ impl Seat {
         let missing = match &self.held {
             None => plan.wanted.or(Some(Wanted::InsertId)),
             Some(link) => {
-                let has_all = link.session.last == self.id
+                let is_last = link.session.last == self.id || plan.wanted == Some(Wanted::Gtid);
+                let has_gtid = link.session.gtid_of == self.id && self.gtid_link == link.id;
+                let has_all = is_last
+                    && (has_gtid || !plan.needs_gtid)
                     && (self.has_rows() || !plan.needs_rows)
                     && (self.has_warnings() || !plan.needs_warnings);
                 plan.wanted.filter(|_| !plan.fresh && !has_all)
@@ -366,6 +376,7 @@ impl Seat {
             Wanted::FoundRows => ("FOUND_ROWS()", "keep_diagnostics"),
             Wanted::RowCount => ("ROW_COUNT()", "keep_diagnostics"),
             Wanted::InsertId => ("LAST_INSERT_ID()", "keep_insert_id"),
+            Wanted::Gtid => ("the last GTID", "keep_diagnostics"),
         };
         Error::NotKept {
             server: self.server_name(),
@@ -536,6 +547,9 @@ impl Seat {
         } else if self.warnings_link != lane.id {
             self.warnings_link = 0;
         }
+        if writes && gtids_of(response).is_some() {
+            self.gtid_link = GONE;
+        }
         if leaves_insert_id(response, writes) {
             self.insert_id = match lane.has_insert_id_of(self.id) {
                 true => InsertId::OnLink(lane.id),
@@ -586,6 +600,9 @@ impl Seat {
                 session.warnings_of = MANY;
             }
             self.warnings_link = 0;
+        }
+        if session.gtid_of == self.id {
+            self.gtid_link = id;
         }
         if plan.is_many {
             // Something may have been made behind it.
