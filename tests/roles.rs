@@ -241,3 +241,28 @@ fn views_that_only_it_shows_are_looked_into() {
         }
     }
 }
+
+#[test]
+fn one_that_definitions_were_looked_at_with_goes_no_further() {
+    let (own, other) = (Schema::new("role_next"), Schema::new("role_next_too"));
+    let mut root = server().root();
+    root.query_drop(format!("CREATE TABLE `{}`.t (a INT)", other.name))
+        .unwrap();
+    let user = User::new("rolenext");
+    let role = Role::new(&[], &user);
+    let mux = builder().max_links(2).build();
+    let opts = user.tcp().db_name(Some(&own.name));
+    let mut a = mux.connect(opts.clone()).unwrap();
+    let mut b = mux.connect(opts).unwrap();
+    a.query_drop("START TRANSACTION").unwrap();
+    b.query_drop(format!("SET ROLE {}", role.0)).unwrap();
+    b.query_drop("SET TRANSACTION READ ONLY").unwrap();
+    a.query_drop("COMMIT").unwrap();
+    let mut lease = b.lease().unwrap();
+    // It looks on another link, where no session has begun.
+    server().kill(&mut root, a.connection_id());
+    lease
+        .query_drop(format!("SELECT COUNT(*) FROM `{}`.t", other.name))
+        .unwrap();
+    assert_eq!(active(&mut a), "NONE");
+}

@@ -763,6 +763,8 @@ impl Link {
         if sets.is_empty() {
             return Ok(());
         }
+        // On a link where no session has begun this is somebody's all the same.
+        self.session.start = Start::Used;
         let what = "restoring the session";
         let sets: Vec<_> = sets
             .iter()
