@@ -119,6 +119,25 @@ mod what_moves {
     }
 
     #[test]
+    fn and_has_begun_with_a_statement_where_none_is_committed_by_itself() {
+        let table = ids("own_next_implicit");
+        let mux = one_link();
+        let mut a = mux.connect(own()).unwrap();
+        let read = a
+            .prep(format!("SELECT id FROM {table} WHERE v = ?"))
+            .unwrap();
+        a.query_drop("SET autocommit = 0").unwrap();
+        a.query_drop("SET TRANSACTION READ WRITE").unwrap();
+        assert_eq!(writes(&mut a, &table, 1), Ok(()));
+        assert_eq!(reason(&a), Some(PinReason::Transaction));
+        // It was prepared in another mode, and is prepared anew.
+        a.query_drop("SET sql_mode = 'ANSI'").unwrap();
+        let rows: Vec<u32> = a.exec(&read, (1,)).unwrap();
+        assert!(rows.is_empty());
+        a.query_drop("COMMIT").unwrap();
+    }
+
+    #[test]
     fn and_is_gone_with_a_statement_that_failed() {
         let table = ids("own_next_failed");
         let mux = one_link();
@@ -945,6 +964,30 @@ mod what_is_left {
                 "{sql}: {e}"
             );
         }
+    }
+
+    #[test]
+    fn what_looking_for_views_has_left_is_shown_to_nobody() {
+        let (own, broken) = (Schema::new("left_own"), Schema::new("left_broken"));
+        let mut root = server().root();
+        let view = format!("`{}`.v", broken.name);
+        for sql in [
+            format!("CREATE TABLE `{}`.t (a INT)", broken.name),
+            format!("CREATE VIEW {view} AS SELECT a FROM `{}`.t", broken.name),
+            format!("ALTER TABLE `{}`.t CHANGE a b INT", broken.name),
+        ] {
+            root.query_drop(sql).unwrap();
+        }
+        let mux = builder().max_links(2).build();
+        let mut a = mux.connect(own.tcp()).unwrap();
+        let mut b = mux.connect(own.tcp()).unwrap();
+        // Looks on another link, where no session has begun.
+        a.query_drop("START TRANSACTION").unwrap();
+        a.query_drop(format!("SELECT COUNT(*) FROM `{}`.t", broken.name))
+            .unwrap();
+        let warnings: Vec<Row> = b.query("SHOW WARNINGS").unwrap();
+        assert_eq!(warnings.len(), 0);
+        assert_eq!(one::<u32>(&mut b, "SELECT @@warning_count"), 0);
     }
 
     #[test]

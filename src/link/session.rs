@@ -212,6 +212,10 @@ impl Session {
                 Ok(Change::Unknown(_)) | Err(_) => self.changed = true,
             }
         }
+        if self.in_transaction() && self.awaits_transaction() {
+            // It has begun by itself, which MySQL tells of in no other way.
+            self.next_transaction(b"");
+        }
         // `USE` and `SET` of a variable report both, and these are followed by themselves. `USE`
         // changes nothing else but @@character_set_database and @@collation_database, which follow
         // the schema too.
