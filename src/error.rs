@@ -70,6 +70,9 @@ pub enum Error {
     /// No link came free within `acquire_timeout`.
     #[error(transparent)]
     AcquireTimeout(Arc<AcquireTimeout>),
+    /// None of several servers could be used for the statement within `acquire_timeout`. It was not sent.
+    #[error(transparent)]
+    NoBackend(Arc<NoBackend>),
     /// A statement took longer than it may.
     #[error(transparent)]
     StatementTimeout(Arc<StatementTimeout>),
@@ -496,6 +499,39 @@ impl fmt::Display for AcquireTimeout {
 }
 
 impl std::error::Error for AcquireTimeout {}
+
+/// None of several servers could be used in time.
+#[derive(Debug, Clone)]
+pub struct NoBackend {
+    /// What was looked for.
+    pub wanted: &'static str,
+    /// How long was waited.
+    pub waited: Duration,
+    /// Each of them, with what is known of it.
+    pub backends: Vec<String>,
+}
+
+impl fmt::Display for NoBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (wanted, waited) = (self.wanted, self.waited);
+        write!(
+            f,
+            "there was not {wanted} within {waited:?}; the statement was not sent"
+        )?;
+        for (i, backend) in self.backends.iter().enumerate() {
+            write!(f, "{}{backend}", if i == 0 { ": " } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoBackend {}
+
+impl From<NoBackend> for Error {
+    fn from(e: NoBackend) -> Error {
+        Error::NoBackend(Arc::new(e))
+    }
+}
 
 /// Something was asked for that can't be done; nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -84,8 +84,8 @@ pub use mysql_common::{
 
 pub use error::{
     AcquireTimeout, AuthError, ConnectCause, ConnectError, ConnectPhase, ConnectionLost,
-    DriverError, Error, FromRowError, FromValueError, LostCause, MySqlError, ProtocolError, Ran,
-    Result, StatementTimeout,
+    DriverError, Error, FromRowError, FromValueError, LostCause, MySqlError, NoBackend,
+    ProtocolError, Ran, Result, StatementTimeout,
 };
 pub use handle::{
     AccessMode, Binary, Handle, IsolationLevel, Lease, Pipe, Piped, QueryResult, QueryStream,
@@ -93,8 +93,8 @@ pub use handle::{
 };
 pub use mux::{Counts, Mux, MuxBuilder, Stats, connect};
 pub use opts::{
-    ChangeUserOpts, ClientIdentity, Isolation, LocalInfile, LocalInfileHandler, Opts, OptsBuilder,
-    Pipelining, SslOpts, UrlError,
+    Backend, ChangeUserOpts, ClientIdentity, Consistency, Isolation, LocalInfile,
+    LocalInfileHandler, Opts, OptsBuilder, Pipelining, Prefer, SslOpts, UrlError,
 };
 pub use session::{Pin, PinPolicy, PinReason};
 

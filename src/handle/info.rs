@@ -28,6 +28,13 @@ macro_rules! info {
                 self.seat.set_local_infile_handler(handler);
             }
 
+            /// Which of several servers the handle's reads go to from here on; see
+            /// [`OptsBuilder::backend`](crate::OptsBuilder::backend). One statement says it by a comment in
+            /// front of everything else: `/* mux:primary */`, `/* mux:replica */`, `/* mux:any */`.
+            pub fn prefer(&mut self, prefer: crate::opts::Prefer) {
+                self.seat.prefer(prefer);
+            }
+
             /// The last statement's insert id; 0: none.
             pub fn last_insert_id(&self) -> u64 {
                 self.seat.last_ok().last_insert_id

@@ -282,7 +282,7 @@ impl Link {
         } else {
             "SELECT NULL"
         };
-        let setup = setup_sql(&self.target.fixed, true);
+        let setup = setup_sql(&self.target.fixed, self.server.mariadb, true);
         let mut responses = self
             .train(
                 &[
@@ -310,7 +310,7 @@ impl Link {
         self.session.setup = setup.into();
         if let Some(Outcome::Err(_)) = setup_response.outcomes.front() {
             // A server that does not know the trackers: the session begins without.
-            let plain = setup_sql(&self.target.fixed, false);
+            let plain = setup_sql(&self.target.fixed, self.server.mariadb, false);
             setup_response = self
                 .train(&[Command::Query(plain.as_bytes())], "preparing the session")
                 .await?

@@ -1,7 +1,7 @@
 //! What a server is asked about the session on a link, because it doesn't tell by itself. Whoever
 //! asks has the link alone. An ERR packet is an answer; any other error is the link's end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mysql_common::{
     collations::{Collation, CollationId},
@@ -59,6 +59,44 @@ impl Link {
         };
         let count = answer.into_iter().next().flatten();
         Ok(count.as_deref() != Some("0"))
+    }
+
+    /// How the server is, and what it may be used for.
+    pub(crate) async fn vitals(&mut self) -> Result<Vitals> {
+        const MARIADB: &str = "SELECT CAST(@@global.read_only + 0 AS BINARY), \
+             CAST(@@global.log_bin + 0 AS BINARY), CAST(@@global.gtid_slave_pos AS BINARY), \
+             (SELECT CAST(COUNT(*) AS BINARY) FROM information_schema.GLOBAL_VARIABLES v, \
+             information_schema.GLOBAL_STATUS s WHERE v.VARIABLE_NAME = 'WSREP_ON' AND \
+             v.VARIABLE_VALUE = 'ON' AND s.VARIABLE_NAME = 'WSREP_READY' AND s.VARIABLE_VALUE = 'OFF'), \
+             CAST(@@global.autocommit + 0 AS BINARY)";
+        const MYSQL: &str = "SELECT CAST(@@global.read_only OR @@global.super_read_only AS BINARY), \
+             CAST(@@global.gtid_mode = 'ON' AS BINARY), CAST(@@global.gtid_executed AS BINARY), \
+             '0', CAST(@@global.autocommit + 0 AS BINARY)";
+        let sql = if self.server.mariadb { MARIADB } else { MYSQL };
+        let answer = self.ask_for(sql, "asking the server how it is").await?;
+        let text = |at: usize| answer.get(at).and_then(|text| text.as_deref());
+        Ok(Vitals {
+            read_only: text(0) != Some("0"),
+            tells_gtids: text(1) == Some("1"),
+            gtids: text(2).unwrap_or_default().to_owned(),
+            is_ready: text(3) == Some("0"),
+            commits: text(4) == Some("1"),
+        })
+    }
+
+    /// Waits until the server has these transactions. Whether it has; not, where it doesn't say.
+    pub(crate) async fn reaches(&mut self, gtids: &str, time: Duration) -> Result<bool> {
+        let wait = match self.server.mariadb {
+            true => "MASTER_GTID_WAIT",
+            false => "WAIT_FOR_EXECUTED_GTID_SET",
+        };
+        let seconds = time.as_secs_f64();
+        let sql = format!("SELECT CAST({wait}('{gtids}', {seconds:.3}) AS BINARY)");
+        let answer = match self.ask_for(&sql, "waiting for what was written").await {
+            Err(Error::MySqlError(_)) => return Ok(false),
+            answer => answer?,
+        };
+        Ok(answer.first().and_then(|text| text.as_deref()) == Some("0"))
     }
 
     /// Sends ahead of a statement what `LAST_INSERT_ID()` is to be where the statement leaves it. The
@@ -275,6 +313,20 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Vitals {
+    pub read_only: bool,
+    /// It reports the GTIDs of what is written.
+    pub tells_gtids: bool,
+    /// What it has executed, as a replica.
+    pub gtids: String,
+    /// It is none of a cluster, or one that has joined it.
+    pub is_ready: bool,
+    /// Sessions begin with `autocommit`.
+    pub commits: bool,
 }
 
 fn not_refused(response: Response) -> Result<Response> {

@@ -510,7 +510,7 @@ impl SessionOpts {
 }
 
 /// The statement that every session begins with.
-pub(super) fn setup_sql(fixed: &Fixed, trackers: bool) -> String {
+pub(super) fn setup_sql(fixed: &Fixed, mariadb: bool, trackers: bool) -> String {
     let mut sql = format!("SET NAMES {}", fixed.charset);
     if let Some(collation) = &fixed.collation {
         sql.push_str(" COLLATE ");
@@ -522,6 +522,10 @@ pub(super) fn setup_sql(fixed: &Fixed, trackers: bool) -> String {
              session_track_state_change=ON, \
              session_track_transaction_info='CHARACTERISTICS'",
         );
+        // MariaDB tells without.
+        if fixed.track_gtids && !mariadb {
+            sql.push_str(", session_track_gtids=OWN_GTID");
+        }
     }
     sql
 }

@@ -24,6 +24,8 @@ pub(crate) struct Account {
     /// Opens the account's links: the options of the handle that came first.
     pub opts: Opts,
     pub handles: AtomicUsize,
+    /// Of them, those that are none: several servers are kept together.
+    pub kept: AtomicUsize,
     /// Links open or being opened; changed only under the group's lock.
     pub links: AtomicUsize,
     /// Of them, those that have authenticated; changed only under the group's lock.
@@ -46,6 +48,7 @@ impl Account {
             begin: (isolation == Isolation::Shared).then(|| opts.session().clone()),
             opts: opts.clone(),
             handles: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             ready: AtomicUsize::new(0),
             lost_sessions: AtomicU32::new(0),

@@ -740,6 +740,9 @@ impl Group {
                 if let Some(grant) = self.grant(state, &waiter.wish, false) {
                     state.queue.leave(&waiter);
                     waiter.granted.give(grant);
+                    // Who got a place may be done with it before the next one is looked at, and one who
+                    // came later would have it then before one who wants the link alone.
+                    self.drain(state);
                     continue 'again;
                 }
             }
@@ -1060,6 +1063,39 @@ impl Group {
         state.busy.len() + state.lanes.len()
     }
 
+    /// Statements that are under way, or about to be.
+    pub(super) fn outstanding(&self) -> usize {
+        let state = self.state.lock();
+        let lanes = state.lanes.iter();
+        let shared: usize = lanes
+            .map(|s| s.lane.load.taken.load(Ordering::Relaxed))
+            .sum();
+        shared + state.busy.len() + state.queue.len()
+    }
+
+    /// This link is one of them.
+    pub(super) fn has_link(&self, id: u32) -> bool {
+        let state = self.state.lock();
+        state.parked.iter().any(|p| p.link.id == id)
+            || state.lanes.iter().any(|s| s.lane.id == id)
+            || state.busy.iter().any(|b| b.link == id)
+    }
+
+    /// The server doesn't answer: nobody waits for it any longer.
+    pub(super) fn cut(&self) {
+        let state = self.state.lock();
+        let alone = state.busy.iter().map(|busy| busy.stream.clone());
+        let shared = state
+            .lanes
+            .iter()
+            .map(|shared| shared.lane.stream().clone());
+        let streams: Vec<_> = alone.chain(shared).collect();
+        drop(state);
+        for stream in streams {
+            stream.shutdown();
+        }
+    }
+
     /// The server as the first link met it.
     pub(super) fn server(&self) -> Option<Arc<ServerInfo>> {
         self.server.get().cloned()
@@ -1075,7 +1111,7 @@ impl Group {
         let handles: usize = state
             .accounts
             .iter()
-            .map(|a| a.handles.load(Ordering::Relaxed))
+            .map(|a| a.handles.load(Ordering::Relaxed) - a.kept.load(Ordering::Relaxed))
             .sum();
         // Brings the bytes of the lanes up to date.
         for shared in &state.lanes {

@@ -57,6 +57,7 @@ fn run(shared: &Weak<Shared>, chores: &Receiver<Chore>, tick: Duration) {
                     group.age_definitions();
                     group.warm();
                 });
+                shared.reap_backends();
                 next_round = Instant::now() + tick;
             }
         }

@@ -3,6 +3,7 @@
 //! Decides which link runs what. Knows nothing of the wire, nor of rows and values.
 
 mod account;
+mod backends;
 mod catalog;
 mod catalogs;
 mod digests;
@@ -36,6 +37,7 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use account::Account;
+use backends::{Backends, Gtids, Wants};
 use group::Group;
 use housekeeper::{Chore, Leftover};
 use limits::Limits;
@@ -70,6 +72,8 @@ pub struct Mux(Arc<Shared>);
 struct Shared {
     limits: Arc<Limits>,
     groups: DashMap<GroupKey, Arc<Group>>,
+    /// Of handles with several servers.
+    backends: Mutex<Vec<Arc<Backends>>>,
     housekeeper: OnceCell<Mutex<Sender<Chore>>>,
     closed: AtomicBool,
 }
@@ -176,19 +180,7 @@ impl Mux {
             }
             account.group.exit(&account);
         }
-        let key = GroupKey {
-            hash: opts.target_hash(),
-            target: opts.target().clone(),
-        };
-        let found = self.0.groups.get(&key).map(|g| g.clone());
-        let group = found.unwrap_or_else(|| {
-            let made = || Group::new(key.target.clone(), self.0.limits.clone());
-            self.0
-                .groups
-                .entry(key.clone())
-                .or_insert_with(made)
-                .clone()
-        });
+        let group = self.group(opts);
         let account = group.enter(opts)?;
         // A task that goes away here never had the handle.
         let mut entered = Entered(Some(account.clone()));
@@ -207,6 +199,59 @@ impl Mux {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// The links to these options' server.
+    fn group(&self, opts: &Opts) -> Arc<Group> {
+        let key = GroupKey {
+            hash: opts.target_hash(),
+            target: opts.target().clone(),
+        };
+        let found = self.0.groups.get(&key).map(|g| g.clone());
+        found.unwrap_or_else(|| {
+            let made = || Group::new(key.target.clone(), self.0.limits.clone());
+            self.0
+                .groups
+                .entry(key.clone())
+                .or_insert_with(made)
+                .clone()
+        })
+    }
+
+    /// The several servers of these options, of which one at least can be used.
+    async fn enter_backends(&self, opts: &Opts, face: Face) -> Result<Arc<Backends>> {
+        if self.0.closed.load(Ordering::SeqCst) {
+            return Err(DriverError::MuxShutDown.into());
+        }
+        let backends = self.backends(opts)?;
+        let until = Instant::now() + self.0.limits.acquire_timeout;
+        let nothing = Gtids::default();
+        if backends.choose(Wants::Any, &nothing).is_none() {
+            backends.wait_for(Wants::Any, &nothing, face, until).await?;
+            backends.wait_for_all(face).await?;
+        }
+        self.keep_house();
+        let counters = &backends.home().group.counters;
+        counters.handles_opened.fetch_add(1, Ordering::Relaxed);
+        Ok(backends)
+    }
+
+    fn backends(&self, opts: &Opts) -> Result<Arc<Backends>> {
+        let mut all = self.0.backends.lock();
+        if let Some(known) = all.iter().find(|backends| backends.fits(opts)) {
+            return Ok(known.clone());
+        }
+        let mut entered = Vec::new();
+        for (opts, weight) in opts.backends() {
+            let account = self.group(opts).enter(opts)?;
+            account.kept.fetch_add(1, Ordering::Relaxed);
+            entered.push((account, opts.clone(), *weight));
+        }
+        let made = Backends::new(entered);
+        let watched = made.watch();
+        watched.map_err(|e| Error::from(DriverError::NoReactor(e.to_string())))?;
+        all.push(made.clone());
+        Ok(made)
     }
 
     fn keep_house(&self) {
@@ -259,6 +304,14 @@ impl Drop for Entered {
 }
 
 impl Shared {
+    /// Lets go of servers that nobody uses any more.
+    fn reap_backends(&self) {
+        let is_over = |backends: &mut Arc<Backends>| backends.is_over(self.limits.linger);
+        let over: Vec<_> = self.backends.lock().extract_if(.., is_over).collect();
+        // Without the lock.
+        drop(over);
+    }
+
     /// Runs `f` without holding the map.
     fn for_each_group(&self, mut f: impl FnMut(&Arc<Group>)) {
         let groups: Vec<_> = self.groups.iter().map(|g| g.clone()).collect();
@@ -352,6 +405,7 @@ impl MuxBuilder {
     pub fn build(self) -> Mux {
         Mux(Arc::new(Shared {
             limits: Arc::new(self.limits),
+            backends: Mutex::default(),
             groups: DashMap::new(),
             housekeeper: OnceCell::new(),
             closed: AtomicBool::new(false),

@@ -7,6 +7,7 @@
 
 mod known;
 mod own;
+mod route;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -21,6 +22,7 @@ use own::{Plan, Read, texts_of};
 use super::{
     Mux,
     account::Account,
+    backends::Route,
     catalog::Catalog,
     housekeeper::Leftover,
     left::Left,
@@ -34,7 +36,7 @@ use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
     link::{
         Answer, Ask, Asked, Face, How, Kill, Lane, Link, NOBODY, Parts, Place, Prepared, Shape,
-        Streamed, kill, last_behind, offload,
+        Streamed, gtids_of, kill, last_behind, offload,
     },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
     proto::{
@@ -156,6 +158,8 @@ struct Rare {
     left: Option<Arc<Left>>,
     /// An error that there was nobody to tell.
     owed: Option<Error>,
+    /// Where there are several servers.
+    route: Option<Route>,
 }
 
 /// When a statement is given up, and after which time that is.
@@ -167,7 +171,20 @@ impl Seat {
     pub(crate) async fn open(mux: &Mux, opts: Opts, face: Face) -> Result<Seat> {
         opts.check()?;
         let id = recent::number();
-        let account = mux.enter(&opts, id, face).await?;
+        let mut rare = None;
+        let account = if opts.backends().is_empty() {
+            mux.enter(&opts, id, face).await?
+        } else {
+            let backends = mux.enter_backends(&opts, face).await?;
+            let home = backends.home().clone();
+            home.handles.fetch_add(1, Ordering::Relaxed);
+            let route = Some(route::begun(&opts, backends));
+            rare = Some(Box::new(Rare {
+                route,
+                ..Rare::default()
+            }));
+            home
+        };
         Ok(Seat {
             mux: mux.clone(),
             id,
@@ -196,7 +213,7 @@ impl Seat {
             has_left_warnings: false,
             streaming: false,
             under_hold: UnderHold::Nothing,
-            rare: None,
+            rare,
             catalog: None,
             defines: false,
             account,
@@ -244,6 +261,8 @@ impl Seat {
         // What a failure leaves may be asked for.
         let keeps = self.is_own() && self.keeps_diagnostics;
         let plan = self.plan_prepare(sql)?;
+        self.go_for(seen::read(sql).effect, Some(sql), deadline)
+            .await?;
         if self.can_share()
             && !keeps
             && !plan.pins()
@@ -306,9 +325,14 @@ impl Seat {
         let response = if read.effect != Effect::Other && (elsewhere || many()) {
             // As neutral as it was, but not for a lane.
             self.come_back();
+            self.go_for(read.effect, Some(&statement.sql), deadline)
+                .await?;
             let reached = self.reach(&op, &read, deadline).await?;
             let texts = op.text_that(&reached, &read);
             let plan = self.plan(reached.is_none(), &read, texts)?;
+            if reached.is_some() {
+                self.go_for(Effect::Other, None, deadline).await?;
+            }
             self.alone(op, plan, deadline).await?.response()
         } else {
             self.statement(op, read, deadline).await?
@@ -336,12 +360,16 @@ impl Seat {
         }
         self.come_back();
         let deadline = self.deadline();
+        self.go_for(all.effect, None, deadline).await?;
         let reached = self.reach_all(&asks, deadline).await?;
         let neutral = all.effect != Effect::Other
             && !self.shows_sessions()
             && reached.iter().all(Option::is_none);
         let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &reads))?;
         plan.is_many = true;
+        if !neutral {
+            self.go_for(Effect::Other, None, deadline).await?;
+        }
         let mut running = Running::new(self);
         let ran = running.seat.run_all_to_the_end(asks, plan, &reads).await;
         running.over = true;
@@ -412,8 +440,13 @@ impl Seat {
     async fn start(&mut self, op: Op<'_>, statement: sql::Statement) -> Result<()> {
         self.come_back();
         let deadline = self.deadline();
+        let sql = op.text().map(|(sql, _)| sql);
+        self.go_for(statement.effect, sql, deadline).await?;
         let reached = self.reach(&op, &statement, deadline).await?;
         let neutral = self.is_neutral(statement.effect, &reached);
+        if !neutral {
+            self.go_for(Effect::Other, None, deadline).await?;
+        }
         let mut plan = self.plan(neutral, &statement, op.text_that(&reached, &statement))?;
         plan.is_many = true;
         plan.is_stream = true;
@@ -458,6 +491,7 @@ impl Seat {
             Ok(Streamed::End(response, _)) => {
                 self.streaming = false;
                 self.keep_ok(response);
+                self.note_written(response, gtids_of(response).is_none());
                 self.after(None).await?;
             }
             Err(e) => {
@@ -491,6 +525,7 @@ impl Seat {
     /// their caches turn over.
     pub(crate) async fn close_statement(&mut self, statement: &Arc<Prepared>) -> Result<()> {
         let deadline = self.deadline();
+        self.go_anywhere(deadline).await?;
         self.alone(Op::Close(statement), Plan::neutral(), deadline)
             .await
             .map(drop)
@@ -498,6 +533,7 @@ impl Seat {
 
     pub(crate) async fn ping(&mut self) -> Result<()> {
         let deadline = self.deadline();
+        self.go_anywhere(deadline).await?;
         if let Done::Ok(ok) = self.alone(Op::Ping, Plan::neutral(), deadline).await? {
             self.ok = ok;
         }
@@ -506,6 +542,7 @@ impl Seat {
 
     pub(crate) async fn statistics(&mut self) -> Result<String> {
         let deadline = self.deadline();
+        self.go_anywhere(deadline).await?;
         match self
             .alone(Op::Statistics, Plan::neutral(), deadline)
             .await?
@@ -517,6 +554,7 @@ impl Seat {
 
     pub(crate) async fn select_db(&mut self, schema: &str) -> Result<()> {
         let deadline = self.deadline();
+        self.go_anywhere(deadline).await?;
         if let Done::Ok(ok) = self
             .alone(Op::InitDb(schema), Plan::command(), deadline)
             .await?
@@ -546,7 +584,10 @@ impl Seat {
         self.insert_id = InsertId::Known(0);
         (self.last_link, self.gtid_link) = (0, 0);
         self.has_left_warnings = false;
+        self.forget_written();
         let deadline = self.deadline();
+        self.come_back();
+        self.go_anywhere(deadline).await?;
         self.take("resetting the session", Need::Alone, deadline)
             .await?;
         if let Some(link) = &mut self.held {
@@ -598,9 +639,15 @@ impl Seat {
             };
         }
         let mut running = Running::new(self);
+        let deadline = running.seat.deadline();
+        running.seat.come_back();
+        let gone = running.seat.go_for(Effect::Other, None, deadline).await;
+        if let Err(e) = gone {
+            running.over = true;
+            return Err(e);
+        }
         running.seat.holds = running.seat.holds.saturating_add(1);
         running.holds = true;
-        let deadline = running.seat.deadline();
         let held = running
             .seat
             .alone_to_the_end(Op::Hold, Plan::neutral(), deadline)
@@ -684,15 +731,20 @@ impl Seat {
     }
 
     /// Where a statement runs is decided by what it may do.
-    async fn statement(
+    async fn statement_here(
         &mut self,
         op: Op<'_>,
         statement: sql::Statement,
         deadline: Deadline,
     ) -> Result<Response> {
         self.come_back();
+        let sql = op.text().map(|(sql, _)| sql);
+        self.go_for(statement.effect, sql, deadline).await?;
         let reached = self.reach(&op, &statement, deadline).await?;
         let neutral = self.is_neutral(statement.effect, &reached);
+        if !neutral && statement.effect != Effect::Other {
+            self.go_for(Effect::Other, None, deadline).await?;
+        }
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() && !self.must_be_alone(&statement) {
             let limited = match (&op, deadline) {
@@ -820,7 +872,24 @@ impl Seat {
         }
     }
 
-    async fn acquire(&self, why: &'static str, need: Need, deadline: Deadline) -> Result<Got> {
+    async fn acquire(&mut self, why: &'static str, need: Need, deadline: Deadline) -> Result<Got> {
+        if let Need::Exact(link) = need {
+            self.go_to_link(link);
+        }
+        loop {
+            let got = self.acquire_here(why, need, deadline).await;
+            match got {
+                Err(e @ Error::ConnectError(_)) if self.route().is_some() => {
+                    if !self.go_elsewhere(&e, deadline).await? {
+                        return Err(e);
+                    }
+                }
+                got => return got,
+            }
+        }
+    }
+
+    async fn acquire_here(&self, why: &'static str, need: Need, deadline: Deadline) -> Result<Got> {
         let wish = self.wish(need, why);
         let group = &self.account.group;
         let until = deadline.map(|(at, _)| at);
@@ -909,6 +978,7 @@ impl Seat {
                     if self.is_shared() {
                         self.schema = lane.schema.clone();
                     }
+                    self.note_written(&response, statement.effect == Effect::Read);
                     if self.is_own() {
                         self.note_on_lane(&response, &statement, &lane);
                         if lane.was_changed_by(self.id) {
@@ -1177,7 +1247,7 @@ impl Seat {
             && kills <= KILLS
         {
             kills += 1;
-            let opts = self.opts.clone();
+            let opts = self.account.opts.clone();
             let counters = self.account.group.counters.clone();
             let id = link.server.connection_id;
             let what = match kills <= KILLS {
@@ -1502,6 +1572,7 @@ fn size_of_value(value: &Value) -> usize {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.leave_link();
-        self.account.group.exit(&self.account);
+        let home = self.home();
+        home.group.exit(home);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use mysql_common::{constants::CapabilityFlags, proto::codec::Compression};
 
 use super::{
-    Isolation, LocalInfileHandler, Opts, Other, SslOpts, UrlError,
+    Backend, Consistency, Isolation, LocalInfileHandler, Opts, Other, Prefer, SslOpts, UrlError,
     identity::Identity,
     secret::Secret,
     session::SessionOpts,
@@ -44,6 +44,8 @@ pub struct OptsBuilder {
     pub(super) get_server_public_key: bool,
     pub(super) session: SessionOpts,
     other: Other,
+    weight: u32,
+    backends: Vec<Backend>,
 }
 
 /// Which transport is asked for; the socket's path is not forgotten while TCP is used.
@@ -72,6 +74,7 @@ impl Default for OptsBuilder {
                 max_allowed_packet: None,
                 charset: "utf8mb4".into(),
                 collation: None,
+                track_gtids: false,
                 pipelining: Pipelining::Auto,
             },
             net: SocketOpts {
@@ -104,8 +107,12 @@ impl Default for OptsBuilder {
                 pin_policies: Policies::default(),
                 local_infile_handler: None,
                 prefer_socket: true,
+                prefer: Prefer::default(),
+                consistency: Consistency::default(),
                 fault: None,
             },
+            weight: 1,
+            backends: Vec::new(),
         }
     }
 }
@@ -158,6 +165,8 @@ impl OptsBuilder {
             get_server_public_key: opts.0.identity.get_server_public_key,
             session: (*opts.0.session).clone(),
             other: opts.0.other.clone(),
+            weight: opts.backends().first().map_or(1, |(_, weight)| *weight),
+            backends: opts.backends().iter().skip(1).map(backend).collect(),
         }
     }
 
@@ -185,6 +194,34 @@ impl OptsBuilder {
     /// TCP port. Default: 3306.
     pub fn tcp_port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// One more server, of the same data: reads go to those that are replicas, everything else to the one
+    /// that takes writes, whichever that is at the time. All are logged in to as the same user, with the
+    /// same TLS; the first one is that of [`Self::ip_or_hostname`]. In a URL: `mysql://user@one:3306,two/`.
+    ///
+    /// [`Isolation::Shared`] has one session, and therefore one server.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backends.push(backend);
+        self
+    }
+
+    /// How much of what is read the first of several servers takes beside others. Default: 1.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight.max(1);
+        self
+    }
+
+    /// Which of several servers reads go to. Default: [`Prefer::Replica`].
+    pub fn prefer(mut self, prefer: Prefer) -> Self {
+        self.other.prefer = prefer;
+        self
+    }
+
+    /// What reads from replicas know of the handle's writes. Default: [`Consistency::Session`].
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.other.consistency = consistency;
         self
     }
 
@@ -489,6 +526,11 @@ impl OptsBuilder {
     }
 }
 
+/// What a further server was given as. Others than by TCP there are none.
+fn backend((opts, weight): &(Opts, u32)) -> Backend {
+    Backend::new(opts.get_ip_or_hostname(), opts.get_tcp_port()).weight(*weight)
+}
+
 fn millis(ms: u32) -> Duration {
     Duration::from_millis(ms.into())
 }
@@ -538,6 +580,14 @@ impl From<OptsBuilder> for Opts {
                 port: builder.port,
             },
         };
+        if !builder.backends.is_empty() && builder.other.isolation == Isolation::Shared {
+            builder.other.fault.get_or_insert(UrlError::InvalidValue {
+                parameter: "isolation",
+                value: "shared".to_owned(),
+                allowed: "reset or session, where there are several servers",
+            });
+        }
+        builder.fixed.track_gtids = !builder.backends.is_empty();
         let target = Target {
             endpoint,
             ssl: builder.ssl,
@@ -561,6 +611,11 @@ impl From<OptsBuilder> for Opts {
             server_public_key: builder.server_public_key,
             get_server_public_key: builder.get_server_public_key,
         };
-        Opts::new(target, identity, builder.session, builder.other)
+        let others = builder.backends.into_iter().map(|backend| {
+            let Backend { host, port, weight } = backend;
+            (Endpoint::Tcp { host, port }, weight)
+        });
+        let others = (builder.weight, others.collect());
+        Opts::new(target, identity, builder.session, builder.other, others)
     }
 }

@@ -3,6 +3,7 @@
 //! [`Opts`] are cheap to clone and keep apart what decides which links fit: the target (the key of
 //! a group), the identity, and the session's beginning.
 
+mod backends;
 mod builder;
 mod change_user;
 pub(crate) mod identity;
@@ -24,6 +25,7 @@ use std::{
 
 use mysql_common::proto::codec::Compression;
 
+pub use backends::{Backend, Consistency, Prefer};
 pub use builder::OptsBuilder;
 pub use change_user::ChangeUserOpts;
 pub use local_infile::{LocalInfile, LocalInfileHandler};
@@ -78,6 +80,8 @@ struct Parts {
     identity: Arc<Identity>,
     session: Arc<SessionOpts>,
     other: Other,
+    /// Where there are several servers: the options of each, with its weight. Else there are none.
+    backends: Arc<[(Opts, u32)]>,
 }
 
 /// What does not decide which links fit.
@@ -92,6 +96,8 @@ struct Other {
     pin_policies: Policies,
     local_infile_handler: Option<LocalInfileHandler>,
     prefer_socket: bool,
+    prefer: Prefer,
+    consistency: Consistency,
     /// Why these options can't be used, found while they were built.
     fault: Option<UrlError>,
 }
@@ -102,6 +108,7 @@ impl PartialEq for Opts {
             && self.0.identity == other.0.identity
             && self.0.session == other.0.session
             && self.0.other == other.0.other
+            && self.0.backends == other.0.backends
     }
 }
 
@@ -119,16 +126,72 @@ impl Opts {
         Ok(opts)
     }
 
-    fn new(target: Target, identity: Identity, session: SessionOpts, other: Other) -> Opts {
+    /// `others`: the other servers, with their weights and that of the first.
+    fn new(
+        target: Target,
+        identity: Identity,
+        session: SessionOpts,
+        other: Other,
+        others: (u32, Vec<(Endpoint, u32)>),
+    ) -> Opts {
+        let (weight, others) = others;
+        let first = Opts::of_one(target, Arc::new(identity), Arc::new(session), other);
+        if others.is_empty() {
+            return first;
+        }
+        let more = others.into_iter().map(|(endpoint, weight)| {
+            let Parts {
+                target,
+                identity,
+                session,
+                other,
+                ..
+            } = &*first.0;
+            let target = Target {
+                endpoint,
+                ..(**target).clone()
+            };
+            let (identity, session) = (identity.clone(), session.clone());
+            (
+                Opts::of_one(target, identity, session, other.clone()),
+                weight,
+            )
+        });
+        let all = std::iter::once((first.clone(), weight)).chain(more);
+        first.with(|parts| parts.backends = all.collect())
+    }
+
+    fn of_one(
+        target: Target,
+        identity: Arc<Identity>,
+        session: Arc<SessionOpts>,
+        other: Other,
+    ) -> Opts {
         let mut hasher = DefaultHasher::new();
         target.hash(&mut hasher);
         Opts(Arc::new(Parts {
             target_hash: hasher.finish(),
             target: Arc::new(target),
-            identity: Arc::new(identity),
-            session: Arc::new(session),
+            identity,
+            session,
             other,
+            backends: Arc::default(),
         }))
+    }
+
+    /// The same, but for what is changed.
+    fn with(&self, change: impl FnOnce(&mut Parts)) -> Opts {
+        let parts = &*self.0;
+        let mut parts = Parts {
+            target: parts.target.clone(),
+            target_hash: parts.target_hash,
+            identity: parts.identity.clone(),
+            session: parts.session.clone(),
+            other: parts.other.clone(),
+            backends: parts.backends.clone(),
+        };
+        change(&mut parts);
+        Opts(Arc::new(parts))
     }
 
     /// The same options, and not only equal ones.
@@ -158,17 +221,22 @@ impl Opts {
     }
 
     pub(crate) fn with_local_infile_handler(&self, handler: Option<LocalInfileHandler>) -> Opts {
-        let other = Other {
-            local_infile_handler: handler,
-            ..self.0.other.clone()
-        };
-        Opts(Arc::new(Parts {
-            target: self.0.target.clone(),
-            target_hash: self.0.target_hash,
-            identity: self.0.identity.clone(),
-            session: self.0.session.clone(),
-            other,
-        }))
+        self.with(|parts| parts.other.local_infile_handler = handler)
+    }
+
+    /// Each of several servers, with its weight; nothing, where there is one.
+    pub(crate) fn backends(&self) -> &[(Opts, u32)] {
+        &self.0.backends
+    }
+
+    /// Which of several servers reads prefer. Default: [`Prefer::Replica`].
+    pub fn get_prefer(&self) -> Prefer {
+        self.0.other.prefer
+    }
+
+    /// What reads from replicas know of the handle's writes. Default: [`Consistency::Session`].
+    pub fn get_consistency(&self) -> Consistency {
+        self.0.other.consistency
     }
 
     /// Host name or address; of a socket or pipe `localhost`.

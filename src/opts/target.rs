@@ -54,6 +54,8 @@ pub(crate) struct Fixed {
     /// The connection's character set, for `SET NAMES` (`utf8mb4`), and its collation if given.
     pub charset: String,
     pub collation: Option<String>,
+    /// The server is asked to tell the GTIDs of what is written.
+    pub track_gtids: bool,
     pub pipelining: Pipelining,
 }
 

@@ -6,7 +6,8 @@ use mysql_common::proto::codec::Compression;
 use percent_encoding::percent_decode_str;
 
 use super::{
-    Isolation, OptsBuilder, SslOpts, builder::Transport, ssl::ClientIdentity, target::Pipelining,
+    Backend, Consistency, Isolation, OptsBuilder, Prefer, SslOpts, builder::Transport,
+    ssl::ClientIdentity, target::Pipelining,
 };
 
 /// What is wrong with a URL or with options. Never names a secret.
@@ -102,6 +103,23 @@ const PARAMETERS: &[(&str, Set)] = &[
             "reset" => Isolation::Reset,
             "session" => Isolation::Session,
             _ => return invalid(name, v, "shared, reset or session"),
+        }))
+    }),
+    ("prefer", |b, name, v| {
+        Ok(b.prefer(match v {
+            "primary" => Prefer::Primary,
+            "replica" => Prefer::Replica,
+            "any" => Prefer::Any,
+            _ => return invalid(name, v, "primary, replica or any"),
+        }))
+    }),
+    ("consistency", |b, name, v| {
+        let time = v.strip_prefix("primary_for_ms:").map(str::parse);
+        Ok(b.consistency(match (v, time) {
+            ("none", _) => Consistency::None,
+            ("session", _) => Consistency::Session,
+            (_, Some(Ok(ms))) => Consistency::PrimaryFor(Duration::from_millis(ms)),
+            _ => return invalid(name, v, "none, session or primary_for_ms: and a number"),
         }))
     }),
     ("keep_diagnostics", |b, name, v| {
@@ -369,9 +387,24 @@ fn decode(part: &str, what: &'static str) -> Result<String, UrlError> {
     }
 }
 
+/// A URL with the first of its hosts, and the others: no URL has more than one.
+fn without_others(text: &str) -> (String, Vec<&str>) {
+    let begin = text.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = text.split_at(begin);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let hosts = authority.rfind('@').map_or(0, |at| at + 1);
+    let (user, hosts) = authority.split_at(hosts);
+    let mut hosts = hosts.split(',');
+    let first = hosts.next().unwrap_or_default();
+    (format!("{scheme}{user}{first}{path}"), hosts.collect())
+}
+
 /// Reads a URL.
 pub(super) fn parse(text: &str) -> Result<OptsBuilder, UrlError> {
-    let url = ::url::Url::parse(text).map_err(|e| UrlError::Parse(e.to_string()))?;
+    let (text, others) = without_others(text);
+    let parsed = |text: &str| ::url::Url::parse(text).map_err(|e| UrlError::Parse(e.to_string()));
+    let url = parsed(&text)?;
     if !matches!(url.scheme(), "mysql" | "mysql+mux") {
         return Err(UrlError::UnsupportedScheme(url.scheme().to_owned()));
     }
@@ -389,6 +422,17 @@ pub(super) fn parse(text: &str) -> Result<OptsBuilder, UrlError> {
     }
     if let Some(port) = url.port() {
         builder = builder.tcp_port(port);
+    }
+    for other in others {
+        // Read as a URL of its own, so that it is read alike.
+        let other = parsed(&format!("mysql://{other}/"))?;
+        let host = decode(other.host_str().unwrap_or_default(), "host")?;
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let host = bare.unwrap_or(&host).to_owned();
+        if host.is_empty() || !other.username().is_empty() {
+            return Err(UrlError::Parse("a host is missing between commas".into()));
+        }
+        builder = builder.backend(Backend::new(host, other.port().unwrap_or(3306)));
     }
     if !url.username().is_empty() {
         builder = builder.user(Some(decode(url.username(), "user")?));
@@ -449,6 +493,53 @@ mod tests {
             ("::1", 3308)
         );
         assert_eq!(opts.target().endpoint.to_string(), "[::1]:3308");
+    }
+
+    #[test]
+    fn several_hosts_are_several_servers() {
+        let all =
+            opts("mysql+mux://u:p@one:3307,[::1]:3308,three/db?consistency=primary_for_ms:50");
+        let names = all
+            .backends()
+            .iter()
+            .map(|(opts, weight)| (opts.target().endpoint.to_string(), *weight));
+        let names: Vec<_> = names.collect();
+        assert_eq!(
+            names,
+            [
+                ("one:3307".into(), 1),
+                ("[::1]:3308".into(), 1),
+                ("three:3306".to_owned(), 1)
+            ]
+        );
+        assert_eq!(
+            all.get_consistency(),
+            Consistency::PrimaryFor(Duration::from_millis(50))
+        );
+        assert!(
+            all.backends()
+                .iter()
+                .all(|(opts, _)| opts.get_user() == Some("u"))
+        );
+        assert_eq!(Opts::from(OptsBuilder::from_opts(all.clone())), all);
+        assert!(opts("mysql://u@one/").backends().is_empty());
+        for url in ["mysql://one,,two/", "mysql://one,/"] {
+            assert!(matches!(fault(url), UrlError::Parse(_)), "{url}");
+        }
+        assert!(matches!(
+            fault("mysql://one,two/?isolation=shared"),
+            UrlError::InvalidValue {
+                parameter: "isolation",
+                ..
+            }
+        ));
+        assert!(matches!(
+            fault("mysql://one/?consistency=primary_for_ms:x"),
+            UrlError::InvalidValue {
+                parameter: "consistency",
+                ..
+            }
+        ));
     }
 
     #[test]

@@ -129,6 +129,7 @@ pub(super) mod tests {
             max_allowed_packet: None,
             charset: "utf8mb4".into(),
             collation: None,
+            track_gtids: false,
             pipelining: Default::default(),
         }
     }

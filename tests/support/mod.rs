@@ -8,6 +8,7 @@ pub mod fake;
 pub mod relay;
 pub mod talker;
 pub mod task;
+pub mod topology;
 
 use std::{
     collections::HashMap,

@@ -98,7 +98,7 @@ impl Seat {
     }
 
     fn generation(&self) -> u64 {
-        self.account.group.definitions.load(Ordering::Acquire)
+        self.home().group.definitions.load(Ordering::Acquire)
     }
 
     async fn reach_in(
@@ -153,7 +153,7 @@ impl Seat {
 
     /// Has all look again at what is defined, before a statement that may change it and behind it.
     fn may_define(&mut self, about: sql::About) {
-        let prepared = &self.account.catalogs.prepared_changes;
+        let prepared = &self.home().catalogs.prepared_changes;
         if about.defines && about.prepares {
             prepared.store(true, Ordering::Relaxed);
         }
@@ -199,7 +199,7 @@ impl Seat {
             return Ok(Some(catalog.clone()));
         }
         if !may_load || self.is_delicate() {
-            let last = self.account.catalogs.last(sight);
+            let last = self.home().catalogs.last(sight);
             if last.is_some() || !may_load {
                 return Ok(last);
             }
@@ -208,7 +208,7 @@ impl Seat {
         let until = began + self.account.group.limits.acquire_timeout;
         let until = deadline.map_or(until, |(at, _)| at.min(until));
         loop {
-            let step = Catalogs::step(&self.account, sight, self.generation(), self.face);
+            let step = Catalogs::step(self.home(), sight, self.generation(), self.face);
             let ticket = match step {
                 Step::Known(catalog) => return Ok(Some(catalog)),
                 Step::Load(ticket) => Some(ticket),
@@ -228,7 +228,7 @@ impl Seat {
             running.over = true;
             drop(running);
             if let Ok(Some(catalog)) = &loaded {
-                self.account.catalogs.put(catalog.clone());
+                self.home().catalogs.put(catalog.clone());
             }
             drop(ticket);
             return loaded;

@@ -150,7 +150,7 @@ impl Seat {
     pub(super) fn must_be_alone(&self, statement: &sql::Statement) -> bool {
         self.is_own()
             && (self.keeps_diagnostics
-                || self.account.group.touchy.has(half(statement.digest))
+                || self.home().group.touchy.has(half(statement.digest))
                 || (statement.effect == Effect::Write
                     && self.keeps_insert_id(half(statement.digest))))
     }
@@ -163,7 +163,7 @@ impl Seat {
     }
 
     fn keeps_insert_id(&self, digest: u32) -> bool {
-        self.opts.get_keep_insert_id() || self.account.group.asked_ids.has(digest)
+        self.opts.get_keep_insert_id() || self.home().group.asked_ids.has(digest)
     }
 
     /// How to run statements that may not be neutral, of these texts.
@@ -233,7 +233,7 @@ impl Seat {
             self.keeps_diagnostics = true;
         }
         if needs_id {
-            self.account.group.asked_ids.mark(self.insert_digest);
+            self.home().group.asked_ids.mark(self.insert_digest);
         }
         plan.needs_id = needs_id;
         (plan.needs_rows, plan.needs_warnings) = (needs_rows, needs_warnings);
@@ -362,7 +362,7 @@ impl Seat {
     fn not_kept(&mut self, wanted: Wanted) -> Error {
         if wanted == Wanted::InsertId && self.insert_digest_before != 0 {
             // The last one may have left what this made.
-            self.account.group.asked_ids.mark(self.insert_digest_before);
+            self.home().group.asked_ids.mark(self.insert_digest_before);
         }
         if !self.kept {
             self.put_back();
@@ -504,7 +504,7 @@ impl Seat {
         // A routine that asks for it is an error, too.
         let asks = needs || plan.may_need_id && link.routines_ask_for_ids().await?;
         if asks || !may_send {
-            self.account.group.asked_ids.mark(self.insert_digest);
+            self.home().group.asked_ids.mark(self.insert_digest);
             return Err(self.not_kept(Wanted::InsertId));
         }
         let Some(link) = &mut self.held else {
@@ -561,6 +561,7 @@ impl Seat {
 
     /// Notes where the insert id of a statement is that ran on the link at hand.
     pub(super) fn note(&mut self, plan: &Plan, response: &Response) {
+        self.note_written(response, plan.neutral && !plan.writes);
         let Some(link) = self.held.as_mut().filter(|_| plan.is_statement) else {
             return;
         };
@@ -861,7 +862,7 @@ impl Seat {
     /// A statement that was neutral by its text changed the session of a lane: from here on that
     /// link is this handle's, if it can still be had, and such statements run on links alone.
     pub(super) async fn claim(&mut self, lane: u32, digest: u64, deadline: Deadline) -> Result<()> {
-        self.account.group.touchy.mark(half(digest));
+        self.home().group.touchy.mark(half(digest));
         let why = "a statement that changed the session";
         // The statement has run: what goes wrong from here on is the next one's.
         let got = self.acquire(why, Need::Exact(lane), deadline).await;

@@ -1,0 +1,411 @@
+//! Where there are several servers: which of them a handle's next statement goes to, and what it wrote
+//! there. A link that is held settles it; where there is one server, nothing is done.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{Deadline, Need, Op, Running, Seat};
+use crate::{
+    error::{Error, Ran, Result, StatementTimeout},
+    link::gtids_of,
+    mux::{
+        account::Account,
+        backends::{Choice, Gtids, Member, Route, Wants},
+    },
+    opts::{Consistency, Opts, Prefer},
+    proto::result::{Outcome, Response},
+    session::PinReason,
+    sql::{self, Effect},
+};
+
+/// How long a replica may take to have what the handle wrote; then the primary is asked.
+const REPLICA_WAIT: Duration = Duration::from_millis(20);
+
+/// Links that may be lost under a statement that is sent again.
+const TRIES: u32 = 3;
+
+const WHY: &str = "waiting for what was written";
+
+impl Seat {
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.rare.as_ref()?.route.as_ref()
+    }
+
+    fn route_mut(&mut self) -> Option<&mut Route> {
+        self.rare.as_mut()?.route.as_mut()
+    }
+
+    /// The account that counts the handle, and has what all servers know together.
+    pub(super) fn home(&self) -> &Arc<Account> {
+        match self.route() {
+            Some(route) => route.backends.home(),
+            None => &self.account,
+        }
+    }
+
+    fn member(&self) -> Option<&Arc<Member>> {
+        self.route()?.backends.member_of(&self.account)
+    }
+
+    /// What the handle's reads prefer from here on.
+    pub(crate) fn prefer(&mut self, prefer: Prefer) {
+        if let Some(route) = self.route_mut() {
+            route.prefer = prefer;
+        }
+    }
+
+    /// Goes to where a statement of this effect is to run. `sql`: it may have a hint.
+    pub(super) async fn go_for(
+        &mut self,
+        effect: Effect,
+        sql: Option<&[u8]>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        if self.route().is_none() {
+            return Ok(());
+        }
+        let wants = match effect {
+            Effect::Read => self.wants_of_a_read(sql),
+            Effect::Write | Effect::Other => Wants::Primary,
+        };
+        self.go(wants, deadline).await
+    }
+
+    fn wants_of_a_read(&self, sql: Option<&[u8]>) -> Wants {
+        let Some(route) = self.route() else {
+            return Wants::Primary;
+        };
+        let prefer = sql.and_then(hint).unwrap_or(route.prefer);
+        let must_wait = match self.opts.get_consistency() {
+            Consistency::None => false,
+            Consistency::Session => route.untold,
+            Consistency::PrimaryFor(time) => route.wrote_at.is_some_and(|at| at.elapsed() < time),
+        };
+        match prefer {
+            // It would begin a transaction.
+            _ if must_wait || self.awaits_transaction() || !self.commits_by_itself() => {
+                Wants::Primary
+            }
+            Prefer::Primary => Wants::Primary,
+            Prefer::Replica => Wants::Replica,
+            Prefer::Any => Wants::Any,
+        }
+    }
+
+    /// As far as the handle says.
+    fn commits_by_itself(&self) -> bool {
+        let vars = self.vars.as_deref();
+        let autocommit = vars.and_then(|vars| vars.get("autocommit"));
+        let mentions = |sql: &String| sql.to_ascii_lowercase().contains("autocommit");
+        autocommit.is_none_or(|value| value == b"ON")
+            && (autocommit.is_some() || !self.opts.session().init.iter().any(mentions))
+    }
+
+    async fn go(&mut self, wants: Wants, deadline: Deadline) -> Result<()> {
+        self.leave_replica(wants);
+        let Some(route) = self.route_mut() else {
+            return Ok(());
+        };
+        route.wants = wants;
+        if self.held.is_some() {
+            return Ok(());
+        }
+        let needs = self.needs();
+        match self.choose(wants, &needs, deadline).await? {
+            Choice::Use(member) => self.account = member.account.clone(),
+            Choice::WaitFor(member) => {
+                self.account = member.account.clone();
+                if !self.catch_up_with(&member, &needs, deadline).await? {
+                    let nothing = Gtids::default();
+                    let primary = self.choose(Wants::Primary, &nothing, deadline).await?;
+                    if let Choice::Use(member) = primary {
+                        self.account = member.account.clone();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a replica must have for the handle's reads.
+    fn needs(&self) -> Gtids {
+        match (self.opts.get_consistency(), self.route()) {
+            (Consistency::Session, Some(route)) => route.wrote.clone(),
+            _ => Gtids::default(),
+        }
+    }
+
+    async fn choose(&self, wants: Wants, needs: &Gtids, deadline: Deadline) -> Result<Choice> {
+        let Some(route) = self.route() else {
+            unreachable!("only where there are several servers")
+        };
+        if let Some(choice) = route.backends.choose(wants, needs) {
+            return Ok(choice);
+        }
+        let limit = Instant::now() + self.account.group.limits.acquire_timeout;
+        let until = deadline.map_or(limit, |(at, _)| at.min(limit));
+        let backends = route.backends.clone();
+        let waited = backends.wait_for(wants, needs, self.face, until).await;
+        waited.map_err(|e| match (e, deadline) {
+            (Error::NoBackend(_), Some((at, time))) if Instant::now() >= at => {
+                StatementTimeout::new(&self.server_name(), time, Ran::No).into()
+            }
+            (e, _) => e,
+        })
+    }
+
+    /// Leaves a link to a replica that is kept for no more than what the last statement left there, before
+    /// one that is for the primary.
+    fn leave_replica(&mut self, wants: Wants) {
+        let stays = self.member().is_none_or(|member| member.is_primary());
+        if wants != Wants::Primary || stays || self.holds > 0 || self.streaming {
+            return;
+        }
+        if let Some(link) = &mut self.held
+            && link.is_quiet()
+        {
+            link.session.pins.end(PinReason::Diagnostics);
+            link.session.pins.end(PinReason::FoundRows);
+            self.let_go();
+        }
+    }
+
+    /// To the server that has this link, if one has.
+    pub(super) fn go_to_link(&mut self, link: u32) {
+        let with = self
+            .route()
+            .and_then(|route| route.backends.with_link(link));
+        if let Some(member) = with {
+            self.account = member.account.clone();
+        }
+    }
+
+    /// To any server that can be used, for what is the same everywhere.
+    pub(super) async fn go_anywhere(&mut self, deadline: Deadline) -> Result<()> {
+        let is_fine = self.held.is_some() || self.member().is_none_or(|member| member.is_up());
+        match is_fine {
+            true => Ok(()),
+            false => self.go(Wants::Any, deadline).await,
+        }
+    }
+
+    /// No link could be opened there: to another one. Whether there may be another.
+    pub(super) async fn go_elsewhere(&mut self, e: &Error, deadline: Deadline) -> Result<bool> {
+        let Some(member) = self.member() else {
+            return Ok(false);
+        };
+        member.suspect(Some(e));
+        let wants = self.route().map_or(Wants::Any, |route| route.wants);
+        let choice = self.choose(wants, &self.needs(), deadline).await?;
+        // What it has not is rather waited for by the primary.
+        let member = match choice {
+            Choice::Use(member) => member,
+            Choice::WaitFor(_) => {
+                match self
+                    .choose(Wants::Primary, &Gtids::default(), deadline)
+                    .await?
+                {
+                    Choice::Use(member) | Choice::WaitFor(member) => member,
+                }
+            }
+        };
+        self.account = member.account.clone();
+        Ok(true)
+    }
+
+    /// Waits for a moment until the replica has what the handle wrote. Whether it has.
+    async fn catch_up_with(
+        &mut self,
+        member: &Arc<Member>,
+        needs: &Gtids,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        let mut running = Running::new(self);
+        let reached = running.seat.catch_up_now(member, needs, deadline).await;
+        running.over = true;
+        reached
+    }
+
+    async fn catch_up_now(
+        &mut self,
+        member: &Arc<Member>,
+        needs: &Gtids,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        self.take(WHY, Need::Alone, deadline).await?;
+        let Some(link) = &mut self.held else {
+            return Ok(false);
+        };
+        link.deadline = deadline;
+        let reached = link.reaches(&needs.to_string(), REPLICA_WAIT).await;
+        link.deadline = None;
+        match reached {
+            Ok(reached) => {
+                self.put_back();
+                let is_it = Arc::ptr_eq(&self.account, &member.account);
+                if reached && is_it {
+                    member.has_reached(needs);
+                }
+                Ok(reached && is_it)
+            }
+            Err(_) => {
+                self.give_up();
+                member.suspect(None);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Notes what a statement wrote.
+    pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
+        if reads || self.route().is_none() {
+            return;
+        }
+        let tells = self.member().is_some_and(|member| member.tells_gtids());
+        let Some(route) = self.route_mut() else {
+            return;
+        };
+        route.untold |= !tells;
+        route.wrote_at = Some(Instant::now());
+        if let Some(gtids) = gtids_of(response)
+            && let Ok(text) = std::str::from_utf8(gtids)
+        {
+            route.wrote.add(&Gtids::reported(text));
+        }
+    }
+
+    /// The session begins anew, and has written nothing.
+    pub(super) fn forget_written(&mut self) {
+        if let Some(route) = self.route_mut() {
+            (route.wrote, route.wrote_at, route.untold) = (Gtids::default(), None, false);
+        }
+    }
+
+    /// As [`Seat::statement_here`], on another server where the first one turns out not to be for it.
+    pub(super) async fn statement(
+        &mut self,
+        op: Op<'_>,
+        statement: sql::Statement,
+        deadline: Deadline,
+    ) -> Result<Response> {
+        if self.route().is_none() {
+            return self.statement_here(op, statement, deadline).await;
+        }
+        let began = Instant::now();
+        let mut tries = 0;
+        let mut op = op;
+        loop {
+            let next = op.again();
+            self.come_back();
+            // What was there is gone with the link, or would be left.
+            let is_free = self.held.is_none();
+            let done = self.statement_here(op, statement, deadline).await;
+            let Some(member) = self.member().cloned() else {
+                return done;
+            };
+            let again = match &done {
+                Ok(response) => match refusal(response) {
+                    Some(Refused::ReadOnly) => {
+                        member.takes_no_writes();
+                        true
+                    }
+                    Some(Refused::NotReady(e)) => {
+                        member.suspect(Some(&e));
+                        true
+                    }
+                    None => false,
+                },
+                Err(Error::ConnectionLost(lost)) => {
+                    member.suspect(None);
+                    tries += 1;
+                    let unharmed = lost.ran == Ran::No || statement.effect == Effect::Read;
+                    unharmed && tries < TRIES
+                }
+                Err(_) => false,
+            };
+            let limit = self.account.group.limits.acquire_timeout;
+            if !again || !is_free || self.held.is_some() || began.elapsed() >= limit {
+                return done;
+            }
+            op = next;
+        }
+    }
+}
+
+/// A server will not run the statement.
+enum Refused {
+    ReadOnly,
+    NotReady(Error),
+}
+
+/// The server has run nothing, because it is read-only (`ER_OPTION_PREVENTS_STATEMENT`,
+/// `ER_READ_ONLY_MODE`), or has not joined its cluster (`ER_UNKNOWN_COM_ERROR` of Galera).
+fn refusal(response: &Response) -> Option<Refused> {
+    let [Outcome::Err(failure)] = &*response.outcomes.iter().collect::<Vec<_>>() else {
+        return None;
+    };
+    match failure.code() {
+        1290 => {
+            let e = Error::from(failure.clone()).to_string();
+            (e.contains("read-only") || e.contains("read_only")).then_some(Refused::ReadOnly)
+        }
+        1836 => Some(Refused::ReadOnly),
+        1047 => {
+            let e = Error::from(failure.clone());
+            e.to_string()
+                .contains("WSREP")
+                .then_some(Refused::NotReady(e))
+        }
+        _ => None,
+    }
+}
+
+/// A comment in front of everything else that says where to: `/* mux:primary */`, `mux:replica`,
+/// `mux:any`.
+fn hint(sql: &[u8]) -> Option<Prefer> {
+    let text = sql.trim_ascii_start().strip_prefix(b"/*")?;
+    let end = text.windows(2).position(|two| two == b"*/")?;
+    match text[..end].trim_ascii().strip_prefix(b"mux:")? {
+        b"primary" => Some(Prefer::Primary),
+        b"replica" => Some(Prefer::Replica),
+        b"any" => Some(Prefer::Any),
+        _ => None,
+    }
+}
+
+/// A handle that has several servers.
+pub(super) fn begun(opts: &Opts, backends: Arc<crate::mux::backends::Backends>) -> Route {
+    backends.handles.fetch_add(1, Ordering::AcqRel);
+    *backends.vacant.lock() = None;
+    Route {
+        backends,
+        prefer: opts.get_prefer(),
+        wants: Wants::Any,
+        wrote: Gtids::default(),
+        wrote_at: None,
+        untold: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_stands_in_front() {
+        assert_eq!(hint(b"/* mux:primary */ SELECT 1"), Some(Prefer::Primary));
+        assert_eq!(hint(b" /*mux:replica*/SELECT 1"), Some(Prefer::Replica));
+        assert_eq!(hint(b"/* mux:any */"), Some(Prefer::Any));
+        for sql in [
+            "SELECT /* mux:primary */ 1",
+            "/* mux:elsewhere */ SELECT 1",
+            "/* about mux:primary */ SELECT 1",
+            "/* mux:primary",
+            "",
+        ] {
+            assert_eq!(hint(sql.as_bytes()), None, "{sql}");
+        }
+    }
+}

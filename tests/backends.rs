@@ -1,0 +1,308 @@
+//! Several servers behind one handle: what goes where, by the servers' own logs.
+
+mod support;
+
+use std::sync::Mutex;
+
+use mysql_mux::{Consistency, PinReason, Prefer, Row};
+use support::{topology::Topology, *};
+
+/// Some of these change how servers replicate.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Where reads go: any replica, or the first of a cluster whose servers all take writes.
+fn is_for_reads(topology: &Topology, ran: &[usize]) -> bool {
+    match topology.is_galera() {
+        true => ran == [0],
+        false => ran.len() == 1 && ran[0] > 0,
+    }
+}
+
+#[test]
+fn reads_go_to_replicas_and_all_else_to_the_primary() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("routed", "id INT AUTO_INCREMENT PRIMARY KEY, v INT");
+    topology
+        .root(0)
+        .query_drop("CREATE OR REPLACE VIEW mux_test.nothing AS SELECT 1 AS v")
+        .unwrap();
+    topology.settle();
+    let seen = topology.watch();
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    let reads = [
+        "SELECT 'read_1', COUNT(*) FROM {t}",
+        "SELECT 'read_2', v FROM {t} WHERE id = 1",
+        "(SELECT 'read_3') UNION SELECT 1",
+        "WITH x AS (SELECT 'read_4') SELECT * FROM x",
+        "SELECT 'read_5', v FROM mux_test.nothing",
+    ];
+    for sql in reads {
+        handle.query_drop(sql.replace("{t}", &table)).unwrap();
+    }
+    for n in 1..=5 {
+        let ran = seen.ran(&format!("read_{n}"));
+        assert!(is_for_reads(&topology, &ran), "read_{n}: {ran:?}");
+    }
+    // Rules 10 to 13 of rw-splitting.lua: it sent all of these that begin with SELECT to a slave.
+    let others = [
+        "INSERT INTO {t} (v) VALUES (1) /* other_1 */",
+        "SELECT 'other_2', v FROM {t} WHERE id = 1 FOR UPDATE",
+        "SELECT 'other_3', v FROM {t} WHERE id = 1 LOCK IN SHARE MODE",
+        "SELECT 'other_4', GET_LOCK('routed', 0)",
+        "SELECT 'other_5', RELEASE_ALL_LOCKS()",
+        "SELECT 'other_6' INTO @x",
+        "SELECT 'other_7', LAST_INSERT_ID()",
+        "SELECT SQL_CALC_FOUND_ROWS 'other_8', v FROM {t} LIMIT 0",
+        "DELETE FROM {t} WHERE v = 77 /* other_9 */",
+        "SELECT 'other_10'; SELECT 1",
+        "DO 1 /* other_11 */",
+        "SET @y = 'other_12'",
+    ];
+    for sql in others {
+        let done = handle.query_drop(sql.replace("{t}", &table));
+        done.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+    for n in 1..=12 {
+        let ran = seen.ran(&format!("other\\_{n}%"));
+        let ran: Vec<_> = ran.into_iter().filter(|_| true).collect();
+        assert_eq!(ran.first(), Some(&0), "other_{n}: {ran:?}");
+    }
+    handle.reset().unwrap();
+    // In a transaction everything stays where it began.
+    handle.query_drop("START TRANSACTION").unwrap();
+    handle
+        .query_drop(format!("SELECT 'within_1', v FROM {table}"))
+        .unwrap();
+    handle.query_drop("COMMIT").unwrap();
+    // A transaction that would begin with a read begins on the primary (rule 18).
+    handle.query_drop("SET autocommit = 0").unwrap();
+    handle
+        .query_drop(format!("SELECT 'within_2', v FROM {table}"))
+        .unwrap();
+    handle.query_drop("COMMIT").unwrap();
+    handle.query_drop("SET autocommit = 1").unwrap();
+    for marker in ["within_1", "within_2"] {
+        assert_eq!(seen.ran(marker), [0], "{marker}");
+    }
+}
+
+#[test]
+fn the_other_ways_to_read_go_to_replicas_too() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("ways", "v INT");
+    let seen = topology.watch();
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    let sql = |way: &str| format!("SELECT '{way}' FROM {table} WHERE v = ?");
+    handle.exec_drop(sql("way_prepared"), (1,)).unwrap();
+    let streamed = handle
+        .query_stream::<String, _>(format!("SELECT 'way_stream' FROM {table}"))
+        .unwrap();
+    assert_eq!(streamed.count(), 0);
+    let piped = handle.pipeline(|p| {
+        p.query(format!("SELECT 'way_pipeline' FROM {table}"));
+        p.query(format!("SELECT COUNT(*) FROM {table}"));
+        Ok(())
+    });
+    assert_eq!(piped.unwrap().len(), 2);
+    task::block_on(async {
+        let mut handle = mux.connect_async(topology.opts()).await.unwrap();
+        handle
+            .query_drop(format!("SELECT 'way_async' FROM {table}"))
+            .await
+            .unwrap();
+    });
+    for way in ["way_prepared", "way_stream", "way_pipeline", "way_async"] {
+        let ran = seen.ran(way);
+        assert!(is_for_reads(&topology, &ran), "{way}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_handle_or_a_statement_may_say_where() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("hints", "v INT");
+    let seen = topology.watch();
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    handle
+        .query_drop(format!("/* mux:primary */ SELECT 'hint_1' FROM {table}"))
+        .unwrap();
+    handle.prefer(Prefer::Primary);
+    handle
+        .query_drop(format!("SELECT 'hint_2' FROM {table}"))
+        .unwrap();
+    handle
+        .query_drop(format!("/* mux:replica */ SELECT 'hint_3' FROM {table}"))
+        .unwrap();
+    assert_eq!(seen.ran("hint\\_1"), [0]);
+    assert_eq!(seen.ran("hint\\_2"), [0]);
+    assert!(is_for_reads(&topology, &seen.ran("hint\\_3")));
+    // Where many are asked at once, all are.
+    let opts = topology.opts().prefer(Prefer::Any);
+    let sleep = |mut handle: Handle| {
+        std::thread::spawn(move || handle.query_drop("SELECT 'hint_4', SLEEP(0.2)").unwrap())
+    };
+    join(
+        "readers",
+        handles(&mux, &opts, 24).into_iter().map(sleep).collect(),
+    );
+    assert_eq!(seen.ran("hint\\_4").len(), topology.nodes.len());
+}
+
+#[test]
+fn the_session_is_the_same_everywhere() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("session", "id INT AUTO_INCREMENT PRIMARY KEY, v INT");
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts().prefer(Prefer::Any)).unwrap();
+    handle.query_drop("SET time_zone = '+03:00'").unwrap();
+    handle
+        .query_drop(format!("INSERT INTO {table} (v) VALUES (1)"))
+        .unwrap();
+    for _ in 0..20 {
+        let at: String = one(
+            &mut handle,
+            &format!("SELECT FROM_UNIXTIME(0) FROM {table} LIMIT 1"),
+        );
+        assert!(at.ends_with("03:00:00"), "{at}");
+        assert_eq!(one::<u32>(&mut handle, "SELECT LAST_INSERT_ID()"), 1);
+    }
+    handle.select_db("mysql").unwrap();
+    for _ in 0..10 {
+        assert_eq!(one::<String>(&mut handle, "SELECT DATABASE()"), "mysql");
+    }
+}
+
+#[test]
+fn what_a_statement_left_is_asked_for_where_it_ran() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("found", "v INT");
+    let insert = format!("INSERT INTO {table} VALUES (1), (2), (3)");
+    topology.root(0).query_drop(insert).unwrap();
+    topology.settle();
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    // Rule 11: the original sent the second one to another slave.
+    handle
+        .query_drop(format!("SELECT SQL_CALC_FOUND_ROWS v FROM {table} LIMIT 1"))
+        .unwrap();
+    assert_eq!(one::<u32>(&mut handle, "SELECT FOUND_ROWS()"), 3);
+    // What a read left on a replica, and a write behind it all the same.
+    let mut handle = mux.connect(topology.opts().keep_diagnostics(true)).unwrap();
+    handle
+        .query_drop(format!("SELECT 1 / 0 FROM {table}"))
+        .unwrap();
+    let warnings: Vec<Row> = handle.query("SHOW WARNINGS").unwrap();
+    assert_eq!(warnings.len(), 3);
+    assert_eq!(
+        handle.pin().map(|pin| pin.reason()),
+        Some(PinReason::Diagnostics)
+    );
+    handle
+        .query_drop(format!("INSERT INTO {table} VALUES (4)"))
+        .unwrap();
+    assert_eq!(
+        one::<u32>(
+            &mut topology.root(0),
+            &format!("SELECT COUNT(*) FROM {table}")
+        ),
+        4
+    );
+}
+
+#[test]
+fn a_handle_reads_what_it_wrote() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        // All go to one server.
+        return;
+    }
+    let table = topology.table("own_writes", "v INT");
+    let seen = topology.watch();
+    let mux = builder().build();
+    let mut writer = mux.connect(topology.opts()).unwrap();
+    let mut other = mux.connect(topology.opts()).unwrap();
+    let mut careless = mux
+        .connect(topology.opts().consistency(Consistency::None))
+        .unwrap();
+    let paused = topology.pause();
+    let count = |handle: &mut Handle, marker: &str| {
+        one::<u32>(handle, &format!("SELECT COUNT(*) AS {marker} FROM {table}"))
+    };
+    for handle in [&mut writer, &mut careless] {
+        handle
+            .query_drop(format!("INSERT INTO {table} VALUES (1)"))
+            .unwrap();
+    }
+    let own = count(&mut writer, "own_1");
+    let (theirs, none) = (count(&mut other, "own_2"), count(&mut careless, "own_3"));
+    let mut within = writer.start_transaction(Default::default()).unwrap();
+    within
+        .query_drop(format!("INSERT INTO {table} VALUES (1)"))
+        .unwrap();
+    within.commit().unwrap();
+    let committed = count(&mut writer, "own_4");
+    drop(paused);
+    assert_eq!((own, theirs, none, committed), (2, 0, 0, 3));
+    assert_eq!(seen.ran("own\\_1").last(), Some(&0));
+    assert!(is_for_reads(&topology, &seen.ran("own\\_2")));
+    // Once a replica has it, it is read there.
+    topology.settle();
+    assert_eq!(count(&mut writer, "own_5"), 3);
+    assert!(is_for_reads(&topology, &seen.ran("own\\_5")));
+    let mut timid = mux
+        .connect(
+            topology
+                .opts()
+                .consistency(Consistency::PrimaryFor(GENEROUS)),
+        )
+        .unwrap();
+    timid
+        .query_drop(format!("INSERT INTO {table} VALUES (1)"))
+        .unwrap();
+    count(&mut timid, "own_6");
+    assert_eq!(seen.ran("own\\_6"), [0]);
+}
+
+#[test]
+fn a_url_names_them_all() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let hosts: Vec<_> = topology
+        .nodes
+        .iter()
+        .map(|node| format!("{}:{}", node.host, node.port))
+        .collect();
+    let url = format!(
+        "mysql+mux://mux:mux-pw@{}/mux_test?prefer=any",
+        hosts.join(",")
+    );
+    let mux = builder().build();
+    let mut handle = mux.connect(&*url).unwrap();
+    let table = topology.table("by_url", "v INT");
+    handle
+        .query_drop(format!("SELECT COUNT(*) FROM {table}"))
+        .unwrap();
+    let stats = mux.stats();
+    assert_eq!(stats.total.handles, 1);
+    let mut known: Vec<_> = stats.groups.iter().map(|(server, _)| server).collect();
+    let mut wanted: Vec<_> = hosts.iter().collect();
+    known.sort();
+    wanted.sort();
+    assert_eq!(known, wanted);
+    for (server, counts) in &stats.groups {
+        assert!(counts.connect_success > 0, "{server} was not asked");
+    }
+}

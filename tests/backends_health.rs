@@ -1,0 +1,196 @@
+//! Servers that go, hang and come back: who reads doesn't notice, who writes is told the truth.
+
+mod support;
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use mysql_mux::Backend;
+use support::{topology::Topology, *};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Reads on many handles until it is told to stop. Every one has to succeed.
+struct Readers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<usize>>,
+}
+
+impl Readers {
+    fn new(mux: &Mux, opts: &OptsBuilder, table: &str) -> Readers {
+        let stop = Arc::new(AtomicBool::new(false));
+        let read = |mut handle: Handle| {
+            let (stop, sql) = (stop.clone(), format!("SELECT COUNT(*) FROM {table}"));
+            thread::spawn(move || {
+                let mut count = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(one::<u32>(&mut handle, &sql), 1);
+                    count += 1;
+                    thread::sleep(Duration::from_millis(1));
+                }
+                count
+            })
+        };
+        let threads = handles(mux, opts, 8).into_iter().map(read).collect();
+        Readers { stop, threads }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for count in join("readers", self.threads) {
+            assert!(count > 0);
+        }
+    }
+}
+
+/// A table with one row, on all of them.
+fn one_row(topology: &Topology) -> String {
+    let table = topology.table("health", "v INT");
+    let insert = format!("INSERT INTO {table} VALUES (1)");
+    topology.root(0).query_drop(insert).unwrap();
+    topology.settle();
+    table
+}
+
+/// Statements that each server was sent so far, by its place.
+fn sent(mux: &Mux, topology: &Topology) -> Vec<u64> {
+    let stats = mux.stats();
+    let of = |node: &Server| {
+        let name = format!("{}:{}", node.host, node.port);
+        let group = stats.groups.iter().find(|(server, _)| *server == name);
+        group.map_or(0, |(_, counts)| counts.statements)
+    };
+    topology.nodes.iter().map(of).collect()
+}
+
+#[test]
+fn a_replica_that_crashes_is_not_noticed_by_who_reads() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = one_row(&topology);
+    let mux = builder().build();
+    let opts = topology.opts_for_reads();
+    let readers = Readers::new(&mux, &opts, &table);
+    let last = topology.nodes.len() - 1;
+    eventually("it is read from", || sent(&mux, &topology)[last] > 100);
+    topology.nodes[last].crash();
+    thread::sleep(Duration::from_millis(500));
+    topology.nodes[last].restart();
+    let before = sent(&mux, &topology)[last];
+    // Of its statements some are probes.
+    eventually("it is read from again", || {
+        sent(&mux, &topology)[last] > before + 200
+    });
+    readers.end();
+}
+
+#[test]
+fn one_that_hangs_is_given_up_and_taken_again() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        // The others would wait for it.
+        return;
+    }
+    let table = one_row(&topology);
+    let mux = builder().build();
+    let opts = topology.opts_for_reads();
+    let readers = Readers::new(&mux, &opts, &table);
+    let last = topology.nodes.len() - 1;
+    eventually("it is read from", || sent(&mux, &topology)[last] > 100);
+    let stopped = topology.nodes[last].stop();
+    // Those who wait for it are sent elsewhere, all of them.
+    let lost = || mux.stats().total.lost_connections;
+    eventually("what waits there is given up", || lost() > 0);
+    let mut handle = mux.connect(opts).unwrap();
+    for _ in 0..20 {
+        handle.query_drop(format!("SELECT v FROM {table}")).unwrap();
+    }
+    drop(stopped);
+    let before = sent(&mux, &topology)[last];
+    eventually("it is read from again", || {
+        sent(&mux, &topology)[last] > before + 200
+    });
+    readers.end();
+}
+
+#[test]
+fn where_none_can_be_used_the_error_lists_them_all() {
+    let free = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let (one, two) = (free(), free());
+    let opts = OptsBuilder::new()
+        .ip_or_hostname(Some("127.0.0.1"))
+        .tcp_port(one)
+        .user(Some("nobody"))
+        .backend(Backend::new("127.0.0.1", two));
+    let mux = builder()
+        .acquire_timeout(Duration::from_millis(300))
+        .build();
+    let e = error_of(mux.connect(opts));
+    let Error::NoBackend(e) = e else {
+        panic!("{e}");
+    };
+    assert_eq!(e.backends.len(), 2);
+    for port in [one, two] {
+        assert!(e.to_string().contains(&format!("127.0.0.1:{port}")), "{e}");
+    }
+}
+
+#[test]
+fn wrong_credentials_are_told_at_once() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let opts = topology.opts().pass(Some("wrong"));
+    let e = error_of(builder().build().connect(opts));
+    assert!(matches!(e, Error::ConnectError(_)), "{e}");
+}
+
+#[test]
+fn while_nobody_takes_writes_they_wait_and_reads_go_on() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        return;
+    }
+    let table = one_row(&topology);
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    let mut root = topology.root(0);
+    let (off, on) = match topology.is_mysql() {
+        true => ("super_read_only = ON", "read_only = OFF"),
+        false => ("read_only = ON", "read_only = OFF"),
+    };
+    let insert = format!("INSERT INTO {table} VALUES (2)");
+    root.query_drop(format!("SET GLOBAL {off}")).unwrap();
+    // It is known soon, and nothing is sent there from then on.
+    thread::sleep(Duration::from_secs(1));
+    let writer = thread::spawn(move || {
+        handle.query_drop(insert).unwrap();
+    });
+    let mut reader = mux.connect(topology.opts()).unwrap();
+    let count = format!("SELECT COUNT(*) FROM {table}");
+    for _ in 0..20 {
+        assert_eq!(one::<u32>(&mut reader, &count), 1);
+    }
+    assert!(!writer.is_finished());
+    root.query_drop(format!("SET GLOBAL {on}")).unwrap();
+    if topology.is_mysql() {
+        root.query_drop("SET GLOBAL super_read_only = OFF").unwrap();
+    }
+    join_one(writer);
+    assert_eq!(one::<u32>(&mut root, &count), 2);
+}

@@ -1,0 +1,213 @@
+//! Several servers that belong together, and what can befall them.
+
+use std::{fs, process::Command, time::Instant};
+
+use super::{GENEROUS, Server, eventually, mux};
+use mysql_mux::{Backend, Handle, Isolation, OptsBuilder, Prefer, prelude::*};
+
+/// The servers that `MYSQL_MUX_TEST_TOPOLOGY` names.
+pub struct Topology {
+    pub kind: String,
+    pub nodes: Vec<Server>,
+}
+
+/// What a server has noted of statements.
+pub struct Seen<'a> {
+    topology: &'a Topology,
+    /// When that began, by each server's clock.
+    since: Vec<String>,
+}
+
+impl Topology {
+    pub fn new() -> Topology {
+        let path = std::env::var("MYSQL_MUX_TEST_TOPOLOGY").unwrap_or_else(|_| {
+            panic!("no servers to test against: run `cargo xtask test --only mariadb-replication`")
+        });
+        let read = |path: &str| {
+            fs::read_to_string(path).unwrap_or_else(|e| panic!("a topology's file {path}: {e}"))
+        };
+        let text = read(&path);
+        let var = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap_or_else(|| panic!("{path} has no {name}"))
+        };
+        Topology {
+            kind: var("KIND=").to_owned(),
+            nodes: var("NODES=")
+                .split_whitespace()
+                .map(|path| Server::parse(&read(path)))
+                .collect(),
+        }
+    }
+
+    pub fn is_galera(&self) -> bool {
+        self.kind == "galera"
+    }
+
+    pub fn is_mysql(&self) -> bool {
+        self.kind.starts_with("mysql")
+    }
+
+    /// All of them, the first one being the primary.
+    pub fn opts(&self) -> OptsBuilder {
+        let first = &self.nodes[0];
+        let opts = OptsBuilder::new()
+            .ip_or_hostname(Some(&first.host))
+            .tcp_port(first.port)
+            .prefer_socket(false)
+            .user(Some(&first.user))
+            .pass(Some(&first.password))
+            .db_name(Some(&first.database));
+        self.nodes[1..].iter().fold(opts, |opts, node| {
+            opts.backend(Backend::new(&node.host, node.port))
+        })
+    }
+
+    /// The same, whose reads go to more than one where there are more.
+    pub fn opts_for_reads(&self) -> OptsBuilder {
+        match self.is_galera() {
+            true => self.opts().prefer(Prefer::Any),
+            false => self.opts(),
+        }
+    }
+
+    /// Root on one of them.
+    pub fn root(&self, node: usize) -> Handle {
+        self.nodes[node].root()
+    }
+
+    /// A table that all of them have.
+    pub fn table(&self, name: &str, columns: &str) -> String {
+        let table = format!("mux_test.{}", super::unique(name));
+        self.root(0)
+            .query_drop(format!("CREATE TABLE {table} ({columns})"))
+            .unwrap();
+        self.settle();
+        table
+    }
+
+    /// Waits until all have what the first one has.
+    pub fn settle(&self) {
+        if self.is_galera() {
+            return;
+        }
+        let mut primary = self.root(0);
+        let (position, wait) = match self.is_mysql() {
+            true => ("@@gtid_executed", "WAIT_FOR_EXECUTED_GTID_SET"),
+            false => ("@@gtid_binlog_pos", "MASTER_GTID_WAIT"),
+        };
+        let position: String = super::one(&mut primary, &format!("SELECT {position}"));
+        for node in 1..self.nodes.len() {
+            let wait = format!("SELECT {wait}('{position}', 30)");
+            let reached: i64 = super::one(&mut self.root(node), &wait);
+            assert_eq!(reached, 0, "a replica doesn't follow");
+        }
+    }
+
+    /// Has the servers note what they run, until the end.
+    pub fn watch(&self) -> Seen<'_> {
+        let since = |node| {
+            let mut root = self.root(node);
+            root.query_drop("SET GLOBAL log_output = 'TABLE', GLOBAL general_log = ON")
+                .unwrap();
+            super::one(&mut root, "SELECT CAST(NOW(6) AS CHAR)")
+        };
+        Seen {
+            topology: self,
+            since: (0..self.nodes.len()).map(since).collect(),
+        }
+    }
+
+    /// Has replicas not do what the primary does, until this ends.
+    pub fn pause(&self) -> Paused<'_> {
+        self.replicate(false);
+        Paused(self)
+    }
+
+    fn replicate(&self, on: bool) {
+        let verb = if on { "START" } else { "STOP" };
+        let name = if self.is_mysql() { "REPLICA" } else { "SLAVE" };
+        for node in 1..self.nodes.len() {
+            self.root(node)
+                .query_drop(format!("{verb} {name} SQL_THREAD"))
+                .unwrap();
+        }
+    }
+}
+
+/// Replicas that stand still.
+pub struct Paused<'a>(&'a Topology);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.replicate(true);
+    }
+}
+
+impl Seen<'_> {
+    /// Which servers ran a statement that has this text, by their own logs.
+    pub fn ran(&self, text: &str) -> Vec<usize> {
+        let ran = |node: &usize| {
+            let since = &self.since[*node];
+            let ask = format!(
+                "SELECT COUNT(*) FROM mysql.general_log WHERE event_time >= '{since}' AND \
+                 command_type IN ('Query', 'Execute') AND \
+                 argument LIKE '%{text}%' AND argument NOT LIKE '%general_log%'"
+            );
+            super::one::<u64>(&mut self.topology.root(*node), &ask) > 0
+        };
+        (0..self.since.len()).filter(ran).collect()
+    }
+}
+
+/// A server that does nothing.
+pub struct Stopped<'a>(&'a Server);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.signal("-CONT");
+    }
+}
+
+impl Server {
+    fn pid(&self) -> String {
+        let pid = fs::read_to_string(self.var("PIDFILE")).expect("a pid file");
+        pid.trim().to_owned()
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.pid()]).status();
+        assert!(sent.expect("kill").success(), "{signal}");
+    }
+
+    /// Has it do nothing at all, until that ends.
+    pub fn stop(&self) -> Stopped<'_> {
+        self.signal("-STOP");
+        Stopped(self)
+    }
+
+    /// As after a crash.
+    pub fn crash(&self) {
+        self.signal("-KILL");
+        let gone = format!("/proc/{}/exe", self.pid());
+        eventually("the server is gone", || fs::read_link(&gone).is_err());
+    }
+
+    /// Starts it again, and waits until it answers.
+    pub fn restart(&self) {
+        let started = Command::new(self.var("START")).status().expect("START");
+        assert!(started.success(), "{}", self.var("START"));
+        let opts = OptsBuilder::new()
+            .socket(Some(&self.socket))
+            .user(Some(&self.root))
+            .isolation(Isolation::Shared);
+        let began = Instant::now();
+        while mux().connect(opts.clone()).is_err() {
+            assert!(
+                began.elapsed() < 4 * GENEROUS,
+                "the server doesn't come back"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
