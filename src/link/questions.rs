@@ -9,7 +9,7 @@ use mysql_common::{
     value::Value,
 };
 
-use super::{Link, MANY, connect::first_row};
+use super::{Link, MANY, connect::first_row, has_warnings};
 use crate::{
     error::{Error, LostCause, ProtocolError, Ran, Result},
     proto::{
@@ -32,7 +32,11 @@ impl Link {
     async fn answer_to(&mut self, sql: &str, what: &'static str) -> Result<Response> {
         let asked = Command::Query(sql.as_bytes());
         self.session.is_asked();
-        not_refused(self.train(&[asked], what).await?.pop().unwrap_or_default())
+        let answer = self.train(&[asked], what).await?.pop().unwrap_or_default();
+        if has_warnings(&answer, false) {
+            self.session.warnings_of = MANY;
+        }
+        not_refused(answer)
     }
 
     /// The first row of a statement's result, as text.

@@ -14,7 +14,7 @@ use crate::servers::{self, Borrowed, Kind};
 use crate::{cargo, workspace};
 
 /// In the order of the document.
-const BENCHES: [&str; 9] = [
+const BENCHES: [&str; 10] = [
     "throughput",
     "instructions",
     "texts",
@@ -23,6 +23,7 @@ const BENCHES: [&str; 9] = [
     "reset",
     "turns",
     "sessions",
+    "backends",
     "rows",
 ];
 

@@ -434,9 +434,10 @@ impl Seat {
             let is_clear = !others || link.clear_warnings().await?;
             // Without the handle's own a statement that leaves them would seem to have cleared them.
             (link.session.warnings_of, self.warnings_link) =
-                match self.has_left_warnings || !is_clear {
-                    true => (NOBODY, 0),
-                    false => (self.id, link.id),
+                match (is_clear, self.has_left_warnings) {
+                    (false, _) => (MANY, 0),
+                    (true, true) => (NOBODY, 0),
+                    (true, false) => (self.id, link.id),
                 };
         }
         if plan.fresh && plan.wanted == Some(Wanted::FoundRows) {

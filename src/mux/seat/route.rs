@@ -343,7 +343,8 @@ enum Refused {
 /// The server has run nothing, because it is read-only (`ER_OPTION_PREVENTS_STATEMENT`,
 /// `ER_READ_ONLY_MODE`), or has not joined its cluster (`ER_UNKNOWN_COM_ERROR` of Galera).
 fn refusal(response: &Response) -> Option<Refused> {
-    let [Outcome::Err(failure)] = &*response.outcomes.iter().collect::<Vec<_>>() else {
+    let mut outcomes = response.outcomes.iter();
+    let (Some(Outcome::Err(failure)), None) = (outcomes.next(), outcomes.next()) else {
         return None;
     };
     match failure.code() {
