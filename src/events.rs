@@ -52,3 +52,17 @@ pub(crate) fn pinned(handle: u64, server: &str, pin: &crate::Pin) {
     #[cfg(not(feature = "tracing"))]
     let _ = (handle, server, pin);
 }
+
+/// One of several servers is otherwise than before.
+pub(crate) fn backend(now: &crate::BackendStats) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(
+        server = now.server,
+        is_up = now.is_up,
+        takes_writes = now.takes_writes,
+        why = now.why,
+        "a server changed"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = now;
+}

@@ -91,7 +91,7 @@ pub use handle::{
     AccessMode, Binary, Handle, IsolationLevel, Lease, Pipe, Piped, QueryResult, QueryStream,
     QueryWithParams, ResultSet, SetColumns, Statement, Text, Transaction, TxOpts, Within, aio,
 };
-pub use mux::{Counts, Mux, MuxBuilder, Stats, connect};
+pub use mux::{BackendStats, Counts, Mux, MuxBuilder, Stats, connect};
 pub use opts::{
     Backend, ChangeUserOpts, ClientIdentity, Consistency, Isolation, LocalInfile,
     LocalInfileHandler, Opts, OptsBuilder, Pipelining, Prefer, SslOpts, UrlError,

@@ -222,6 +222,40 @@ fn what_a_statement_left_is_asked_for_where_it_ran() {
 }
 
 #[test]
+fn a_schema_that_a_server_has_not_is_told_with_its_name() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        return;
+    }
+    let name = unique("lonely");
+    let mut root = topology.root(0);
+    // Rule 16: the original hid which server it was, and what it said.
+    root.query_drop("SET sql_log_bin = 0").unwrap();
+    root.query_drop(format!("CREATE DATABASE {name}")).unwrap();
+    root.query_drop(format!("CREATE TABLE {name}.t (v INT)"))
+        .unwrap();
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    handle.select_db(&name).unwrap();
+    handle.query_drop("UPDATE t SET v = 1").unwrap();
+    let e = error_of(handle.query_drop("SELECT v FROM t"));
+    assert!(
+        matches!(&e, Error::SessionNotRestored { what, .. } if what.contains(&name)),
+        "{e}"
+    );
+    let replicas = topology.nodes[1..].iter();
+    let names = replicas.map(|node| format!("{}:{}", node.host, node.port));
+    assert!(
+        names.into_iter().any(|name| e.to_string().contains(&name)),
+        "{e}"
+    );
+    handle.select_db("mux_test").unwrap();
+    handle.query_drop("SELECT 1").unwrap();
+    root.query_drop(format!("DROP DATABASE {name}")).unwrap();
+}
+
+#[test]
 fn a_handle_reads_what_it_wrote() {
     let _alone = alone();
     let topology = Topology::new();
@@ -304,5 +338,11 @@ fn a_url_names_them_all() {
     assert_eq!(known, wanted);
     for (server, counts) in &stats.groups {
         assert!(counts.connect_success > 0, "{server} was not asked");
+    }
+    let named = stats.backends.iter().map(|backend| &backend.server);
+    assert!(named.eq(&hosts));
+    for (at, backend) in stats.backends.iter().enumerate() {
+        assert!(backend.is_up, "{backend}");
+        assert_eq!(backend.takes_writes, at == 0 || topology.is_galera());
     }
 }

@@ -85,8 +85,12 @@ fn a_replica_that_crashes_is_not_noticed_by_who_reads() {
     let last = topology.nodes.len() - 1;
     eventually("it is read from", || sent(&mux, &topology)[last] > 100);
     topology.nodes[last].crash();
-    thread::sleep(Duration::from_millis(500));
+    let backend = || mux.stats().backends[last].clone();
+    eventually("that is known", || {
+        !backend().is_up && backend().why.is_some()
+    });
     topology.nodes[last].restart();
+    eventually("so is that it is back", || backend().is_up);
     let before = sent(&mux, &topology)[last];
     // Of its statements some are probes.
     eventually("it is read from again", || {

@@ -42,7 +42,7 @@ use group::Group;
 use housekeeper::{Chore, Leftover};
 use limits::Limits;
 pub(crate) use seat::Seat;
-pub use stats::{Counts, Stats};
+pub use stats::{BackendStats, Counts, Stats};
 
 use crate::{
     error::{DriverError, Error, Result},
@@ -150,6 +150,9 @@ impl Mux {
         let mut stats = Stats::default();
         self.0
             .for_each_group(|group| stats.push(group.target.endpoint.to_string(), group.counts()));
+        let backends = self.0.backends.lock();
+        stats.backends = backends.iter().flat_map(|all| all.stats()).collect();
+        drop(backends);
         stats
     }
 

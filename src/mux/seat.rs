@@ -67,6 +67,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Statements of many that are ended one by one; then it is the connection.
 const KILLS: u32 = 3;
 
+/// There is no such schema, or none that may be used: on one of several servers that is no matter of the
+/// statement.
+const NO_SCHEMA: [u16; 2] = [1049, 1044];
+
 /// A piece of a stream is what came at once, whatever the limit of a result.
 const PIECE: usize = 16 << 20;
 
@@ -554,7 +558,7 @@ impl Seat {
 
     pub(crate) async fn select_db(&mut self, schema: &str) -> Result<()> {
         let deadline = self.deadline();
-        self.go_anywhere(deadline).await?;
+        self.go_for(Effect::Other, None, deadline).await?;
         if let Done::Ok(ok) = self
             .alone(Op::InitDb(schema), Plan::command(), deadline)
             .await?
@@ -1287,6 +1291,7 @@ impl Seat {
     ) -> Result<Option<Response>> {
         let (own, shared) = (self.is_own(), self.is_shared());
         let keeps = self.keeps_diagnostics;
+        let is_routed = self.route().is_some();
         self.begin_plan();
         let Some(link) = &mut self.held else {
             return Ok(None);
@@ -1350,6 +1355,12 @@ impl Seat {
                         ..shape
                     };
                     link.begin_and(shape, false, read).await?
+                }
+                Err(Error::MySqlError(e)) if is_routed && NO_SCHEMA.contains(&e.code) => {
+                    return Err(Error::SessionNotRestored {
+                        server: link.name.clone(),
+                        what: e.to_string(),
+                    });
                 }
                 begun => begun?,
             };

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use crate::session::PinReason;
@@ -127,6 +128,36 @@ pub struct Stats {
     pub total: Counts,
     /// By key: transport and address. Keys that differ only in what the handshake fixes have a line each.
     pub groups: Vec<(String, Counts)>,
+    /// Where handles have several servers: each of them, in the order in which they were named.
+    pub backends: Vec<BackendStats>,
+}
+
+/// One of several servers, as it was found last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackendStats {
+    /// Transport and address; its counts are in [`Stats::groups`].
+    pub server: String,
+    /// It answers, and has joined its cluster if it belongs to one.
+    pub is_up: bool,
+    /// It takes writes.
+    pub takes_writes: bool,
+    /// Why it is not up, where that is known.
+    pub why: Option<String>,
+    /// The least time that it took lately to tell how it is.
+    pub latency: Duration,
+}
+
+impl fmt::Display for BackendStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = &self.server;
+        match (self.is_up, self.takes_writes, &self.why) {
+            (true, true, _) => write!(f, "{server} takes writes"),
+            (true, false, _) => write!(f, "{server} is read-only"),
+            (false, _, Some(why)) => write!(f, "{server}: {why}"),
+            (false, _, None) => write!(f, "{server} was not asked yet"),
+        }
+    }
 }
 
 impl Stats {
@@ -153,6 +184,9 @@ impl fmt::Display for Stats {
                 "{key}: {} handles on {} links ({} idle, {} waiting)",
                 counts.handles, counts.active_connections, counts.idle_connections, counts.waiting
             )?;
+        }
+        for backend in &self.backends {
+            writeln!(f, "{backend}")?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::{
     link::{Face, Vitals, now},
     mux::{
         account::Account,
+        stats::BackendStats,
         wish::{Close, Got, Need, Wish},
     },
     opts::Opts,
@@ -126,15 +127,13 @@ impl Member {
         waiting.saturating_mul(latency) / u64::from(self.weight)
     }
 
-    /// For people.
-    pub(super) fn describe(&self) -> String {
-        let name = &self.account.group.target.endpoint;
-        let inner = self.inner.lock();
-        match (&inner.why, self.is_up(), self.is_primary()) {
-            (_, true, true) => format!("{name} takes writes"),
-            (_, true, false) => format!("{name} is read-only"),
-            (Some(why), ..) => format!("{name}: {why}"),
-            (None, ..) => format!("{name} was not asked yet"),
+    pub(super) fn stats(&self) -> BackendStats {
+        BackendStats {
+            server: self.account.group.target.endpoint.to_string(),
+            is_up: self.is_up(),
+            takes_writes: self.is_primary(),
+            why: self.inner.lock().why.as_deref().map(Into::into),
+            latency: Duration::from_nanos(self.latency.load(Ordering::Relaxed)),
         }
     }
 

@@ -19,9 +19,10 @@ use parking_lot::Mutex;
 pub(crate) use gtids::Gtids;
 pub(crate) use member::Member;
 
-use super::{account::Account, handed::Handed};
+use super::{account::Account, handed::Handed, stats::BackendStats};
 use crate::{
     error::{DriverError, Error, NoBackend, Result},
+    events,
     link::Face,
     opts::{Opts, Prefer},
 };
@@ -88,6 +89,10 @@ impl Backends {
                 .spawn(move || watch(&all, &member))?;
         }
         Ok(())
+    }
+
+    pub(super) fn stats(&self) -> impl Iterator<Item = BackendStats> {
+        self.members.iter().map(|member| member.stats())
     }
 
     /// They are those of these options.
@@ -196,7 +201,7 @@ impl Backends {
                         Wants::Replica | Wants::Any => "a server",
                     },
                     waited: began.elapsed(),
-                    backends: self.members.iter().map(|m| m.describe()).collect(),
+                    backends: self.stats().map(|backend| backend.to_string()).collect(),
                 }
                 .into());
             }
@@ -253,6 +258,9 @@ fn watch(all: &Weak<Backends>, member: &Arc<Member>) {
     loop {
         let changed = member.probe(PATIENCE);
         let Some(all) = all.upgrade() else { return };
+        if changed {
+            events::backend(&member.stats());
+        }
         if changed || !member.is_up() {
             all.changed();
         }
