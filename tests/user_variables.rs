@@ -358,6 +358,34 @@ fn nothing_is_sent_where_nobody_else_was() {
 }
 
 #[test]
+fn so_is_one_that_a_trigger_read() {
+    let mut root = server().root();
+    let table = "mux_test.user_variables_triggered";
+    for sql in [
+        format!("DROP TABLE IF EXISTS {table}"),
+        format!("CREATE TABLE {table} (v INT)"),
+        format!(
+            "CREATE TRIGGER {table}_read BEFORE INSERT ON {table} FOR EACH ROW SET NEW.v = @not_set"
+        ),
+    ] {
+        root.query_drop(sql).unwrap();
+    }
+    let mux = one_link();
+    let (mut a, mut b) = two(&mux);
+    let ask = "SELECT CHARSET(@not_set)";
+    a.query_drop(format!("INSERT INTO {table} VALUES (1)"))
+        .unwrap();
+    assert_eq!(one::<String>(&mut b, ask), "binary");
+    // MySQL gives it a character set, MariaDB none.
+    let charset = match server().kind {
+        Kind::MariaDb => "binary",
+        Kind::MySql => "utf8mb4",
+    };
+    assert_eq!(one::<String>(&mut a, ask), charset);
+    assert_eq!(one::<String>(&mut b, ask), "binary");
+}
+
+#[test]
 fn one_that_was_only_read_is_null_and_pins_nothing() {
     let mut root = server().root();
     let table = "mux_test.user_variables_read";

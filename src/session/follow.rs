@@ -168,8 +168,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
         }
     } else if facts.reads_user_variables && said.changed {
         // With a binary log one that is read and was not set is NULL from then on, which is reported
-        // (`get_var_with_binlog` in both servers' `sql/item_func.cc`). Those that a trigger reads may
-        // stay behind: all that tells them from others is a type.
+        // (`get_var_with_binlog` in both servers' `sql/item_func.cc`).
         *explained = true;
         pins.unread(&facts.user_variables);
     }

@@ -13,7 +13,7 @@
 //! `LAST_INSERT_ID()` alone, on both servers.
 
 use super::{
-    expressions::{CONNECTION_IDS, DIAGNOSTICS, GTIDS, INSERT_IDS},
+    expressions::{CONNECTION_IDS, DIAGNOSTICS, GTIDS, INSERT_IDS, user_variable},
     facts::{Act, Facts, Name},
     functions,
     mentions::name_of,
@@ -177,8 +177,11 @@ impl<'a> Scan<'a> {
             match piece.what {
                 What::UserVariable => {
                     body.facts.reads_user_variables = true;
-                    // Who calls has it set nowhere else: the names are not looked at.
+                    // Who calls has it set nowhere else. One that is only read may be NULL from then on.
                     body.facts.other_user_variables = true;
+                    if let Some(name) = user_variable(self.text(at)) {
+                        body.facts.mention(name);
+                    }
                     body.facts.sets_user_variables |= self.sets_user_variable(at);
                 }
                 What::AtAt => self.system_variable(at, body),
@@ -523,6 +526,7 @@ mod tests {
     #[test]
     fn what_touches_the_session_is_found() {
         let facts = |text| routine(text).facts;
+        assert_eq!(*facts("SET NEW.v = @`X`").user_variables, ["x".into()]);
         assert!(facts("SELECT NEW.v INTO @x").sets_user_variables);
         assert!(facts("SELECT NEW.v, 2 INTO v, @x").sets_user_variables);
         assert!(facts("SET NEW.v = (@x := 1)").sets_user_variables);

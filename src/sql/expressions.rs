@@ -4,6 +4,8 @@
 //! the few words that touch the session. What is called has to be a built-in function of all
 //! servers, or is unknown.
 
+use std::sync::Arc;
+
 use super::{
     facts::Act,
     pieces::{What, unquoted},
@@ -26,6 +28,16 @@ pub(super) const INSERT_IDS: &[&[u8]] = &[b"last_insert_id", b"identity", b"inse
 pub(super) const DIAGNOSTICS: &[&[u8]] = &[b"warning_count", b"error_count"];
 pub(super) const GTIDS: &[&[u8]] = &[b"last_gtid"];
 pub(super) const CONNECTION_IDS: &[&[u8]] = &[b"pseudo_thread_id"];
+
+/// The name of a user variable, in lower case. `None`: names that aren't plain may be equal to others by
+/// the server's collation.
+pub(super) fn user_variable(text: &[u8]) -> Option<Arc<str>> {
+    let name = unquoted(text.get(1..).unwrap_or_default());
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$');
+    let mut name = String::from_utf8(name).ok()?;
+    name.make_ascii_lowercase();
+    (!name.is_empty() && name.as_bytes().iter().all(is_plain)).then(|| name.into())
+}
 
 impl Reader<'_> {
     /// From the next piece to the end.
@@ -64,16 +76,11 @@ impl Reader<'_> {
         self.facts.sets_user_variables |= is_target;
     }
 
-    /// A user variable. Names that aren't plain may be equal to others by the server's collation.
+    /// A user variable.
     pub(super) fn mention(&mut self, at: usize) {
-        let name = unquoted(self.text(at).get(1..).unwrap_or_default());
-        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$');
-        match String::from_utf8(name) {
-            Ok(mut name) if !name.is_empty() && name.as_bytes().iter().all(is_plain) => {
-                name.make_ascii_lowercase();
-                self.facts.mention(name.into());
-            }
-            _ => {
+        match user_variable(self.text(at)) {
+            Some(name) => self.facts.mention(name),
+            None => {
                 self.facts.reads_user_variables = true;
                 self.facts.other_user_variables = true;
             }

@@ -63,8 +63,6 @@ What no text says and no server reports is not noticed, and may be found by whoe
 - Definitions of other programs, or made in a procedure, for as long as `MuxBuilder::definitions_age` (a
   minute) since the schema was looked at. Those that this program's statements make are seen at once. In the
   middle of a transaction nothing new is looked at, if the schema is known.
-- With a binary log a user variable that a trigger reads and nobody set is NULL from then on, and no more unset, for
-  whoever has the link next.
 - `LAST_INSERT_ID()` that a trigger reads where a procedure fires it, on a link where the handle's is lost.
 - MySQL's warning that two storage engines are combined (6414) is also given for the first change of an InnoDB
   table behind a change of a `MEMORY` or `MyISAM` table that was committed by itself, unless something of InnoDB was
