@@ -69,9 +69,8 @@ fn reads_go_to_replicas_and_all_else_to_the_primary() {
         done.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
     for n in 1..=12 {
-        let ran = seen.ran(&format!("other\\_{n}%"));
-        let ran: Vec<_> = ran.into_iter().filter(|_| true).collect();
-        assert_eq!(ran.first(), Some(&0), "other_{n}: {ran:?}");
+        let ran = seen.ran(&format!("other_{n}"));
+        assert_eq!(ran, [0], "other_{n}");
     }
     handle.reset().unwrap();
     // In a transaction everything stays where it began.
@@ -143,9 +142,9 @@ fn a_handle_or_a_statement_may_say_where() {
     handle
         .query_drop(format!("/* mux:replica */ SELECT 'hint_3' FROM {table}"))
         .unwrap();
-    assert_eq!(seen.ran("hint\\_1"), [0]);
-    assert_eq!(seen.ran("hint\\_2"), [0]);
-    assert!(is_for_reads(&topology, &seen.ran("hint\\_3")));
+    assert_eq!(seen.ran("hint_1"), [0]);
+    assert_eq!(seen.ran("hint_2"), [0]);
+    assert!(is_for_reads(&topology, &seen.ran("hint_3")));
     // Where many are asked at once, all are.
     let opts = topology.opts().prefer(Prefer::Any);
     let sleep = |mut handle: Handle| {
@@ -155,7 +154,7 @@ fn a_handle_or_a_statement_may_say_where() {
         "readers",
         handles(&mux, &opts, 24).into_iter().map(sleep).collect(),
     );
-    assert_eq!(seen.ran("hint\\_4").len(), topology.nodes.len());
+    assert_eq!(seen.ran("hint_4").len(), topology.nodes.len());
 }
 
 #[test]
@@ -290,12 +289,12 @@ fn a_handle_reads_what_it_wrote() {
     let committed = count(&mut writer, "own_4");
     drop(paused);
     assert_eq!((own, theirs, none, committed), (2, 0, 0, 3));
-    assert_eq!(seen.ran("own\\_1").last(), Some(&0));
-    assert!(is_for_reads(&topology, &seen.ran("own\\_2")));
+    assert_eq!(seen.ran("own_1").last(), Some(&0));
+    assert!(is_for_reads(&topology, &seen.ran("own_2")));
     // Once a replica has it, it is read there.
     topology.settle();
     assert_eq!(count(&mut writer, "own_5"), 3);
-    assert!(is_for_reads(&topology, &seen.ran("own\\_5")));
+    assert!(is_for_reads(&topology, &seen.ran("own_5")));
     let mut timid = mux
         .connect(
             topology
@@ -307,7 +306,7 @@ fn a_handle_reads_what_it_wrote() {
         .query_drop(format!("INSERT INTO {table} VALUES (1)"))
         .unwrap();
     count(&mut timid, "own_6");
-    assert_eq!(seen.ran("own\\_6"), [0]);
+    assert_eq!(seen.ran("own_6"), [0]);
 }
 
 #[test]

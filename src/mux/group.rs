@@ -213,6 +213,7 @@ impl Group {
             vars: None,
             user: None,
             why: "opening a handle",
+            hurries: false,
         };
         match self.acquire(wish, face, None).await? {
             Got::Link(mut link) => {
@@ -340,7 +341,8 @@ impl Group {
                         return Err(self.timed_out(began, Some(e)));
                     }
                     Err(e) => {
-                        let again = self.may_retry(&e) && Instant::now() + pause < deadline;
+                        let may_retry = !wish.hurries && self.may_retry(&e);
+                        let again = may_retry && Instant::now() + pause < deadline;
                         events::connect_failed(&e, again);
                         let e = Arc::new(e);
                         self.open_failed(

@@ -857,6 +857,7 @@ impl Seat {
             vars: self.vars.clone(),
             user: self.user.clone(),
             why,
+            hurries: self.route().is_some(),
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Wish {
     pub vars: Shared,
     pub user: Shared,
     pub why: &'static str,
+    /// There are other servers: a connect that fails is told at once, and not tried again.
+    pub hurries: bool,
 }
 
 impl Wish {
