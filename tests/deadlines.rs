@@ -993,3 +993,44 @@ fn after_the_mux_is_shut_down_a_time_changes_nothing() {
         "{e}"
     );
 }
+
+#[test]
+fn that_a_limit_is_over_changes_nothing_for_those_who_share_the_link() {
+    let mux = builder().max_links(1).build();
+    let (schema, mut limited) = table("limit_is_over", &mux);
+    let mut other = mux.connect(schema.tcp()).unwrap();
+    let mut insert = |number: u64| {
+        let sql = |n| format!("INSERT INTO t VALUES ({n}, 1)");
+        limited
+            .within(GENEROUS)
+            .query_drop(sql(2 * number))
+            .unwrap();
+        // MariaDB tells with this one what it was before.
+        other.query_drop(sql(2 * number + 1)).unwrap();
+        assert_eq!(other.pin(), None);
+    };
+    insert(1);
+    insert(2);
+    let before = mux.stats().total.writes;
+    for number in 3..8 {
+        insert(number);
+    }
+    assert_eq!(mux.stats().total.writes - before, 10);
+    // Who sets it has set it.
+    other
+        .query_drop("SET SESSION max_execution_time = 7000")
+        .or_else(|_| other.query_drop("SET SESSION max_statement_time = 7"))
+        .unwrap();
+    let name = match server().kind {
+        Kind::MariaDb => "max_statement_time",
+        Kind::MySql => "max_execution_time",
+    };
+    limited
+        .within(GENEROUS)
+        .query_drop("DELETE FROM t")
+        .unwrap();
+    let set: String = one(&mut other, &format!("SELECT @@{name}"));
+    assert!(set.starts_with('7'), "{set}");
+    let unset: String = one(&mut limited, &format!("SELECT @@{name}"));
+    assert!(unset.starts_with('0'), "{unset}");
+}

@@ -37,7 +37,7 @@ use crate::{
         handshake::ServerInfo,
         pipeline::{Due, Event, Fatal, Pipeline, PrepareOk, Receiver, Reply, Sender},
         result::{OkInfo, Outcome, Response, Rows},
-        tracker::{gtids, says_something},
+        tracker::{gtids, says_only, says_something},
     },
     session::{
         InsertId,
@@ -422,6 +422,7 @@ impl Lane {
         let Some(due) = tx.push(command, how.max_result)? else {
             unreachable!("every command that can be asked has a reply")
         };
+        common.session.was_limited |= how.limited;
         core.made += (tx.out().len() - had) as u64;
         core.asked_count += 1;
         core.asked.push_back(Entry {
@@ -823,6 +824,9 @@ impl Lane {
             let mut core = self.core.lock();
             if let Some(half) = &mut core.link {
                 let session = &mut half.common.session;
+                if session.was_limited && response.outcomes.iter().all(is_limit_over) {
+                    return false;
+                }
                 session.observe(response);
                 if !self.one_session
                     && (session.stays().is_some()
@@ -1173,8 +1177,18 @@ impl Drop for Deferred<'_> {
     }
 }
 
+/// Nothing in it says more than that the limit of a statement before it is over.
+fn is_limit_over(outcome: &Outcome) -> bool {
+    let over = |ok: &OkInfo| says_only(&ok.changes, LIMIT);
+    match outcome {
+        Outcome::Ok(ok) => over(ok),
+        Outcome::Set(set) => over(&set.ok),
+        Outcome::Err(_) => false,
+    }
+}
+
 /// What `limited` sets.
-const LIMIT: &[u8] = b"max_statement_time";
+pub(super) const LIMIT: &[u8] = b"max_statement_time";
 
 /// Something in it says more than that the statement is done.
 fn is_remarkable(outcome: &Outcome, limited: bool) -> bool {

@@ -6,6 +6,7 @@ use mysql_common::constants::StatusFlags;
 
 use super::{
     Link, MANY, NOBODY, first_ok,
+    lane::LIMIT,
     questions::{role_of, set_names},
 };
 use crate::{
@@ -85,6 +86,9 @@ pub(crate) struct Session {
     pub guarding: bool,
     /// The server is being asked what a statement left.
     pub following: bool,
+    /// Statements had a limit of their own, by `SET STATEMENT`. MariaDB tells what it was before, and is
+    /// again, with something else that it has to tell.
+    pub was_limited: bool,
     /// The handle whose `FOUND_ROWS()` this is.
     pub rows_of: u64,
     /// The handle whose warnings these are; 0: there are none.
@@ -136,6 +140,7 @@ impl Session {
             insert_id_next: None,
             guarding: false,
             following: false,
+            was_limited: false,
             rows_of: 0,
             warnings_of: 0,
             trackers: false,
@@ -229,6 +234,7 @@ impl Session {
         let text = String::from_utf8_lossy(name);
         let kind = variables::kind(name);
         match kind {
+            Kind::Moves if self.was_limited && name == LIMIT && !self.sets_variables() => {}
             // In each of MySQL's.
             Kind::Noise => self.next_unsure = false,
             Kind::Gtid => self.gtid_of = self.owner,
@@ -478,6 +484,7 @@ impl Session {
         self.insert_id_next = None;
         self.insert_id_set = None;
         self.following = false;
+        self.was_limited = false;
         self.rows_of = 0;
         self.warnings_of = 0;
         self.unsure = false;
@@ -745,6 +752,8 @@ impl Link {
 
     /// Takes the replies to what was to make the variables these.
     fn moved(&mut self, replies: Vec<Response>, vars: &Shared) -> Result<(), Error> {
+        // Whatever is reported of variables is what they are now.
+        self.session.was_limited = false;
         // MariaDB reports of a role that something changed.
         let changed = self.session.changed;
         let mut refused = None;

@@ -61,6 +61,20 @@ pub(crate) fn says_something(raw: &[u8], but: Option<&[u8]>) -> bool {
     !rest.is_empty()
 }
 
+/// All that it says, besides what comes as a matter of routine, is that this variable was set.
+pub(crate) fn says_only(raw: &[u8], variable: &[u8]) -> bool {
+    let mut is_told = false;
+    let all = changes(raw).all(|change| match change {
+        Ok(Change::SystemVariable { name, .. }) => {
+            is_told |= name == variable;
+            name == variable || is_routine(name)
+        }
+        Ok(Change::State(_) | Change::Gtids(_)) => true,
+        _ => false,
+    });
+    all && is_told
+}
+
 fn is_routine(name: &[u8]) -> bool {
     matches!(name, b"statement_id" | LAST_GTID)
 }
@@ -236,5 +250,40 @@ mod tests {
             // Every item takes at least a byte.
             prop_assert!(changes(&raw).count() <= raw.len() + 1);
         }
+    }
+
+    #[test]
+    fn a_matter_of_routine_says_nothing() {
+        let variable = |name: &[u8], value: &[u8]| {
+            let len = name.len() + value.len() + 2;
+            [
+                &[0, len as u8, name.len() as u8],
+                name,
+                &[value.len() as u8],
+                value,
+            ]
+            .concat()
+        };
+        let limit = variable(b"max_statement_time", b"0.000000");
+        let (gtid, state) = (variable(b"last_gtid", b"0-1-5"), [2, 1, b'1']);
+        let number = variable(b"statement_id", b"17");
+        let own = [3, 5, 0, 3, b'a', b':', b'1'];
+        for routine in [&[][..], &gtid, &number, &[&number[..], &own].concat()] {
+            assert!(!says_something(routine, None), "{routine:?}");
+            assert!(!says_only(routine, b"max_statement_time"));
+        }
+        assert_eq!(gtids(&[&number[..], &own].concat()), Some(&b"a:1"[..]));
+        assert_eq!(gtids(&gtid), Some(&b"0-1-5"[..]));
+        let packed = [&[0, 28][..], &gtid[2..], &number[2..]].concat();
+        assert!(says_something(&packed, None), "two in one are looked at");
+        // MariaDB tells late that a limit is over.
+        let over = [&limit[..], &gtid, &state].concat();
+        assert!(says_something(&over, None));
+        assert!(says_only(&over, b"max_statement_time"));
+        assert!(!says_only(
+            &[&over[..], &variable(b"sql_mode", b"")].concat(),
+            b"max_statement_time"
+        ));
+        assert!(!says_only(&state, b"max_statement_time"));
     }
 }
