@@ -7,37 +7,18 @@
 //! One caller, so that a statement's time is all there is; the bar is a microsecond more.
 
 use mysql_mux::{Backend, Opts, OptsBuilder, Prefer};
-use mysql_mux_benches::ask::{Ask, Dice, Tables};
+use mysql_mux_benches::ask::{ASKS, Tables};
 use mysql_mux_benches::callers::mux;
 use mysql_mux_benches::choice::Choice;
 use mysql_mux_benches::env;
-use mysql_mux_benches::load::{Plan, Round, in_turns};
+use mysql_mux_benches::load::{Plan, Round, in_turns, time};
 use mysql_mux_benches::show::{median, nanos, table};
 use mysql_mux_benches::way::Way;
 
 /// That is close to the noise.
 const ROUNDS: usize = 15;
 
-type AskFor = fn(&mut Dice) -> Ask;
-
-fn text(dice: &mut Dice) -> Ask {
-    Ask::Text(dice.row())
-}
-
-fn row(dice: &mut Dice) -> Ask {
-    Ask::Row(dice.row())
-}
-
-fn write(dice: &mut Dice) -> Ask {
-    Ask::Write(dice.row())
-}
-
 fn main() {
-    const ASKS: [(&str, AskFor); 3] = [
-        ("a row by primary key, as text", text),
-        ("a row by primary key, prepared", row),
-        ("a row inserted and committed", write),
-    ];
     let choice = Choice::from_args();
     println!("What choosing among several servers costs");
     for server in env::servers() {
@@ -89,11 +70,6 @@ fn twice(way: &Way) -> OptsBuilder {
         _ => "127.0.0.1",
     };
     OptsBuilder::from_opts(opts).backend(Backend::new(other, port))
-}
-
-/// What a statement takes, in nanoseconds.
-fn time(rounds: &[Round]) -> f64 {
-    1e9 / median(rounds.iter().map(|round| round.per_second))
 }
 
 /// How much more than that of others. Round by round: noise lasts longer than one.

@@ -20,12 +20,12 @@ use mysql::ChangeUserOpts;
 use mysql::prelude::Queryable as _;
 use mysql_mux::prelude::Queryable as _;
 use mysql_mux::{Isolation, Mux};
-use mysql_mux_benches::ask::{Ask, Dice, Tables};
+use mysql_mux_benches::ask::{ASKS, Ask, AskFor, Dice, Tables};
 use mysql_mux_benches::bars::{Bar, Bars, Figures};
 use mysql_mux_benches::callers::mux;
 use mysql_mux_benches::choice::Choice;
 use mysql_mux_benches::env::{self, Server};
-use mysql_mux_benches::load::{Caller, Load, Plan, Round, Threads, in_turns};
+use mysql_mux_benches::load::{Caller, Load, Plan, Round, Threads, in_turns, time};
 use mysql_mux_benches::show::{digits, median, nanos, table};
 use mysql_mux_benches::way::Way;
 
@@ -76,22 +76,7 @@ fn main() {
     bars.print();
 }
 
-/// How a statement is asked for.
-type AskFor = fn(&mut Dice) -> Ask;
-
-fn text(dice: &mut Dice) -> Ask {
-    Ask::Text(dice.row())
-}
-
-fn row(dice: &mut Dice) -> Ask {
-    Ask::Row(dice.row())
-}
-
-fn write(dice: &mut Dice) -> Ask {
-    Ask::Write(dice.row())
-}
-
-const ACTS: [(&str, AskFor); 2] = [("read", text), ("write", write)];
+const ACTS: [(&str, AskFor); 2] = [("read", Ask::text), ("write", Ask::write)];
 
 /// Whether another way to share connections could have been measured.
 fn has_router() -> bool {
@@ -101,11 +86,6 @@ fn has_router() -> bool {
 
 /// Statements that every session answers alike, by handles of either isolation over one link.
 fn neutral(server: &Server, choice: &Choice, bars: &mut Bars) {
-    const ASKS: [(&str, AskFor); 3] = [
-        ("a row by primary key, as text", text),
-        ("a row by primary key, prepared", row),
-        ("a row inserted and committed", write),
-    ];
     let section = format!("{}/sessions/neutral", server.kind);
     if !choice.wants(&section) {
         return;
@@ -146,11 +126,6 @@ fn neutral(server: &Server, choice: &Choice, bars: &mut Bars) {
         }
     }
     table(&rows);
-}
-
-/// What a statement takes, all callers together, in nanoseconds.
-fn time(rounds: &[Round]) -> f64 {
-    1e9 / median(rounds.iter().map(|round| round.per_second))
 }
 
 /// How many times the statements of others. Round by round: noise lasts longer than one.
@@ -462,7 +437,7 @@ fn insert_id(way: &Way, choice: &Choice, bars: &mut Bars) {
     let section = format!("{}/sessions/insert id", way.server.kind);
     let about = "an insert, and SELECT LAST_INSERT_ID(), with keep_insert_id";
     let bars = (&BARS[..], bars);
-    times(way, &section, about, write, (&IDS, &()), choice, bars);
+    times(way, &section, about, Ask::write, (&IDS, &()), choice, bars);
 }
 
 const VARIABLES: [Case<()>; 4] = [
@@ -517,7 +492,7 @@ fn user_variable(way: &Way, choice: &Choice, bars: &mut Bars) {
         way,
         &section,
         about,
-        text,
+        Ask::text,
         (&VARIABLES, &()),
         choice,
         (&[], bars),
@@ -609,7 +584,7 @@ fn counts(server: &Server, places: &mut Places, choice: &Choice) {
     for (what, (name, make)) in others {
         count(
             server,
-            write,
+            Ask::write,
             choice,
             |way| make(way, &()),
             |cells| {

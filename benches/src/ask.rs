@@ -27,6 +27,30 @@ pub enum Ask {
     Slow,
 }
 
+/// How a statement is asked for.
+pub type AskFor = fn(&mut Dice) -> Ask;
+
+/// Those that every session answers alike.
+pub const ASKS: [(&str, AskFor); 3] = [
+    ("a row by primary key, as text", Ask::text),
+    ("a row by primary key, prepared", Ask::row),
+    ("a row inserted and committed", Ask::write),
+];
+
+impl Ask {
+    pub fn text(dice: &mut Dice) -> Ask {
+        Ask::Text(dice.row())
+    }
+
+    pub fn row(dice: &mut Dice) -> Ask {
+        Ask::Row(dice.row())
+    }
+
+    pub fn write(dice: &mut Dice) -> Ask {
+        Ask::Write(dice.row())
+    }
+}
+
 /// The name of a row as text.
 pub fn text(id: u32) -> String {
     format!("SELECT name FROM bench_pk WHERE id = {id}")

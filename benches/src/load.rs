@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     ask::{Ask, Dice},
     choice::Choice,
+    show::median,
 };
 
 /// Has statements run in a thread, one after another.
@@ -61,6 +62,11 @@ pub struct Round {
     pub per_second: f64,
     /// Nanoseconds of all statements but the slow ones, where they were timed.
     pub times: Option<Histogram<u64>>,
+}
+
+/// What a statement takes, all callers together, in nanoseconds.
+pub fn time(rounds: &[Round]) -> f64 {
+    1e9 / median(rounds.iter().map(|round| round.per_second))
 }
 
 /// Callers that are ready.

@@ -36,7 +36,7 @@ use crate::{
         command::{Command, execute},
         handshake::ServerInfo,
         pipeline::{Due, Event, Fatal, Pipeline, PrepareOk, Receiver, Reply, Sender},
-        result::{OkInfo, Outcome, Response, Rows},
+        result::{Outcome, Response, Rows},
         tracker::{gtids, says_only, says_something},
     },
     session::{
@@ -1179,12 +1179,7 @@ impl Drop for Deferred<'_> {
 
 /// Nothing in it says more than that the limit of a statement before it is over.
 fn is_limit_over(outcome: &Outcome) -> bool {
-    let over = |ok: &OkInfo| says_only(&ok.changes, LIMIT);
-    match outcome {
-        Outcome::Ok(ok) => over(ok),
-        Outcome::Set(set) => over(&set.ok),
-        Outcome::Err(_) => false,
-    }
+    outcome.ok().is_some_and(|ok| says_only(&ok.changes, LIMIT))
 }
 
 /// What `limited` sets.
@@ -1192,10 +1187,8 @@ pub(super) const LIMIT: &[u8] = b"max_statement_time";
 
 /// Something in it says more than that the statement is done.
 fn is_remarkable(outcome: &Outcome, limited: bool) -> bool {
-    let ok: &OkInfo = match outcome {
-        Outcome::Ok(ok) => ok,
-        Outcome::Set(set) => &set.ok,
-        Outcome::Err(_) => return false,
+    let Some(ok) = outcome.ok() else {
+        return false;
     };
     says_something(&ok.changes, limited.then_some(LIMIT))
         || !ok.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
@@ -1211,10 +1204,9 @@ fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {
 /// `theirs`: there were another handle's warnings. On MariaDB a statement that uses no tables leaves
 /// them, and tells how many they are.
 pub(crate) fn has_warnings(response: &Response, theirs: bool) -> bool {
-    response.outcomes.iter().any(|outcome| match outcome {
-        Outcome::Ok(ok) => ok.warnings > 0 && !theirs,
-        Outcome::Set(set) => set.ok.warnings > 0 && !theirs,
-        Outcome::Err(_) => true,
+    response.outcomes.iter().any(|outcome| {
+        let ok = outcome.ok();
+        ok.is_none_or(|ok| ok.warnings > 0 && !theirs)
     })
 }
 
@@ -1240,13 +1232,6 @@ pub(crate) fn leaves_insert_id(response: &Response, writes: bool) -> bool {
 
 /// The GTIDs that the server reports of the last transaction in it.
 pub(crate) fn gtids_of(response: &Response) -> Option<&[u8]> {
-    response
-        .outcomes
-        .iter()
-        .rev()
-        .find_map(|outcome| match outcome {
-            Outcome::Ok(ok) => gtids(&ok.changes),
-            Outcome::Set(set) => gtids(&set.ok.changes),
-            Outcome::Err(_) => None,
-        })
+    let mut last_first = response.outcomes.iter().rev();
+    last_first.find_map(|outcome| gtids(&outcome.ok()?.changes))
 }

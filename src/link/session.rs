@@ -281,12 +281,8 @@ impl Session {
 
     /// Takes what a response says of the session, whatever became of the statement.
     pub(super) fn observe_quietly(&mut self, response: &Response) {
-        for outcome in &response.outcomes {
-            match outcome {
-                Outcome::Ok(ok) => self.observe_ok(ok),
-                Outcome::Set(set) => self.observe_ok(&set.ok),
-                Outcome::Err(_) => {}
-            }
+        for ok in response.outcomes.iter().filter_map(Outcome::ok) {
+            self.observe_ok(ok);
         }
     }
 
@@ -435,8 +431,7 @@ impl Session {
 
     /// `SET TRANSACTION` for the next transaction stands.
     pub(crate) fn awaits_transaction(&self) -> bool {
-        let vars = self.vars.as_deref();
-        vars.is_some_and(|vars| vars.get(NEXT).is_some())
+        variables::awaits_transaction(&self.vars)
     }
 
     /// It is as it began but for variables, and nothing that is neutral by itself makes it otherwise.

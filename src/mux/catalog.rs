@@ -30,6 +30,14 @@ const SCHEMAS: usize = 32;
 /// The schemas of a server by their names in lower case, with the names as written.
 pub(super) type Schemas = HashMap<Vec<u8>, Vec<String>>;
 
+/// A schema, and the role with which it is looked at: others see more, or less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sight<'a> {
+    pub schema: &'a str,
+    /// For `SET ROLE`; empty: the one that sessions begin with.
+    pub role: &'a str,
+}
+
 /// What is known of one schema.
 pub(super) struct Catalog {
     /// Empty where there is none.
@@ -96,6 +104,13 @@ impl Catalog {
             generation,
             loaded: Instant::now(),
             old: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight {
+            schema: &self.schema,
+            role: &self.role,
         }
     }
 

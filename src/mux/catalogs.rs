@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::{
     account::Account,
-    catalog::{Catalog, Schemas},
+    catalog::{Catalog, Schemas, Sight},
     handed::Handed,
 };
 use crate::link::Face;
@@ -38,21 +38,9 @@ struct State {
     schemas: Arc<Schemas>,
 }
 
-/// A schema, and the role with which it is looked at: others see more, or less.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sight<'a> {
-    pub schema: &'a str,
-    /// For `SET ROLE`; empty: the one that sessions begin with.
-    pub role: &'a str,
-}
-
 type Key = Box<str>;
 
 impl<'a> Sight<'a> {
-    pub(super) fn is_of(self, catalog: &Catalog) -> bool {
-        *catalog.schema == *self.schema && *catalog.role == *self.role
-    }
-
     /// No name has a zero byte in it.
     fn key(self) -> Cow<'a, str> {
         match self.role {
@@ -108,11 +96,7 @@ impl Catalogs {
     }
 
     pub(super) fn put(&self, catalog: Arc<Catalog>) {
-        let sight = Sight {
-            schema: &catalog.schema,
-            role: &catalog.role,
-        };
-        let key: Key = sight.key().into();
+        let key: Key = catalog.sight().key().into();
         let mut state = self.state.lock();
         let is_newer = |known: &Arc<Catalog>| known.generation > catalog.generation;
         if !state.known.get(&key).is_some_and(is_newer) {

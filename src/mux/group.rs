@@ -203,18 +203,7 @@ impl Group {
         if account.ready.load(Ordering::Acquire) > 0 {
             return Ok(true);
         }
-        let wish = Wish {
-            account: account.clone(),
-            handle,
-            need: Need::Proof,
-            owns: false,
-            begin: account.opts.session().clone(),
-            schema: None,
-            vars: None,
-            user: None,
-            why: "opening a handle",
-            hurries: false,
-        };
+        let wish = Wish::plain(account, handle, Need::Proof, "opening a handle");
         match self.acquire(wish, face, None).await? {
             Got::Link(mut link) => {
                 let begin = account.opts.session();
@@ -1056,12 +1045,7 @@ impl Group {
                 break;
             }
         }
-        for busy in &state.busy {
-            busy.stream.shutdown();
-        }
-        for shared in &state.lanes {
-            shared.lane.stream().shutdown();
-        }
+        state.streams().for_each(|stream| stream.shutdown());
         state.busy.len() + state.lanes.len()
     }
 
@@ -1086,16 +1070,7 @@ impl Group {
     /// The server doesn't answer: nobody waits for it any longer.
     pub(super) fn cut(&self) {
         let state = self.state.lock();
-        let alone = state.busy.iter().map(|busy| busy.stream.clone());
-        let shared = state
-            .lanes
-            .iter()
-            .map(|shared| shared.lane.stream().clone());
-        let streams: Vec<_> = alone.chain(shared).collect();
-        drop(state);
-        for stream in streams {
-            stream.shutdown();
-        }
+        state.streams().for_each(|stream| stream.shutdown());
     }
 
     /// The server as the first link met it.
@@ -1171,6 +1146,12 @@ impl Owner for Group {
 }
 
 impl State {
+    /// Of all links that somebody uses.
+    fn streams(&self) -> impl Iterator<Item = &Arc<Stream>> {
+        let alone = self.busy.iter().map(|busy| &busy.stream);
+        alone.chain(self.lanes.iter().map(|shared| shared.lane.stream()))
+    }
+
     /// A link is somebody's alone.
     fn note(&mut self, link: &Link, wish: &Wish) {
         self.busy.retain(|b| b.link != link.id);
@@ -1274,7 +1255,7 @@ impl Drop for Stolen<'_> {
     }
 }
 
-fn no_reactor(e: std::io::Error) -> Error {
+pub(super) fn no_reactor(e: std::io::Error) -> Error {
     DriverError::NoReactor(e.to_string()).into()
 }
 

@@ -38,7 +38,7 @@ use parking_lot::Mutex;
 
 use account::Account;
 use backends::{Backends, Gtids, Wants};
-use group::Group;
+use group::{Group, no_reactor};
 use housekeeper::{Chore, Leftover};
 use limits::Limits;
 pub(crate) use seat::Seat;
@@ -228,7 +228,7 @@ impl Mux {
         }
         let backends = self.backends(opts)?;
         let until = Instant::now() + self.0.limits.acquire_timeout;
-        let nothing = Gtids::default();
+        let nothing = Gtids::NONE;
         if backends.choose(Wants::Any, &nothing).is_none() {
             backends.wait_for(Wants::Any, &nothing, face, until).await?;
             backends.wait_for_all(face).await?;
@@ -248,11 +248,10 @@ impl Mux {
         for (opts, weight) in opts.backends() {
             let account = self.group(opts).enter(opts)?;
             account.kept.fetch_add(1, Ordering::Relaxed);
-            entered.push((account, opts.clone(), *weight));
+            entered.push((account, *weight));
         }
         let made = Backends::new(entered);
-        let watched = made.watch();
-        watched.map_err(|e| Error::from(DriverError::NoReactor(e.to_string())))?;
+        made.watch().map_err(no_reactor)?;
         all.push(made.clone());
         Ok(made)
     }

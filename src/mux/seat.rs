@@ -46,7 +46,7 @@ use crate::{
     },
     session::{
         InsertId, seen, user,
-        variables::{NEXT, ROLE, Shared, same_for_text},
+        variables::{ROLE, Shared, awaits_transaction, same_for_text},
     },
     sql::{self, Effect},
 };
@@ -182,9 +182,8 @@ impl Seat {
             let backends = mux.enter_backends(&opts, face).await?;
             let home = backends.home().clone();
             home.handles.fetch_add(1, Ordering::Relaxed);
-            let route = Some(route::begun(&opts, backends));
             rare = Some(Box::new(Rare {
-                route,
+                route: Some(Route::new(backends, opts.get_prefer())),
                 ..Rare::default()
             }));
             home
@@ -444,13 +443,7 @@ impl Seat {
     async fn start(&mut self, op: Op<'_>, statement: sql::Statement) -> Result<()> {
         self.come_back();
         let deadline = self.deadline();
-        let sql = op.text().map(|(sql, _)| sql);
-        self.go_for(statement.effect, sql, deadline).await?;
-        let reached = self.reach(&op, &statement, deadline).await?;
-        let neutral = self.is_neutral(statement.effect, &reached);
-        if !neutral {
-            self.go_for(Effect::Other, None, deadline).await?;
-        }
+        let (reached, neutral) = self.look(&op, &statement, deadline).await?;
         let mut plan = self.plan(neutral, &statement, op.text_that(&reached, &statement))?;
         plan.is_many = true;
         plan.is_stream = true;
@@ -642,14 +635,10 @@ impl Seat {
                 Some(_) => UnderHold::Session,
             };
         }
+        let deadline = self.deadline();
+        self.come_back();
+        self.go_for(Effect::Other, None, deadline).await?;
         let mut running = Running::new(self);
-        let deadline = running.seat.deadline();
-        running.seat.come_back();
-        let gone = running.seat.go_for(Effect::Other, None, deadline).await;
-        if let Err(e) = gone {
-            running.over = true;
-            return Err(e);
-        }
         running.seat.holds = running.seat.holds.saturating_add(1);
         running.holds = true;
         let held = running
@@ -727,11 +716,8 @@ impl Seat {
 
     /// The last OK is what a connection of one's own would tell: an error leaves zeros.
     fn keep_ok(&mut self, response: &Response) {
-        self.ok = match response.outcomes.back() {
-            Some(Outcome::Ok(ok)) => ok.clone(),
-            Some(Outcome::Set(set)) => set.ok.clone(),
-            Some(Outcome::Err(_)) | None => OkInfo::default(),
-        };
+        let ok = response.outcomes.back().and_then(Outcome::ok);
+        self.ok = ok.cloned().unwrap_or_default();
     }
 
     /// Where a statement runs is decided by what it may do.
@@ -742,13 +728,7 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Response> {
         self.come_back();
-        let sql = op.text().map(|(sql, _)| sql);
-        self.go_for(statement.effect, sql, deadline).await?;
-        let reached = self.reach(&op, &statement, deadline).await?;
-        let neutral = self.is_neutral(statement.effect, &reached);
-        if !neutral && statement.effect != Effect::Other {
-            self.go_for(Effect::Other, None, deadline).await?;
-        }
+        let (reached, neutral) = self.look(&op, &statement, deadline).await?;
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() && !self.must_be_alone(&statement) {
             let limited = match (&op, deadline) {
@@ -805,6 +785,23 @@ impl Seat {
         Ok(done.response())
     }
 
+    /// What a statement reaches, and whether it is neutral. The seat is where it is to run then.
+    async fn look(
+        &mut self,
+        op: &Op<'_>,
+        statement: &sql::Statement,
+        deadline: Deadline,
+    ) -> Result<(Reached, bool)> {
+        let sql = op.text().map(|(sql, _)| sql);
+        self.go_for(statement.effect, sql, deadline).await?;
+        let reached = self.reach(op, statement, deadline).await?;
+        let neutral = self.is_neutral(statement.effect, &reached);
+        if !neutral && statement.effect != Effect::Other {
+            self.go_for(Effect::Other, None, deadline).await?;
+        }
+        Ok((reached, neutral))
+    }
+
     /// It needs and changes nothing of the session, by its text nor by what it reaches.
     fn is_neutral(&self, effect: Effect, reached: &Reached) -> bool {
         effect != Effect::Other && !self.shows_sessions() && reached.is_none()
@@ -826,15 +823,9 @@ impl Seat {
         self.held.is_none()
             && self.rare.as_ref().is_none_or(|rare| rare.owed.is_none())
             && self.holds == 0
-            && !self.awaits_transaction()
+            && !awaits_transaction(&self.vars)
             && (!self.is_shared()
                 || self.account.lost_sessions.load(Ordering::Relaxed) == self.lost_sessions)
-    }
-
-    /// The next statement may be a transaction of which something was said.
-    fn awaits_transaction(&self) -> bool {
-        let vars = self.vars.as_deref();
-        vars.is_some_and(|vars| vars.get(NEXT).is_some())
     }
 
     /// The role that it has set, for `SET ROLE`; empty: the one that it began with.

@@ -43,6 +43,27 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
+    /// Of a session as the account's own options begin it, but for the schema.
+    pub(super) fn plain(
+        account: &Arc<Account>,
+        handle: u64,
+        need: Need,
+        why: &'static str,
+    ) -> Wish {
+        Wish {
+            account: account.clone(),
+            handle,
+            need,
+            owns: false,
+            begin: account.opts.session().clone(),
+            schema: None,
+            vars: None,
+            user: None,
+            why,
+            hurries: false,
+        }
+    }
+
     /// The session that is wished for.
     pub(super) fn want(&self) -> Shape<'_> {
         Shape {

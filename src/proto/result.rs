@@ -36,6 +36,17 @@ pub(crate) enum Outcome {
     Err(Failure),
 }
 
+impl Outcome {
+    /// What the server said at its end; nothing, where it failed.
+    pub(crate) fn ok(&self) -> Option<&OkInfo> {
+        match self {
+            Outcome::Ok(ok) => Some(ok),
+            Outcome::Set(set) => Some(&set.ok),
+            Outcome::Err(_) => None,
+        }
+    }
+}
+
 /// Why a statement has no result although its link goes on.
 #[derive(Debug, Clone)]
 pub(crate) enum Failure {

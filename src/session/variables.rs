@@ -252,6 +252,12 @@ pub(crate) fn with_role(role: &str) -> Shared {
     shared(variables)
 }
 
+/// Something was said of the next transaction of a session.
+pub(crate) fn awaits_transaction(variables: &Shared) -> bool {
+    let variables = variables.as_deref();
+    variables.is_some_and(|variables| variables.get(NEXT).is_some())
+}
+
 /// Whether two sessions have the same.
 pub(crate) fn same(one: &Shared, other: &Shared) -> bool {
     match (one, other) {

@@ -20,6 +20,8 @@ struct Last {
 }
 
 impl Gtids {
+    pub(crate) const NONE: Gtids = Gtids(Vec::new());
+
     /// What is reported of transactions: MySQL's `uuid:5` or `uuid:tag:5`, MariaDB's `0-1-5`.
     pub(crate) fn reported(text: &str) -> Gtids {
         let mut all = Gtids::default();

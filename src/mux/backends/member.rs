@@ -20,7 +20,6 @@ use crate::{
         stats::BackendStats,
         wish::{Close, Got, Need, Wish},
     },
-    opts::Opts,
 };
 
 /// It answers.
@@ -29,10 +28,10 @@ const UP: u8 = 1;
 const WRITABLE: u8 = 2;
 /// It tells the GTIDs of what is written.
 const TELLS: u8 = 4;
-/// Sessions there begin with `autocommit`.
-const COMMITS: u8 = 16;
 /// It was asked at least once.
 const ASKED: u8 = 8;
+/// Sessions there begin with `autocommit`.
+const COMMITS: u8 = 16;
 
 /// Probes that may time out before what runs there is given up.
 const PATIENCE: u32 = 2;
@@ -41,7 +40,6 @@ const PATIENCE: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Member {
     pub account: Arc<Account>,
-    pub opts: Opts,
     pub weight: u32,
     state: AtomicU8,
     /// The least time that a probe took lately, nanoseconds.
@@ -56,7 +54,7 @@ struct Inner {
     reached: Gtids,
     /// Why it is not up.
     why: Option<Arc<str>>,
-    /// What its first login came to, if that failed.
+    /// Why it could not be asked, the last time.
     refused: Option<Error>,
     suspect: bool,
     ends: bool,
@@ -66,10 +64,9 @@ struct Inner {
 }
 
 impl Member {
-    pub(super) fn new(account: Arc<Account>, opts: Opts, weight: u32) -> Member {
+    pub(super) fn new(account: Arc<Account>, weight: u32) -> Member {
         Member {
             account,
-            opts,
             weight: weight.max(1),
             state: AtomicU8::new(0),
             latency: AtomicU64::new(0),
@@ -240,17 +237,11 @@ impl Member {
 
     async fn ask(&self, patience: Duration) -> Result<Option<Vitals>> {
         let account = &self.account;
+        let schema = account.opts.session().db_name.as_deref();
         let wish = Wish {
-            account: account.clone(),
-            handle: 0,
-            need: Need::Alone,
-            owns: false,
-            begin: self.opts.session().clone(),
-            schema: self.opts.session().db_name.as_deref().map(Into::into),
-            vars: None,
-            user: None,
-            why: "asking the server how it is",
+            schema: schema.map(Into::into),
             hurries: true,
+            ..Wish::plain(account, 0, Need::Alone, "asking the server how it is")
         };
         let began = Instant::now();
         let got = account

@@ -19,9 +19,9 @@ use parking_lot::Mutex;
 pub(crate) use gtids::Gtids;
 pub(crate) use member::Member;
 
-use super::{account::Account, handed::Handed, stats::BackendStats};
+use super::{account::Account, group::no_reactor, handed::Handed, stats::BackendStats};
 use crate::{
-    error::{DriverError, Error, NoBackend, Result},
+    error::{Error, NoBackend, Result},
     events,
     link::Face,
     opts::{Opts, Prefer},
@@ -66,9 +66,9 @@ pub(crate) enum Choice {
 
 impl Backends {
     /// Of accounts that were entered for it.
-    pub(super) fn new(all: Vec<(Arc<Account>, Opts, u32)>) -> Arc<Backends> {
+    pub(super) fn new(all: Vec<(Arc<Account>, u32)>) -> Arc<Backends> {
         let members = all.into_iter();
-        let members = members.map(|(account, opts, weight)| Member::new(account, opts, weight));
+        let members = members.map(|(account, weight)| Member::new(account, weight));
         Arc::new(Backends {
             members: members.map(Arc::new).collect(),
             handles: AtomicUsize::new(0),
@@ -154,20 +154,10 @@ impl Backends {
 
     /// Waits until each was asked once, so that one that is slow to answer is not taken for none.
     pub(crate) async fn wait_for_all(&self, face: Face) -> Result<()> {
+        let all_asked = || self.members.iter().all(|member| member.was_asked());
         let until = Instant::now() + PATIENCE;
-        while !self.members.iter().all(|member| member.was_asked()) {
-            let bell = Arc::new(Handed::new(face));
-            self.waiting.lock().push(bell.clone());
-            if self.members.iter().all(|member| member.was_asked()) {
-                break;
-            }
-            let rung = bell.wait(face, until).await;
-            let rung = rung.map_err(|e| Error::from(DriverError::NoReactor(e.to_string())))?;
-            if rung.is_none() {
-                break;
-            }
-        }
-        Ok(())
+        let asked = self.wait_until(face, until, || all_asked().then_some(()));
+        asked.await.map(drop)
     }
 
     /// As [`Self::choose`]; waits until one can be used.
@@ -182,29 +172,40 @@ impl Backends {
         until: Instant,
     ) -> Result<Choice> {
         let began = Instant::now();
+        let look = || {
+            let choice = self.choose(wants, needs).map(Ok);
+            choice.or_else(|| self.refused().map(Err))
+        };
+        let found = self.wait_until(face, until, look).await?;
+        found.unwrap_or_else(|| {
+            Err(NoBackend {
+                wanted: match wants {
+                    Wants::Primary => "a server that takes writes",
+                    Wants::Replica | Wants::Any => "a server",
+                },
+                waited: began.elapsed(),
+                backends: self.stats().map(|backend| backend.to_string()).collect(),
+            }
+            .into())
+        })
+    }
+
+    /// Looks again whenever something has changed, until there is something to see.
+    async fn wait_until<T>(
+        &self,
+        face: Face,
+        until: Instant,
+        look: impl Fn() -> Option<T>,
+    ) -> Result<Option<T>> {
         loop {
             let bell = Arc::new(Handed::new(face));
             self.waiting.lock().push(bell.clone());
-            if let Some(choice) = self.choose(wants, needs) {
-                return Ok(choice);
+            let seen = look();
+            if seen.is_none() && bell.wait(face, until).await.map_err(no_reactor)?.is_some() {
+                continue;
             }
-            if let Some(e) = self.refused() {
-                return Err(e);
-            }
-            let rung = bell.wait(face, until).await;
-            let rung = rung.map_err(|e| Error::from(DriverError::NoReactor(e.to_string())))?;
-            if rung.is_none() {
-                self.waiting.lock().retain(|one| !Arc::ptr_eq(one, &bell));
-                return Err(NoBackend {
-                    wanted: match wants {
-                        Wants::Primary => "a server that takes writes",
-                        Wants::Replica | Wants::Any => "a server",
-                    },
-                    waited: began.elapsed(),
-                    backends: self.stats().map(|backend| backend.to_string()).collect(),
-                }
-                .into());
-            }
+            self.waiting.lock().retain(|one| !Arc::ptr_eq(one, &bell));
+            return Ok(seen);
         }
     }
 
@@ -298,6 +299,21 @@ pub(crate) struct Route {
     pub untold: bool,
 }
 
+impl Route {
+    pub(super) fn new(backends: Arc<Backends>, prefer: Prefer) -> Route {
+        backends.handles.fetch_add(1, Ordering::AcqRel);
+        *backends.vacant.lock() = None;
+        Route {
+            backends,
+            prefer,
+            wants: Wants::Any,
+            wrote: Gtids::NONE,
+            wrote_at: None,
+            untold: false,
+        }
+    }
+}
+
 impl Drop for Route {
     fn drop(&mut self) {
         if self.backends.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -310,6 +326,7 @@ impl Drop for Route {
 mod tests {
     use super::*;
     use crate::{
+        error::DriverError,
         mux::{group::Group, limits::Limits},
         opts::{Backend, OptsBuilder},
     };
@@ -323,7 +340,7 @@ mod tests {
         let opts = Opts::from(all);
         let entered = opts.backends().iter().map(|(opts, weight)| {
             let group = Group::new(opts.target().clone(), Arc::new(Limits::default()));
-            (group.enter(opts).unwrap(), opts.clone(), *weight)
+            (group.enter(opts).unwrap(), *weight)
         });
         let backends = Backends::new(entered.collect());
         assert!(backends.fits(&opts));
@@ -416,11 +433,7 @@ mod tests {
         for member in &backends.members {
             member.found(true, false);
         }
-        let heavy = Member::new(
-            backends.members[0].account.clone(),
-            backends.members[0].opts.clone(),
-            3,
-        );
+        let heavy = Member::new(backends.members[0].account.clone(), 3);
         assert!(heavy.cost() < backends.members[1].cost());
         assert_eq!(backends.members[0].cost(), backends.members[1].cost());
     }

@@ -14,12 +14,13 @@ use mysql_common::constants::StatusFlags;
 
 use super::{Deadline, Need, Op, Running, Seat};
 use crate::{
-    error::{ConnectionLost, DriverError, Error, Ran, Result, StatementTimeout},
+    error::{ConnectionLost, Error, Ran, Result, StatementTimeout},
     link::{Ask, Face, Link, Part, is_refusal},
     mux::{
         account::Account,
-        catalog::{Catalog, Definitions, Schemas},
-        catalogs::{Catalogs, Sight, Step},
+        catalog::{Catalog, Definitions, Schemas, Sight},
+        catalogs::{Catalogs, Step},
+        group::no_reactor,
         wish::{Close, Got},
     },
     session::{Doing, PinReason, variables},
@@ -84,10 +85,13 @@ impl Seat {
     /// It is known to reach nothing.
     fn is_harmless(&self, statement: &sql::Statement, schema: Option<&Option<Arc<str>>>) -> bool {
         let schema = schema.unwrap_or(&self.schema);
+        let sight = || Sight {
+            schema: name_of(schema),
+            role: self.role(),
+        };
         statement.effect != Effect::Other
             && self.catalog.as_ref().is_some_and(|catalog| {
-                *catalog.schema == *name_of(schema)
-                    && *catalog.role == *self.role()
+                catalog.sight() == sight()
                     && self.is_current(catalog)
                     && (catalog.is_empty() || catalog.is_harmless(statement.digest))
             })
@@ -193,7 +197,7 @@ impl Seat {
             role: &role,
         };
         if let Some(catalog) = &self.catalog
-            && sight.is_of(catalog)
+            && catalog.sight() == sight
             && self.is_current(catalog)
         {
             return Ok(Some(catalog.clone()));
@@ -216,8 +220,7 @@ impl Seat {
                 Step::Wait(_) if self.held.is_some() => None,
                 Step::Wait(bell) => {
                     let rung = bell.wait(self.face, until).await;
-                    let rung = rung.map_err(|e| Error::from(DriverError::NoReactor(e.to_string())));
-                    if rung?.is_some() {
+                    if rung.map_err(no_reactor)?.is_some() {
                         continue;
                     }
                     None

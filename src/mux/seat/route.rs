@@ -2,7 +2,7 @@
 //! there. A link that is held settles it; where there is one server, nothing is done.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,9 +14,9 @@ use crate::{
         account::Account,
         backends::{Choice, Gtids, Member, Route, Wants},
     },
-    opts::{Consistency, Opts, Prefer},
+    opts::{Consistency, Prefer},
     proto::result::{Outcome, Response},
-    session::PinReason,
+    session::{PinReason, variables::awaits_transaction},
     sql::{self, Effect},
 };
 
@@ -85,7 +85,7 @@ impl Seat {
         };
         match prefer {
             // It would begin a transaction.
-            _ if must_wait || self.awaits_transaction() || !self.commits_by_itself() => {
+            _ if must_wait || awaits_transaction(&self.vars) || !self.commits_by_itself() => {
                 Wants::Primary
             }
             Prefer::Primary => Wants::Primary,
@@ -112,35 +112,39 @@ impl Seat {
         if self.held.is_some() {
             return Ok(());
         }
-        let needs = self.needs();
-        match self.choose(wants, &needs, deadline).await? {
+        match self.choose(wants, deadline).await? {
             Choice::Use(member) => self.account = member.account.clone(),
             Choice::WaitFor(member) => {
                 self.account = member.account.clone();
-                if !self.catch_up_with(&member, &needs, deadline).await? {
-                    let nothing = Gtids::default();
-                    let primary = self.choose(Wants::Primary, &nothing, deadline).await?;
-                    if let Choice::Use(member) = primary {
-                        self.account = member.account.clone();
-                    }
+                if !self.catch_up_with(&member, deadline).await? {
+                    self.go_to_primary(deadline).await?;
                 }
             }
         }
         Ok(())
     }
 
+    async fn go_to_primary(&mut self, deadline: Deadline) -> Result<()> {
+        let (Choice::Use(member) | Choice::WaitFor(member)) =
+            self.choose(Wants::Primary, deadline).await?;
+        self.account = member.account.clone();
+        Ok(())
+    }
+
     /// What a replica must have for the handle's reads.
-    fn needs(&self) -> Gtids {
+    fn needs(&self) -> &Gtids {
+        static NOTHING: Gtids = Gtids::NONE;
         match (self.opts.get_consistency(), self.route()) {
-            (Consistency::Session, Some(route)) => route.wrote.clone(),
-            _ => Gtids::default(),
+            (Consistency::Session, Some(route)) => &route.wrote,
+            _ => &NOTHING,
         }
     }
 
-    async fn choose(&self, wants: Wants, needs: &Gtids, deadline: Deadline) -> Result<Choice> {
+    async fn choose(&self, wants: Wants, deadline: Deadline) -> Result<Choice> {
         let Some(route) = self.route() else {
             unreachable!("only where there are several servers")
         };
+        let needs = self.needs();
         if let Some(choice) = route.backends.choose(wants, needs) {
             return Ok(choice);
         }
@@ -198,43 +202,25 @@ impl Seat {
         };
         member.suspect(Some(e));
         let wants = self.route().map_or(Wants::Any, |route| route.wants);
-        let choice = self.choose(wants, &self.needs(), deadline).await?;
-        // What it has not is rather waited for by the primary.
-        let member = match choice {
-            Choice::Use(member) => member,
-            Choice::WaitFor(_) => {
-                match self
-                    .choose(Wants::Primary, &Gtids::default(), deadline)
-                    .await?
-                {
-                    Choice::Use(member) | Choice::WaitFor(member) => member,
-                }
-            }
-        };
-        self.account = member.account.clone();
+        match self.choose(wants, deadline).await? {
+            Choice::Use(member) => self.account = member.account.clone(),
+            // What it has not is rather waited for by the primary.
+            Choice::WaitFor(_) => self.go_to_primary(deadline).await?,
+        }
         Ok(true)
     }
 
     /// Waits for a moment until the replica has what the handle wrote. Whether it has.
-    async fn catch_up_with(
-        &mut self,
-        member: &Arc<Member>,
-        needs: &Gtids,
-        deadline: Deadline,
-    ) -> Result<bool> {
+    async fn catch_up_with(&mut self, member: &Arc<Member>, deadline: Deadline) -> Result<bool> {
         let mut running = Running::new(self);
-        let reached = running.seat.catch_up_now(member, needs, deadline).await;
+        let reached = running.seat.catch_up_now(member, deadline).await;
         running.over = true;
         reached
     }
 
-    async fn catch_up_now(
-        &mut self,
-        member: &Arc<Member>,
-        needs: &Gtids,
-        deadline: Deadline,
-    ) -> Result<bool> {
+    async fn catch_up_now(&mut self, member: &Arc<Member>, deadline: Deadline) -> Result<bool> {
         self.take(WHY, Need::Alone, deadline).await?;
+        let needs = self.needs().clone();
         let Some(link) = &mut self.held else {
             return Ok(false);
         };
@@ -246,7 +232,7 @@ impl Seat {
                 self.put_back();
                 let is_it = Arc::ptr_eq(&self.account, &member.account);
                 if reached && is_it {
-                    member.has_reached(needs);
+                    member.has_reached(&needs);
                 }
                 Ok(reached && is_it)
             }
@@ -373,20 +359,6 @@ fn hint(sql: &[u8]) -> Option<Prefer> {
         b"replica" => Some(Prefer::Replica),
         b"any" => Some(Prefer::Any),
         _ => None,
-    }
-}
-
-/// A handle that has several servers.
-pub(super) fn begun(opts: &Opts, backends: Arc<crate::mux::backends::Backends>) -> Route {
-    backends.handles.fetch_add(1, Ordering::AcqRel);
-    *backends.vacant.lock() = None;
-    Route {
-        backends,
-        prefer: opts.get_prefer(),
-        wants: Wants::Any,
-        wrote: Gtids::default(),
-        wrote_at: None,
-        untold: false,
     }
 }
 
