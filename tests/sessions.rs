@@ -651,6 +651,26 @@ mod what_is_left {
     }
 
     #[test]
+    fn a_count_of_warnings_that_were_not_listed_is_gone_with_its_session() {
+        // What a reset of MariaDB's leaves.
+        const LEAVES: [&str; 2] = [
+            "SET max_error_count = 0",
+            "SELECT 1 / 0, CAST('x' AS SIGNED)",
+        ];
+        for ask in ["SHOW COUNT(*) WARNINGS", "SELECT @@warning_count"] {
+            let mux = one_link();
+            for _ in 0..2 {
+                let mut handle = mux.connect(own()).unwrap();
+                assert_eq!(handle.query_first::<u64, _>(ask).unwrap(), Some(0), "{ask}");
+                for sql in LEAVES {
+                    handle.query_drop(sql).unwrap();
+                }
+            }
+            assert_eq!(mux.stats().total.connect_success, 1);
+        }
+    }
+
+    #[test]
     fn warnings_that_a_statement_leaves_are_there_or_missed() {
         let table = ids("own_left");
         let mux = one_link();

@@ -481,7 +481,8 @@ impl Session {
         self.following = false;
         self.was_limited = false;
         self.rows_of = 0;
-        self.warnings_of = 0;
+        // See `setup_sql`.
+        self.warnings_of = if self.trackers { NOBODY } else { MANY };
         self.unsure = false;
         self.next_unsure = false;
         self.in_transaction = false;
@@ -519,9 +520,13 @@ pub(super) fn setup_sql(fixed: &Fixed, mariadb: bool, trackers: bool) -> String 
         sql.push_str(collation);
     }
     if trackers {
+        // A reset of MariaDB's forgets warnings but not their number, where `max_error_count` was 0: that
+        // takes a statement that uses a table.
+        let on = if mariadb { "(SELECT 1 FROM (SELECT 1) t)" } else { "ON" };
+        sql.push_str(", session_track_schema=");
+        sql.push_str(on);
         sql.push_str(
-            ", session_track_system_variables='*', session_track_schema=ON, \
-             session_track_state_change=ON, \
+            ", session_track_system_variables='*', session_track_state_change=ON, \
              session_track_transaction_info='CHARACTERISTICS'",
         );
         // MariaDB tells without.

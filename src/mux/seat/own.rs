@@ -440,11 +440,16 @@ impl Seat {
                     (true, false) => (self.id, link.id),
                 };
         }
-        if plan.fresh && plan.wanted == Some(Wanted::FoundRows) {
-            // A reset leaves those of the session before.
-            if !link.clear_warnings().await? {
-                return Err(self.is_missing(Wanted::FoundRows));
-            }
+        // A reset leaves the rows that were found by the session before, and may leave its warnings' number.
+        let leaves = match plan.wanted {
+            Some(Wanted::FoundRows) => true,
+            Some(Wanted::Diagnostics) => link.session.warnings_of != NOBODY,
+            _ => false,
+        };
+        if let Some(wanted) = plan.wanted.filter(|_| plan.fresh && leaves)
+            && !link.clear_warnings().await?
+        {
+            return Err(self.is_missing(wanted));
         }
         if self.is_own() && (plan.needs_id || plan.may_leave_id()) {
             self.place_insert_id(plan).await?;
