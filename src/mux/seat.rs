@@ -551,7 +551,7 @@ impl Seat {
 
     pub(crate) async fn select_db(&mut self, schema: &str) -> Result<()> {
         let deadline = self.deadline();
-        self.go_for(Effect::Other, None, deadline).await?;
+        self.go_or_stay(deadline).await?;
         if let Done::Ok(ok) = self
             .alone(Op::InitDb(schema), Plan::command(), deadline)
             .await?
@@ -584,7 +584,11 @@ impl Seat {
         self.forget_written();
         let deadline = self.deadline();
         self.come_back();
-        self.go_anywhere(deadline).await?;
+        match self.opts.session().init.is_empty() {
+            true => self.go_anywhere(deadline).await?,
+            // They may do what keeps the handle there.
+            false => self.go_or_stay(deadline).await?,
+        }
         self.take("resetting the session", Need::Alone, deadline)
             .await?;
         if let Some(link) = &mut self.held {
@@ -627,8 +631,9 @@ impl Seat {
         Ok(())
     }
 
-    /// Keeps the link from here on, until as many [`Self::release`].
-    pub(crate) async fn hold(&mut self) -> Result<()> {
+    /// Keeps the link from here on, until as many [`Self::release`]. `reads_only`: for a transaction that
+    /// does.
+    pub(crate) async fn hold(&mut self, reads_only: bool) -> Result<()> {
         if self.holds == 0 && self.under_hold != UnderHold::Open {
             self.under_hold = match self.held {
                 None => UnderHold::Nothing,
@@ -637,7 +642,7 @@ impl Seat {
         }
         let deadline = self.deadline();
         self.come_back();
-        self.go_for(Effect::Other, None, deadline).await?;
+        self.go_to_hold(reads_only, deadline).await?;
         let mut running = Running::new(self);
         running.seat.holds = running.seat.holds.saturating_add(1);
         running.holds = true;
@@ -683,7 +688,7 @@ impl Seat {
 
     /// The same, because the user wishes it.
     pub(crate) async fn lease(&mut self) -> Result<()> {
-        self.hold().await?;
+        self.hold(false).await?;
         self.leases = self.leases.saturating_add(1);
         Ok(())
     }

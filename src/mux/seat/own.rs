@@ -106,7 +106,9 @@ impl Plan {
     /// It may change `LAST_INSERT_ID()`, or leave it.
     fn may_leave_id(&self) -> bool {
         let facts = self.doing.as_ref().map(|doing| &doing.facts);
-        self.writes || self.some_write || facts.is_some_and(|facts| facts.sets_insert_id || facts.unknown)
+        self.writes
+            || self.some_write
+            || facts.is_some_and(|facts| facts.sets_insert_id || facts.unknown)
     }
 
     /// The session has to begin anew, whatever stands on the link.

@@ -8,11 +8,11 @@ use std::{
 
 use super::{Deadline, Need, Op, Running, Seat};
 use crate::{
-    error::{Error, Ran, Result, StatementTimeout},
+    error::{DriverError, Error, Ran, Result, StatementTimeout},
     link::gtids_of,
     mux::{
         account::Account,
-        backends::{Choice, Gtids, Member, Route, Wants},
+        backends::{Choice, Gtids, Lacks, Member, Needs, Route, Wants, Wrote},
     },
     opts::{Consistency, Prefer},
     proto::result::{Outcome, Response},
@@ -45,8 +45,20 @@ impl Seat {
         }
     }
 
+    /// Where the handle is.
     fn member(&self) -> Option<&Arc<Member>> {
-        self.route()?.backends.member_of(&self.account)
+        self.route()?.at.as_ref()
+    }
+
+    fn go_to(&mut self, member: &Arc<Member>, is_primary: bool) {
+        let Some(route) = self.route_mut() else {
+            return;
+        };
+        route.on_replica = !is_primary;
+        if !route.at.as_ref().is_some_and(|at| Arc::ptr_eq(at, member)) {
+            route.at = Some(member.clone());
+            self.account = member.account.clone();
+        }
     }
 
     /// What the handle's reads prefer from here on.
@@ -56,7 +68,7 @@ impl Seat {
         }
     }
 
-    /// Goes to where a statement of this effect is to run. `sql`: it may have a hint.
+    /// Goes to where a statement of this effect is to run. `sql`: its text, where it is one.
     pub(super) async fn go_for(
         &mut self,
         effect: Effect,
@@ -68,26 +80,62 @@ impl Seat {
         }
         let wants = match effect {
             Effect::Read => self.wants_of_a_read(sql),
+            Effect::Other if sql.is_some_and(sql::begins_read_only) => {
+                self.wants_of_a_read_only_transaction()
+            }
             Effect::Write | Effect::Other => Wants::Primary,
         };
+        self.leave_replica(wants);
+        if self.held.is_some() {
+            return self.may_stay(wants, sql);
+        }
         self.go(wants, deadline).await
     }
 
+    /// Goes to where a link is to be held, for a transaction that only reads or for anything.
+    pub(super) async fn go_to_hold(&mut self, reads_only: bool, deadline: Deadline) -> Result<()> {
+        let wants = match reads_only {
+            true => self.wants_of_a_read_only_transaction(),
+            false => Wants::Primary,
+        };
+        self.leave_replica(wants);
+        self.go(wants, deadline).await
+    }
+
+    /// As [`Self::go_for`], for what is done where the session is, or on the primary.
+    pub(super) async fn go_or_stay(&mut self, deadline: Deadline) -> Result<()> {
+        self.go(Wants::Primary, deadline).await
+    }
+
     fn wants_of_a_read(&self, sql: Option<&[u8]>) -> Wants {
+        // It would begin a transaction.
+        let begins = awaits_transaction(&self.vars) || !self.commits_by_itself();
+        let prefer = sql.and_then(hint);
+        match begins {
+            true => Wants::Primary,
+            false => self.wants(prefer),
+        }
+    }
+
+    fn wants_of_a_read_only_transaction(&self) -> Wants {
+        // Without that, the end of one begins the next.
+        match self.commits_by_itself() {
+            true => self.wants(None),
+            false => Wants::Primary,
+        }
+    }
+
+    /// Where the handle's reads go, or one that has a hint.
+    fn wants(&self, hint: Option<Prefer>) -> Wants {
         let Some(route) = self.route() else {
             return Wants::Primary;
         };
-        let prefer = sql.and_then(hint).unwrap_or(route.prefer);
-        let must_wait = match self.opts.get_consistency() {
-            Consistency::None => false,
-            Consistency::Session => route.untold,
-            Consistency::PrimaryFor(time) => route.wrote_at.is_some_and(|at| at.elapsed() < time),
-        };
-        match prefer {
-            // It would begin a transaction.
-            _ if must_wait || awaits_transaction(&self.vars) || !self.commits_by_itself() => {
-                Wants::Primary
-            }
+        if let Consistency::PrimaryFor(time) = self.opts.get_consistency()
+            && route.wrote.at.is_some_and(|at| at.elapsed() < time)
+        {
+            return Wants::Primary;
+        }
+        match hint.unwrap_or(route.prefer) {
             Prefer::Primary => Wants::Primary,
             Prefer::Replica => Wants::Replica,
             Prefer::Any => Wants::Any,
@@ -104,7 +152,6 @@ impl Seat {
     }
 
     async fn go(&mut self, wants: Wants, deadline: Deadline) -> Result<()> {
-        self.leave_replica(wants);
         let Some(route) = self.route_mut() else {
             return Ok(());
         };
@@ -112,31 +159,51 @@ impl Seat {
         if self.held.is_some() {
             return Ok(());
         }
-        match self.choose(wants, deadline).await? {
-            Choice::Use(member) => self.account = member.account.clone(),
-            Choice::WaitFor(member) => {
-                self.account = member.account.clone();
-                if !self.catch_up_with(&member, deadline).await? {
-                    self.go_to_primary(deadline).await?;
-                }
-            }
+        let choice = self.choose(wants, deadline).await?;
+        self.go_to_chosen(choice, deadline).await
+    }
+
+    async fn go_to_chosen(&mut self, choice: Choice, deadline: Deadline) -> Result<()> {
+        let member = &choice.member;
+        self.go_to(member, choice.is_primary);
+        match choice.lacks {
+            Lacks::Nothing => Ok(()),
+            Lacks::Wait => match self.catch_up_with(member, deadline).await? {
+                true => Ok(()),
+                false => self.go_to_primary(deadline).await,
+            },
+            Lacks::Sync => self.sync_with(member, deadline).await,
         }
-        Ok(())
     }
 
     async fn go_to_primary(&mut self, deadline: Deadline) -> Result<()> {
-        let (Choice::Use(member) | Choice::WaitFor(member)) =
-            self.choose(Wants::Primary, deadline).await?;
-        self.account = member.account.clone();
-        Ok(())
+        let Choice { member, lacks, .. } = self.choose(Wants::Primary, deadline).await?;
+        self.go_to(&member, true);
+        match lacks {
+            Lacks::Sync => self.sync_with(&member, deadline).await,
+            Lacks::Nothing | Lacks::Wait => Ok(()),
+        }
     }
 
-    /// What a replica must have for the handle's reads.
-    fn needs(&self) -> &Gtids {
-        static NOTHING: Gtids = Gtids::NONE;
-        match (self.opts.get_consistency(), self.route()) {
-            (Consistency::Session, Some(route)) => &route.wrote,
-            _ => &NOTHING,
+    /// What the handle's statements need of a server.
+    fn needs(&self) -> Needs<'_> {
+        let Some(route) = self.route() else {
+            return Needs::NONE;
+        };
+        let needs = Needs {
+            max_lag: self.opts.get_max_lag(),
+            balance: self.opts.get_balance(),
+            ..Needs::NONE
+        };
+        match self.opts.get_consistency() {
+            Consistency::Session => Needs {
+                wrote_at: route.wrote.at,
+                wrote_on: route.wrote.on,
+                told: !route.wrote.untold,
+                gtids: &route.wrote.gtids,
+                ..needs
+            },
+            _ => needs,
         }
     }
 
@@ -145,13 +212,13 @@ impl Seat {
             unreachable!("only where there are several servers")
         };
         let needs = self.needs();
-        if let Some(choice) = route.backends.choose(wants, needs) {
+        if let Some(choice) = route.backends.choose(wants, &needs) {
             return Ok(choice);
         }
         let limit = Instant::now() + self.account.group.limits.acquire_timeout;
         let until = deadline.map_or(limit, |(at, _)| at.min(limit));
         let backends = route.backends.clone();
-        let waited = backends.wait_for(wants, needs, self.face, until).await;
+        let waited = backends.wait_for(wants, &needs, self.face, until).await;
         waited.map_err(|e| match (e, deadline) {
             (Error::NoBackend(_), Some((at, time))) if Instant::now() >= at => {
                 StatementTimeout::new(&self.server_name(), time, Ran::No).into()
@@ -160,11 +227,15 @@ impl Seat {
         })
     }
 
+    /// The link at hand was got for what only reads, and is none of the primary's.
+    fn is_on_replica(&self) -> bool {
+        self.held.is_some() && self.route().is_some_and(|route| route.on_replica)
+    }
+
     /// Leaves a link to a replica that is kept for no more than what the last statement left there, before
     /// one that is for the primary.
     fn leave_replica(&mut self, wants: Wants) {
-        let stays = self.member().is_none_or(|member| member.is_primary());
-        if wants != Wants::Primary || stays || self.holds > 0 || self.streaming {
+        if wants != Wants::Primary || !self.is_on_replica() || self.holds > 0 || self.streaming {
             return;
         }
         if let Some(link) = &mut self.held
@@ -176,19 +247,45 @@ impl Seat {
         }
     }
 
+    /// Whether a statement may run on the link that the handle has to itself.
+    ///
+    /// # Errors
+    /// That is on a replica, and the statement is for the primary.
+    fn may_stay(&self, wants: Wants, sql: Option<&[u8]>) -> Result<()> {
+        if wants != Wants::Primary
+            || !self.is_on_replica()
+            || sql.is_some_and(sql::may_run_on_replica)
+        {
+            return Ok(());
+        }
+        let reason = self.pin().map(|pin| pin.reason());
+        Err(DriverError::OnReplica {
+            server: self.server_name().to_string(),
+            reason: reason.map_or("a link that is held", |reason| reason.text()),
+        }
+        .into())
+    }
+
     /// To the server that has this link, if one has.
     pub(super) fn go_to_link(&mut self, link: u32) {
-        let with = self
-            .route()
-            .and_then(|route| route.backends.with_link(link));
-        if let Some(member) = with {
-            self.account = member.account.clone();
+        let with = self.route().and_then(|route| {
+            route.backends.with_link(link).map(|member| {
+                let is_primary = route.backends.is_primary(&member);
+                (member, is_primary)
+            })
+        });
+        if let Some((member, is_primary)) = with {
+            self.go_to(&member, is_primary);
         }
     }
 
     /// To any server that can be used, for what is the same everywhere.
     pub(super) async fn go_anywhere(&mut self, deadline: Deadline) -> Result<()> {
-        let is_fine = self.held.is_some() || self.member().is_none_or(|member| member.is_up());
+        let is_fine = match self.route() {
+            Some(route) => route.at.as_ref().is_some_and(|at| at.is_usable()),
+            None => true,
+        };
+        let is_fine = is_fine || self.held.is_some();
         match is_fine {
             true => Ok(()),
             false => self.go(Wants::Any, deadline).await,
@@ -202,10 +299,17 @@ impl Seat {
         };
         member.suspect(Some(e));
         let wants = self.route().map_or(Wants::Any, |route| route.wants);
-        match self.choose(wants, deadline).await? {
-            Choice::Use(member) => self.account = member.account.clone(),
+        let Choice {
+            member,
+            is_primary,
+            lacks,
+        } = self.choose(wants, deadline).await?;
+        match lacks {
+            Lacks::Nothing => self.go_to(&member, is_primary),
             // What it has not is rather waited for by the primary.
-            Choice::WaitFor(_) => self.go_to_primary(deadline).await?,
+            Lacks::Wait => Box::pin(self.go_to_primary(deadline)).await?,
+            // That takes a link, and this is while one is looked for.
+            Lacks::Sync => return Ok(false),
         }
         Ok(true)
     }
@@ -220,7 +324,7 @@ impl Seat {
 
     async fn catch_up_now(&mut self, member: &Arc<Member>, deadline: Deadline) -> Result<bool> {
         self.take(WHY, Need::Alone, deadline).await?;
-        let needs = self.needs().clone();
+        let needs = self.needs().gtids.clone();
         let Some(link) = &mut self.held else {
             return Ok(false);
         };
@@ -244,28 +348,60 @@ impl Seat {
         }
     }
 
+    /// Waits until a node of a cluster, which is the primary now, has what the handle wrote to another.
+    async fn sync_with(&mut self, member: &Arc<Member>, deadline: Deadline) -> Result<()> {
+        let mut running = Running::new(self);
+        let synced = running.seat.sync_now(deadline).await;
+        running.over = true;
+        drop(running);
+        synced?;
+        let (on, now) = (member.id, Instant::now());
+        if let Some(route) = self.route_mut() {
+            (route.wrote.on, route.wrote.at) = (on, Some(now));
+        }
+        Ok(())
+    }
+
+    async fn sync_now(&mut self, deadline: Deadline) -> Result<()> {
+        self.take(WHY, Need::Alone, deadline).await?;
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        link.deadline = deadline;
+        let synced = link.syncs().await;
+        link.deadline = None;
+        match &synced {
+            Ok(()) | Err(Error::MySqlError(_)) => self.put_back(),
+            Err(_) => self.give_up(),
+        }
+        synced
+    }
+
     /// Notes what a statement wrote.
     pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
-        if reads || self.route().is_none() {
+        if reads || self.route().is_none_or(|route| route.on_replica) {
             return;
         }
-        let tells = self.member().is_some_and(|member| member.tells_gtids());
-        let Some(route) = self.route_mut() else {
+        let at = self.member();
+        let tells = at.is_some_and(|member| member.tells_gtids());
+        let on = at.map_or(0, |member| member.id);
+        let Some(Route { wrote, .. }) = self.route_mut() else {
             return;
         };
-        route.untold |= !tells;
-        route.wrote_at = Some(Instant::now());
+        wrote.untold |= !tells;
+        wrote.at = Some(Instant::now());
+        wrote.on = on;
         if let Some(gtids) = gtids_of(response)
             && let Ok(text) = std::str::from_utf8(gtids)
         {
-            route.wrote.add(&Gtids::reported(text));
+            wrote.gtids.add(&Gtids::reported(text));
         }
     }
 
     /// The session begins anew, and has written nothing.
     pub(super) fn forget_written(&mut self) {
         if let Some(route) = self.route_mut() {
-            (route.wrote, route.wrote_at, route.untold) = (Gtids::default(), None, false);
+            route.wrote = Wrote::default();
         }
     }
 
