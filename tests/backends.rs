@@ -310,6 +310,86 @@ fn a_handle_reads_what_it_wrote() {
 }
 
 #[test]
+fn a_handle_reads_what_its_statement_wrote_before_it_failed() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        // All go to one server.
+        return;
+    }
+    let table = topology.table("half_done", "v INT");
+    let mux = builder().build();
+    let opts = topology.opts();
+    // An error tells no GTID.
+    let commits = format!("CREATE TABLE {table} (w INT)");
+    let half = format!(
+        "CREATE PROCEDURE {table}_p() BEGIN INSERT INTO {table} VALUES (1); SIGNAL SQLSTATE '45000'; END"
+    );
+    topology.root(0).query_drop(half).unwrap();
+    topology.settle();
+    let read = |before: &[String], fails: &str| {
+        let mut handle = mux.connect(opts.clone()).unwrap();
+        handle.query_drop("SELECT 1").unwrap();
+        let paused = topology.pause();
+        for sql in before {
+            handle.query_drop(sql).unwrap();
+        }
+        error_of(handle.query_drop(fails));
+        let count: u32 = one(&mut handle, &format!("SELECT COUNT(*) FROM {table}"));
+        drop(paused);
+        topology.settle();
+        count
+    };
+    let begin = [
+        "BEGIN".to_owned(),
+        format!("INSERT INTO {table} VALUES (1)"),
+    ];
+    assert_eq!(read(&begin, &commits), 1);
+    assert_eq!(read(&[], &format!("CALL {table}_p()")), 2);
+    // What a later one tells comes behind it.
+    let seen = topology.watch();
+    let mut handle = mux.connect(opts).unwrap();
+    error_of(handle.query_drop(&commits));
+    let count = |handle: &mut Handle, marker: &str| {
+        one::<u32>(handle, &format!("SELECT COUNT(*) AS {marker} FROM {table}"))
+    };
+    assert_eq!(count(&mut handle, "behind_1"), 2);
+    handle
+        .query_drop(format!("INSERT INTO {table} VALUES (1)"))
+        .unwrap();
+    topology.settle();
+    assert_eq!(count(&mut handle, "behind_2"), 3);
+    assert_eq!(seen.ran("behind_1"), [0]);
+    assert!(is_for_reads(&topology, &seen.ran("behind_2")));
+}
+
+#[test]
+fn what_is_left_on_a_replica_keeps_no_write_there() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("left_there", "v INT");
+    let seen = topology.watch();
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    // A condition that there is none of: an error, and maybe a variable that was set.
+    handle.query_drop("SELECT 1").unwrap();
+    let _ = handle.query_drop("GET DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT");
+    handle
+        .query_drop(format!("INSERT INTO {table} VALUES (1) /* left_1 */"))
+        .unwrap();
+    // It asks what is left by what is in the same text.
+    handle.query_drop("SELECT 1").unwrap();
+    handle
+        .query_drop(format!(
+            "UPDATE {table} SET v = 2 /* left_2 */; SELECT ROW_COUNT()"
+        ))
+        .unwrap();
+    for marker in ["left_1", "left_2"] {
+        assert_eq!(seen.ran(marker), [0], "{marker}");
+    }
+}
+
+#[test]
 fn a_url_names_them_all() {
     let _alone = alone();
     let topology = Topology::new();

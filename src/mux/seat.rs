@@ -403,6 +403,7 @@ impl Seat {
         drop(behind);
         for (result, read) in ran.iter().flatten().zip(reads) {
             (plan.is_query, plan.writes) = (read.is_query, read.writes);
+            self.begin_writing(plan.neutral && !plan.writes);
             match result {
                 Ok(response) => self.note(&plan, response),
                 Err(_) => self.forget_what_was_left(read.writes),
@@ -944,6 +945,7 @@ impl Seat {
             // Should nobody wait for the answer, what it leaves is lost.
             let before = (self.insert_id, self.last_link);
             self.forget_what_was_left(statement.effect == Effect::Write);
+            self.begin_writing(statement.effect == Effect::Read);
             let mut answer = lane.ask(asked, how, place).await;
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let Ok(Answer::NotHeld(place)) = answer else {
@@ -1106,6 +1108,9 @@ impl Seat {
     async fn on_link(&mut self, op: Op<'_>, plan: &Plan, deadline: Deadline) -> Result<Done> {
         self.prepare_for(plan).await?;
         let infile = self.opts.get_local_infile_handler().cloned();
+        if op.text().is_some() {
+            self.begin_writing(plan.neutral && !plan.writes);
+        }
         let Some(link) = &mut self.held else {
             return Ok(Done::Nothing);
         };

@@ -297,6 +297,10 @@ pub(crate) struct Route {
     pub wrote_at: Option<Instant>,
     /// It wrote something of which no GTID is told.
     pub untold: bool,
+    /// A statement that may write has begun, and has not succeeded yet.
+    pub writes: bool,
+    /// One has not: what it wrote before it failed is told of by no GTID but that of a later one.
+    pub failed: bool,
 }
 
 impl Route {
@@ -310,6 +314,8 @@ impl Route {
             wrote: Gtids::NONE,
             wrote_at: None,
             untold: false,
+            writes: false,
+            failed: false,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     },
     opts::{Consistency, Prefer},
     proto::result::{Outcome, Response},
-    session::{PinReason, variables::awaits_transaction},
+    session::{PinReason, seen, variables::awaits_transaction},
     sql::{self, Effect},
 };
 
@@ -70,6 +70,9 @@ impl Seat {
             Effect::Read => self.wants_of_a_read(sql),
             Effect::Write | Effect::Other => Wants::Primary,
         };
+        if wants == Wants::Primary {
+            self.leave_replica(sql).await?;
+        }
         self.go(wants, deadline).await
     }
 
@@ -80,7 +83,7 @@ impl Seat {
         let prefer = sql.and_then(hint).unwrap_or(route.prefer);
         let must_wait = match self.opts.get_consistency() {
             Consistency::None => false,
-            Consistency::Session => route.untold,
+            Consistency::Session => route.untold || route.writes || route.failed,
             Consistency::PrimaryFor(time) => route.wrote_at.is_some_and(|at| at.elapsed() < time),
         };
         match prefer {
@@ -104,7 +107,6 @@ impl Seat {
     }
 
     async fn go(&mut self, wants: Wants, deadline: Deadline) -> Result<()> {
-        self.leave_replica(wants);
         let Some(route) = self.route_mut() else {
             return Ok(());
         };
@@ -161,18 +163,42 @@ impl Seat {
     }
 
     /// Leaves a link to a replica that is kept for no more than what the last statement left there, before
-    /// one that is for the primary.
-    fn leave_replica(&mut self, wants: Wants) {
+    /// one that is for the primary and asks for nothing of that.
+    async fn leave_replica(&mut self, sql: Option<&[u8]>) -> Result<()> {
         let stays = self.member().is_none_or(|member| member.is_primary());
-        if wants != Wants::Primary || stays || self.holds > 0 || self.streaming {
-            return;
+        let is_quiet = self.held.as_ref().is_some_and(|link| link.is_quiet());
+        if stays || !is_quiet || self.holds > 0 || self.streaming {
+            return Ok(());
         }
-        if let Some(link) = &mut self.held
-            && link.is_quiet()
-        {
-            link.session.pins.end(PinReason::Diagnostics);
+        let asks_there = sql.is_some_and(|sql| {
+            let facts = &seen::doing(sql).facts;
+            let asks = facts.needs_diagnostics || facts.needs_found_rows || facts.needs_row_count;
+            // One of several may do anything else as well.
+            asks && (facts.reads_only || !sql.trim_ascii_end().contains(&b';'))
+        });
+        if asks_there {
+            return Ok(());
+        }
+        let mut running = Running::new(self);
+        let left = running.seat.leave_replica_now().await;
+        running.over = true;
+        left
+    }
+
+    async fn leave_replica_now(&mut self) -> Result<()> {
+        let keeps = std::mem::take(&mut self.keeps_diagnostics);
+        if let Some(link) = &mut self.held {
             link.session.pins.end(PinReason::FoundRows);
-            self.let_go();
+        }
+        // It reads back what could not be read without losing what is left now.
+        let followed = self.follow(None).await;
+        self.keeps_diagnostics = keeps;
+        match followed {
+            Ok(()) => {
+                self.let_go();
+                Ok(())
+            }
+            Err(_) => self.lose(),
         }
     }
 
@@ -244,8 +270,26 @@ impl Seat {
         }
     }
 
+    /// A statement is about to be sent. What it writes is known once it has succeeded: an error tells
+    /// nothing, and who doesn't wait for an answer is told nothing.
+    pub(super) fn begin_writing(&mut self, reads: bool) {
+        if let Some(route) = self.route_mut()
+            && !reads
+        {
+            route.failed |= route.writes;
+            route.writes = true;
+        }
+    }
+
     /// Notes what a statement wrote.
     pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
+        let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Err(_));
+        let succeeded = !response.outcomes.is_empty() && !response.outcomes.iter().any(is_error);
+        if let Some(route) = self.route_mut()
+            && succeeded
+        {
+            route.writes = false;
+        }
         if reads || self.route().is_none() {
             return;
         }
@@ -259,6 +303,8 @@ impl Seat {
             && let Ok(text) = std::str::from_utf8(gtids)
         {
             route.wrote.add(&Gtids::reported(text));
+            // It comes behind what those before it did.
+            route.failed &= !succeeded;
         }
     }
 
@@ -266,6 +312,7 @@ impl Seat {
     pub(super) fn forget_written(&mut self) {
         if let Some(route) = self.route_mut() {
             (route.wrote, route.wrote_at, route.untold) = (Gtids::default(), None, false);
+            (route.writes, route.failed) = (false, false);
         }
     }
 
