@@ -278,12 +278,26 @@ impl Runner {
                 cleared?;
             }
         }
+        let mut report = result?;
         // Replicas do all of it, or say why they stopped.
-        if result.is_ok() {
-            self.admin.settle()?;
-            self.admin.replicas.check()?;
+        self.admin.settle()?;
+        if let Some(difference) = self.admin.replicas.written_to()? {
+            let nothing = Outcome::nothing();
+            report.divergence.get_or_insert(Divergence {
+                at: None,
+                sent_to: None,
+                step: Step {
+                    handle: 0,
+                    topic: final_state::TOPIC,
+                    action: Action::Release,
+                },
+                way: Way::Plain,
+                difference,
+                tested: nothing.clone(),
+                expected: nothing,
+            });
         }
-        result
+        Ok(report)
     }
 
     fn run_in(&mut self, program: &Program, names: &[Names; 2]) -> Result<Report> {

@@ -6,8 +6,8 @@ use crate::template::{
 };
 
 pub const ALL: &[Template] = &[
-    Template(6, Any, "!hold"),
-    Template(3, Any, "!hold {i}"),
+    Template(3, Any, "!hold"),
+    Template(2, Any, "!hold {i}"),
     Template(6, Any, "!release"),
     Template(
         6,
