@@ -364,6 +364,27 @@ fn a_handle_reads_what_its_statement_wrote_before_it_failed() {
 }
 
 #[test]
+fn what_is_not_replicated_is_read_where_it_is() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        // All go to one server.
+        return;
+    }
+    let table = topology.table("unlogged", "v INT");
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    let insert = format!("INSERT INTO {table} VALUES (1)");
+    for sql in ["SET sql_log_bin = 0", &insert, "SET sql_log_bin = 1"] {
+        handle.query_drop(sql).unwrap();
+    }
+    let count = format!("SELECT COUNT(*) FROM {table}");
+    assert_eq!(one::<u32>(&mut handle, &count), 1);
+    // Nobody else knows of it.
+    assert_eq!(one::<u32>(&mut topology.root(1), &count), 0);
+}
+
+#[test]
 fn what_is_left_on_a_replica_keeps_no_write_there() {
     let _alone = alone();
     let topology = Topology::new();
@@ -384,7 +405,17 @@ fn what_is_left_on_a_replica_keeps_no_write_there() {
             "UPDATE {table} SET v = 2 /* left_2 */; SELECT ROW_COUNT()"
         ))
         .unwrap();
-    for marker in ["left_1", "left_2"] {
+    // Of many that are sent together, only that one asks there.
+    handle.query_drop("SELECT 1 / 0").unwrap();
+    let piped = handle.pipeline(|p| {
+        p.query("SHOW WARNINGS");
+        p.query(format!("DELETE FROM {table} /* left_3 */"));
+        Ok(())
+    });
+    for done in piped.unwrap() {
+        done.unwrap();
+    }
+    for marker in ["left_1", "left_2", "left_3"] {
         assert_eq!(seen.ran(marker), [0], "{marker}");
     }
 }

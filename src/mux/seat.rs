@@ -363,7 +363,13 @@ impl Seat {
         }
         self.come_back();
         let deadline = self.deadline();
-        self.go_for(all.effect, None, deadline).await?;
+        // Where they go is not for the first one to say, but it may ask for what is left.
+        let first = asks.first().filter(|_| all.effect != Effect::Read);
+        let first = first.map(|ask| match ask {
+            Ask::Query(sql) => &sql[..],
+            Ask::Execute(statement, _) => &statement.sql[..],
+        });
+        self.go_for(all.effect, first, deadline).await?;
         let reached = self.reach_all(&asks, deadline).await?;
         let neutral = all.effect != Effect::Other
             && !self.shows_sessions()
@@ -371,12 +377,28 @@ impl Seat {
         let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &reads))?;
         plan.is_many = true;
         if !neutral {
-            self.go_for(Effect::Other, None, deadline).await?;
+            self.go_for(Effect::Other, first, deadline).await?;
+        }
+        if asks.len() > 1 && all.effect != Effect::Read && self.asks_a_replica(&plan) {
+            return self.run_apart(asks).await;
         }
         let mut running = Running::new(self);
         let ran = running.seat.run_all_to_the_end(asks, plan, &reads).await;
         running.over = true;
         ran
+    }
+
+    /// The first one asks for what is on a replica, and others are for the primary.
+    async fn run_apart(&mut self, mut asks: Vec<Ask>) -> Result<Vec<Result<Response>>> {
+        let others = asks.split_off(1);
+        let count = others.len();
+        let mut all = Box::pin(self.run_all(asks)).await?;
+        match Box::pin(self.run_all(others)).await {
+            Ok(others) => all.extend(others),
+            // It is told of each, as the first one has run.
+            Err(e) => all.extend(std::iter::repeat_n(e, count).map(Err)),
+        }
+        Ok(all)
     }
 
     async fn run_all_to_the_end(

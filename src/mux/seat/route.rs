@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Deadline, Need, Op, Running, Seat};
+use super::{Deadline, Need, Op, Plan, Running, Seat};
 use crate::{
     error::{Error, Ran, Result, StatementTimeout},
     link::gtids_of,
@@ -200,6 +200,18 @@ impl Seat {
             }
             Err(_) => self.lose(),
         }
+    }
+
+    /// What is asked for of what was left is on a link to a replica.
+    pub(super) fn asks_a_replica(&self, plan: &Plan) -> bool {
+        let there = match (&self.held, plan.need()) {
+            (None, Need::Exact(link)) => {
+                let route = self.route();
+                route.and_then(|route| route.backends.with_link(link))
+            }
+            _ => self.member(),
+        };
+        plan.asks() && there.is_some_and(|member| !member.is_primary())
     }
 
     /// To the server that has this link, if one has.
