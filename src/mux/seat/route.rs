@@ -295,20 +295,16 @@ impl Seat {
 
     /// Notes what a statement wrote.
     pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
-        let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Err(_));
-        let succeeded = !response.outcomes.is_empty() && !response.outcomes.iter().any(is_error);
-        if let Some(route) = self.route_mut()
-            && succeeded
-        {
-            route.writes = false;
-        }
-        if reads || self.route().is_none() {
-            return;
-        }
         let tells = self.member().is_some_and(|member| member.tells_gtids());
         let Some(route) = self.route_mut() else {
             return;
         };
+        let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Err(_));
+        let succeeded = !response.outcomes.is_empty() && !response.outcomes.iter().any(is_error);
+        route.writes &= !succeeded;
+        if reads {
+            return;
+        }
         route.untold |= !tells;
         route.wrote_at = Some(Instant::now());
         if let Some(gtids) = gtids_of(response)
