@@ -417,12 +417,16 @@ impl Seat {
             Err(e) => Err(e),
         };
         let behind = self.behind(&plan, reads);
+        self.begin_writing(plan.neutral && !plan.writes);
         let ran = match (begun, self.held.as_mut()) {
             (Ok(()), Some(link)) => Ok(link.run_all(asks, infile.as_ref(), behind.as_ref()).await),
             (Err(e), _) => Err(e),
             (Ok(()), None) => Ok(Vec::new()),
         };
         drop(behind);
+        if ran.is_ok() {
+            self.end_writing();
+        }
         for (result, read) in ran.iter().flatten().zip(reads) {
             (plan.is_query, plan.writes) = (read.is_query, read.writes);
             self.begin_writing(plan.neutral && !plan.writes);
@@ -511,6 +515,9 @@ impl Seat {
             Ok(Streamed::End(response, _)) => {
                 self.streaming = false;
                 self.keep_ok(response);
+                if route::has_succeeded(response) {
+                    self.end_writing();
+                }
                 self.note_written(response, gtids_of(response).is_none());
                 self.after(None).await?;
             }

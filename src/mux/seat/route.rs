@@ -285,26 +285,30 @@ impl Seat {
     /// A statement is about to be sent. What it writes is known once it has succeeded: an error tells
     /// nothing, and who doesn't wait for an answer is told nothing.
     pub(super) fn begin_writing(&mut self, reads: bool) {
-        if let Some(route) = self.route_mut()
-            && !reads
-        {
+        if let Some(route) = self.route_mut() {
             route.failed |= route.writes;
-            route.writes = true;
+            route.writes = !reads;
+        }
+    }
+
+    /// What began has been answered, whatever that was.
+    pub(super) fn end_writing(&mut self) {
+        if let Some(route) = self.route_mut() {
+            route.writes = false;
         }
     }
 
     /// Notes what a statement wrote.
     pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
+        if reads || self.route().is_none() {
+            return;
+        }
         let tells = self.member().is_some_and(|member| member.tells_gtids());
         let Some(route) = self.route_mut() else {
             return;
         };
-        let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Err(_));
-        let succeeded = !response.outcomes.is_empty() && !response.outcomes.iter().any(is_error);
+        let succeeded = has_succeeded(response);
         route.writes &= !succeeded;
-        if reads {
-            return;
-        }
         route.untold |= !tells;
         route.wrote_at = Some(Instant::now());
         if let Some(gtids) = gtids_of(response)
@@ -373,6 +377,12 @@ impl Seat {
             op = next;
         }
     }
+}
+
+/// There is an answer, and no error in it.
+pub(super) fn has_succeeded(response: &Response) -> bool {
+    let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Err(_));
+    !response.outcomes.is_empty() && !response.outcomes.iter().any(is_error)
 }
 
 /// A server will not run the statement.

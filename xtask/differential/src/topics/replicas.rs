@@ -50,12 +50,12 @@ pub const ALL: &[Template] = &[
     Template(
         2,
         Any,
-        "BEGIN\nINSERT INTO t~ (a) VALUES ({i})\nCREATE TABLE p~ (id INT)\nSELECT COUNT(*), MAX(id) FROM t~",
+        "BEGIN\nINSERT INTO t~ (a) VALUES ({i})\nCREATE TABLE p~ (id INT)\nSELECT COUNT(*), MAX(id) FROM t~\nSELECT COUNT(*) FROM t~",
     ),
     Template(
         2,
         Any,
-        "CALL p_half~({i})\nSELECT COUNT(*), MAX(id) FROM log~",
+        "CALL p_half~({i})\nSELECT COUNT(*), MAX(id) FROM log~\nSELECT COUNT(*) FROM log~",
     ),
     Template(
         1,
