@@ -61,7 +61,7 @@ pub const TOPICS: &[Topic] = &[
     topic("locks", 8, true, server_state::LOCKS),
     topic("handler", 2, true, server_state::HANDLER),
     topic("open-routines", 4, true, routines::OPEN),
-    topic("replicas", 16, false, replicas::ALL),
+    topic("replicas", 40, false, replicas::ALL),
 ];
 
 /// Whether what a template has can't be the same where there are replicas, on any connection.

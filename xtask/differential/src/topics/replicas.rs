@@ -8,7 +8,13 @@ use crate::template::{
 pub const ALL: &[Template] = &[
     Template(3, Any, "!hold"),
     Template(2, Any, "!hold {i}"),
-    Template(6, Any, "!release"),
+    Template(8, Any, "!release"),
+    Template(8, Any, "SELECT id, a, b, c, u FROM t~ ORDER BY id"),
+    Template(
+        4,
+        Any,
+        "!run SELECT COUNT(*), SUM(a) FROM t~ WHERE id > ? <- {i}",
+    ),
     Template(
         6,
         Any,
