@@ -307,6 +307,119 @@ fn a_handle_reads_what_it_wrote() {
 }
 
 #[test]
+fn a_handle_reads_what_its_statement_wrote_before_it_failed() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        // All go to one server.
+        return;
+    }
+    let table = topology.table("half_done", "v INT");
+    let mux = builder().build();
+    let opts = topology.opts();
+    // An error tells no GTID.
+    let commits = format!("CREATE TABLE {table} (w INT)");
+    let half = format!(
+        "CREATE PROCEDURE {table}_p() BEGIN INSERT INTO {table} VALUES (1); SIGNAL SQLSTATE '45000'; END"
+    );
+    topology.root(0).query_drop(half).unwrap();
+    topology.settle();
+    let read = |before: &[String], fails: &str| {
+        let mut handle = mux.connect(opts.clone()).unwrap();
+        handle.query_drop("SELECT 1").unwrap();
+        let paused = topology.pause();
+        for sql in before {
+            handle.query_drop(sql).unwrap();
+        }
+        error_of(handle.query_drop(fails));
+        let count = format!("SELECT COUNT(*) FROM {table}");
+        let counts: [u32; 3] = std::array::from_fn(|_| one(&mut handle, &count));
+        drop(paused);
+        topology.settle();
+        assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+        counts[0]
+    };
+    let begin = [
+        "BEGIN".to_owned(),
+        format!("INSERT INTO {table} VALUES (1)"),
+    ];
+    assert_eq!(read(&begin, &commits), 1);
+    assert_eq!(read(&[], &format!("CALL {table}_p()")), 2);
+    // What a later one tells comes behind it.
+    let seen = topology.watch();
+    let mut handle = mux.connect(opts).unwrap();
+    error_of(handle.query_drop(&commits));
+    let count = |handle: &mut Handle, marker: &str| {
+        one::<u32>(handle, &format!("SELECT COUNT(*) AS {marker} FROM {table}"))
+    };
+    assert_eq!(count(&mut handle, "behind_1"), 2);
+    handle
+        .query_drop(format!("INSERT INTO {table} VALUES (1)"))
+        .unwrap();
+    topology.settle();
+    assert_eq!(count(&mut handle, "behind_2"), 3);
+    assert_eq!(seen.ran("behind_1"), [0]);
+    assert!(is_for_reads(&seen.ran("behind_2")));
+}
+
+#[test]
+fn what_is_not_replicated_is_read_where_it_is() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        // All go to one server.
+        return;
+    }
+    let table = topology.table("unlogged", "v INT");
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    let insert = format!("INSERT INTO {table} VALUES (1)");
+    for sql in ["SET sql_log_bin = 0", &insert, "SET sql_log_bin = 1"] {
+        handle.query_drop(sql).unwrap();
+    }
+    let count = format!("SELECT COUNT(*) FROM {table}");
+    assert_eq!(one::<u32>(&mut handle, &count), 1);
+    // Nobody else knows of it.
+    assert_eq!(one::<u32>(&mut topology.root(1), &count), 0);
+}
+
+#[test]
+fn what_is_left_on_a_replica_keeps_no_write_there() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("left_there", "v INT");
+    let seen = topology.watch();
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    // A condition that there is none of: an error, and maybe a variable that was set.
+    handle.query_drop("SELECT 1").unwrap();
+    let _ = handle.query_drop("GET DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT");
+    handle
+        .query_drop(format!("INSERT INTO {table} VALUES (1) /* left_1 */"))
+        .unwrap();
+    // It asks what is left by what is in the same text.
+    handle.query_drop("SELECT 1").unwrap();
+    handle
+        .query_drop(format!(
+            "UPDATE {table} SET v = 2 /* left_2 */; SELECT ROW_COUNT()"
+        ))
+        .unwrap();
+    // Of many that are sent together, only that one asks there.
+    handle.query_drop("SELECT 1 / 0").unwrap();
+    let piped = handle.pipeline(|p| {
+        p.query("SHOW WARNINGS");
+        p.query(format!("DELETE FROM {table} /* left_3 */"));
+        Ok(())
+    });
+    for done in piped.unwrap() {
+        done.unwrap();
+    }
+    for marker in ["left_1", "left_2", "left_3"] {
+        assert_eq!(seen.ran(marker), [0], "{marker}");
+    }
+}
+
+#[test]
 fn a_url_names_them_all() {
     let _alone = alone();
     let topology = Topology::new();

@@ -354,16 +354,16 @@ impl Seat {
         };
         let mut reads = Vec::with_capacity(asks.len());
         for ask in &asks {
-            let (sql, read) = match ask {
-                Ask::Query(sql) => (&sql[..], seen::read(sql)),
-                Ask::Execute(statement, _) => (&statement.sql[..], statement.statement),
+            let read = match ask {
+                Ask::Query(sql) => seen::read(sql),
+                Ask::Execute(statement, _) => statement.statement,
             };
             all.effect = all.effect.and(read.effect);
-            reads.push(Read::new(sql, &read));
+            reads.push(Read::new(ask.sql(), &read));
         }
         self.come_back();
         let deadline = self.deadline();
-        self.go_for(all.effect, None, deadline).await?;
+        self.go_for_all(all.effect, &asks, deadline).await?;
         let reached = self.reach_all(&asks, deadline).await?;
         let neutral = all.effect != Effect::Other
             && !self.shows_sessions()
@@ -371,12 +371,28 @@ impl Seat {
         let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &reads))?;
         plan.is_many = true;
         if !neutral {
-            self.go_for(Effect::Other, None, deadline).await?;
+            self.go_for_all(Effect::Other, &asks, deadline).await?;
+        }
+        if asks.len() > 1 && all.effect != Effect::Read && self.asks_a_replica(&plan) {
+            return self.run_apart(asks).await;
         }
         let mut running = Running::new(self);
         let ran = running.seat.run_all_to_the_end(asks, plan, &reads).await;
         running.over = true;
         ran
+    }
+
+    /// The first one asks for what is on a replica, and others are for the primary.
+    async fn run_apart(&mut self, mut asks: Vec<Ask>) -> Result<Vec<Result<Response>>> {
+        let others = asks.split_off(1);
+        let count = others.len();
+        let mut all = Box::pin(self.run_all(asks)).await?;
+        match Box::pin(self.run_all(others)).await {
+            Ok(others) => all.extend(others),
+            // It is told of each, as the first one has run.
+            Err(e) => all.extend(std::iter::repeat_n(e, count).map(Err)),
+        }
+        Ok(all)
     }
 
     async fn run_all_to_the_end(
@@ -395,14 +411,19 @@ impl Seat {
             Err(e) => Err(e),
         };
         let behind = self.behind(&plan, reads);
+        self.begin_writing(plan.neutral && !plan.writes);
         let ran = match (begun, self.held.as_mut()) {
             (Ok(()), Some(link)) => Ok(link.run_all(asks, infile.as_ref(), behind.as_ref()).await),
             (Err(e), _) => Err(e),
             (Ok(()), None) => Ok(Vec::new()),
         };
         drop(behind);
+        if ran.is_ok() {
+            self.end_writing();
+        }
         for (result, read) in ran.iter().flatten().zip(reads) {
             (plan.is_query, plan.writes) = (read.is_query, read.writes);
+            self.begin_writing(plan.neutral && !plan.writes);
             match result {
                 Ok(response) => self.note(&plan, response),
                 Err(_) => self.forget_what_was_left(read.writes),
@@ -488,6 +509,9 @@ impl Seat {
             Ok(Streamed::End(response, _)) => {
                 self.streaming = false;
                 self.keep_ok(response);
+                if route::has_succeeded(response) {
+                    self.end_writing();
+                }
                 self.note_written(response, gtids_of(response).is_none());
                 self.after(None).await?;
             }
@@ -949,6 +973,7 @@ impl Seat {
             // Should nobody wait for the answer, what it leaves is lost.
             let before = (self.insert_id, self.last_link);
             self.forget_what_was_left(statement.effect == Effect::Write);
+            self.begin_writing(statement.effect == Effect::Read);
             let mut answer = lane.ask(asked, how, place).await;
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let Ok(Answer::NotHeld(place)) = answer else {
@@ -1111,6 +1136,9 @@ impl Seat {
     async fn on_link(&mut self, op: Op<'_>, plan: &Plan, deadline: Deadline) -> Result<Done> {
         self.prepare_for(plan).await?;
         let infile = self.opts.get_local_infile_handler().cloned();
+        if op.text().is_some() {
+            self.begin_writing(plan.neutral && !plan.writes);
+        }
         let Some(link) = &mut self.held else {
             return Ok(Done::Nothing);
         };

@@ -235,7 +235,9 @@ fn reading(sql: &[u8], modes: Modes) -> Option<Facts> {
             continue;
         }
         let mut reader = Reader::new(sql, modes, &all[from..]);
-        let next = reader.read_all();
+        let mut next = reader.read_all();
+        // What it asks for is what the one in front of it left, in the same text.
+        next.needs_row_count &= facts.is_none();
         if reader.refused && facts.is_none() && !doubtful {
             return None;
         }

@@ -166,6 +166,7 @@ fn session_functions() {
         ("SELECT @@insert_id", "reads needs_id"),
         ("SELECT FOUND_ROWS()", "reads needs_rows"),
         ("SELECT ROW_COUNT()", "reads needs_count"),
+        ("SELECT 1; SELECT ROW_COUNT()", "reads"),
         ("SELECT @@warning_count", "reads needs_diag"),
         ("SELECT @@session . error_count", "reads needs_diag"),
         ("SELECT CONNECTION_ID()", "reads needs_conn"),

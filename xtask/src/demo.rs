@@ -4,7 +4,7 @@ use std::env;
 
 use anyhow::Result;
 
-use crate::servers::{self, Borrowed, Kind};
+use crate::servers::{self, Borrowed, Kind, Setup};
 use crate::{cargo, run as run_command};
 
 /// Runs the example against the server of MYSQL_MUX_URL, or else against a private MariaDB.
@@ -21,6 +21,6 @@ pub fn run() -> Result<()> {
     if env::var_os("MYSQL_MUX_URL").is_some() {
         return run_command(&mut example);
     }
-    let _server = Borrowed::new(Some(Kind::Mariadb))?;
+    let _server = Borrowed::new(Some(Setup::One(Kind::Mariadb)))?;
     run_command(example.env("MYSQL_MUX_URL", servers::url(Kind::Mariadb)?))
 }

@@ -25,7 +25,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
-use servers::{Kind, Setup};
+use servers::Setup;
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Development tasks of mysql_mux")]
@@ -81,9 +81,9 @@ enum Task {
         /// For how long, all servers together
         #[arg(long, default_value_t = 1.0)]
         hours: f64,
-        /// Just this server
+        /// Just this server, or these servers that replicate
         #[arg(long)]
-        server: Option<Kind>,
+        server: Option<Setup>,
         /// Arguments for the test, such as `--seed 5 --programs 10`; `--help` tells them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,

@@ -74,12 +74,20 @@ impl ValueEnum for Setup {
 
 impl Setup {
     /// What is started where nothing is chosen: the servers that most tests need.
-    const USUAL: &'static [Setup] = &[Setup::One(Kind::Mariadb), Setup::One(Kind::Mysql)];
+    pub const USUAL: &'static [Setup] = &[Setup::One(Kind::Mariadb), Setup::One(Kind::Mysql)];
 
     pub fn name(self) -> &'static str {
         match self {
             Setup::One(kind) => kind.name(),
             Setup::Several(topology) => topology.name(),
+        }
+    }
+
+    /// The option by which the differential test takes its file.
+    pub fn option(self) -> &'static str {
+        match self {
+            Setup::One(_) => "--server-env",
+            Setup::Several(_) => "--topology",
         }
     }
 
@@ -191,12 +199,8 @@ pub fn env_file(name: &str) -> Result<PathBuf> {
 pub struct Borrowed(Vec<Setup>);
 
 impl Borrowed {
-    pub fn new(only: Option<Kind>) -> Result<Self> {
-        start_missing(only.map(Setup::One)).map(Self)
-    }
-
-    pub fn topology(topology: Topology) -> Result<Self> {
-        start_missing(Some(Setup::Several(topology))).map(Self)
+    pub fn new(only: Option<Setup>) -> Result<Self> {
+        start_missing(only).map(Self)
     }
 }
 
@@ -210,7 +214,8 @@ impl Drop for Borrowed {
     }
 }
 
-fn chosen(only: Option<Setup>, default: &[Setup]) -> Vec<Setup> {
+/// What was chosen, or these.
+pub fn chosen(only: Option<Setup>, default: &[Setup]) -> Vec<Setup> {
     only.map_or_else(|| default.to_vec(), |setup| vec![setup])
 }
 

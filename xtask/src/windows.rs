@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use crate::servers::{self, Borrowed, Kind};
+use crate::servers::{self, Borrowed, Kind, Setup};
 use crate::{apt, cargo, run as run_command, sid, target, workspace};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -69,7 +69,7 @@ pub fn run() -> Result<()> {
     )?;
     println!("built in {:.1} s", began.elapsed().as_secs_f64());
 
-    let _server = Borrowed::new(Some(Kind::Mariadb))?;
+    let _server = Borrowed::new(Some(Setup::One(Kind::Mariadb)))?;
     test(&programs.join("windows-test.exe"), &folder)
 }
 

@@ -91,6 +91,11 @@ impl Plan {
         }
     }
 
+    /// It asks for what the last statement left.
+    pub(super) fn asks(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     pub(super) fn need(&self) -> Need {
         match self.exact {
             Some(link) => Need::Exact(link),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Deadline, Need, Op, Running, Seat};
+use super::{Ask, Deadline, Need, Op, Plan, Running, Seat, seen};
 use crate::{
     error::{DriverError, Error, Ran, Result, StatementTimeout},
     link::gtids_of,
@@ -85,11 +85,33 @@ impl Seat {
             }
             Effect::Write | Effect::Other => Wants::Primary,
         };
-        self.leave_replica(wants);
-        if self.held.is_some() {
-            return self.may_stay(wants, sql);
+        if wants == Wants::Primary && !self.leave_replica(sql).await? {
+            return self.may_stay(sql);
         }
         self.go(wants, deadline).await
+    }
+
+    /// As [`Self::go_for`], for statements that are sent together. Where they go is not for the first one to
+    /// say, but it may ask for what is left.
+    pub(super) async fn go_for_all(
+        &mut self,
+        effect: Effect,
+        asks: &[Ask],
+        deadline: Deadline,
+    ) -> Result<()> {
+        if self.route().is_none() || effect == Effect::Read {
+            return self.go_for(effect, None, deadline).await;
+        }
+        let first = asks.first().map(Ask::sql);
+        if self.leave_replica(first).await? {
+            return self.go(Wants::Primary, deadline).await;
+        }
+        if first.is_some_and(asks_for_what_was_left) {
+            // The others are sent by themselves, then.
+            return Ok(());
+        }
+        asks.iter()
+            .try_for_each(|ask| self.may_stay(Some(ask.sql())))
     }
 
     /// Goes to where a link is to be held, for a transaction that only reads or for anything.
@@ -98,7 +120,9 @@ impl Seat {
             true => self.wants_of_a_read_only_transaction(),
             false => Wants::Primary,
         };
-        self.leave_replica(wants);
+        if wants == Wants::Primary {
+            self.leave_replica(None).await?;
+        }
         self.go(wants, deadline).await
     }
 
@@ -130,12 +154,14 @@ impl Seat {
         let Some(route) = self.route() else {
             return Wants::Primary;
         };
-        if let Consistency::PrimaryFor(time) = self.opts.get_consistency()
-            && route.wrote.at.is_some_and(|at| at.elapsed() < time)
-        {
-            return Wants::Primary;
-        }
+        let wrote = &route.wrote;
+        let must = match self.opts.get_consistency() {
+            Consistency::None => false,
+            Consistency::Session => wrote.begun || wrote.failed,
+            Consistency::PrimaryFor(time) => wrote.at.is_some_and(|at| at.elapsed() < time),
+        };
         match hint.unwrap_or(route.prefer) {
+            _ if must => Wants::Primary,
             Prefer::Primary => Wants::Primary,
             Prefer::Replica => Wants::Replica,
             Prefer::Any => Wants::Any,
@@ -233,29 +259,63 @@ impl Seat {
     }
 
     /// Leaves a link to a replica that is kept for no more than what the last statement left there, before
-    /// one that is for the primary.
-    fn leave_replica(&mut self, wants: Wants) {
-        if wants != Wants::Primary || !self.is_on_replica() || self.holds > 0 || self.streaming {
-            return;
+    /// one that is for the primary and asks for nothing of that. Whether it is on none, then.
+    async fn leave_replica(&mut self, sql: Option<&[u8]>) -> Result<bool> {
+        if !self.is_on_replica() {
+            return Ok(true);
         }
-        if let Some(link) = &mut self.held
-            && link.is_quiet()
+        let is_quiet = self.held.as_ref().is_some_and(|link| link.is_quiet());
+        if !is_quiet || self.holds > 0 || self.streaming || sql.is_some_and(asks_for_what_was_left)
         {
-            link.session.pins.end(PinReason::Diagnostics);
+            return Ok(false);
+        }
+        let mut running = Running::new(self);
+        let left = running.seat.leave_replica_now().await;
+        running.over = true;
+        drop(running);
+        left?;
+        Ok(!self.is_on_replica())
+    }
+
+    async fn leave_replica_now(&mut self) -> Result<()> {
+        let keeps = std::mem::take(&mut self.keeps_diagnostics);
+        if let Some(link) = &mut self.held {
             link.session.pins.end(PinReason::FoundRows);
-            self.let_go();
+        }
+        // It reads back what could not be read without losing what is left now.
+        let followed = self.follow(None).await;
+        self.keeps_diagnostics = keeps;
+        match followed {
+            Ok(()) => {
+                self.let_go();
+                Ok(())
+            }
+            Err(_) => self.lose(),
         }
     }
 
-    /// Whether a statement may run on the link that the handle has to itself.
+    /// What is asked for of what was left is on a link to a replica.
+    pub(super) fn asks_a_replica(&self, plan: &Plan) -> bool {
+        let Some(route) = self.route().filter(|_| plan.asks()) else {
+            return false;
+        };
+        match (&self.held, plan.need()) {
+            (None, Need::Exact(link)) => {
+                let with = route.backends.with_link(link);
+                with.is_some_and(|member| !route.backends.is_primary(&member))
+            }
+            _ => route.on_replica,
+        }
+    }
+
+    /// Whether a statement that is for the primary may run on the link to a replica that the handle has to
+    /// itself.
     ///
     /// # Errors
-    /// That is on a replica, and the statement is for the primary.
-    fn may_stay(&self, wants: Wants, sql: Option<&[u8]>) -> Result<()> {
-        if wants != Wants::Primary
-            || !self.is_on_replica()
-            || sql.is_some_and(sql::may_run_on_replica)
-        {
+    /// It may not.
+    fn may_stay(&self, sql: Option<&[u8]>) -> Result<()> {
+        let may = |sql| asks_for_what_was_left(sql) || sql::may_run_on_replica(sql);
+        if sql.is_some_and(may) {
             return Ok(());
         }
         let reason = self.pin().map(|pin| pin.reason());
@@ -377,6 +437,25 @@ impl Seat {
         synced
     }
 
+    /// A statement is about to be sent. What it writes is known once it has succeeded: an error tells
+    /// nothing, and who doesn't wait for an answer is told nothing.
+    pub(super) fn begin_writing(&mut self, reads: bool) {
+        if let Some(Route {
+            wrote, on_replica, ..
+        }) = self.route_mut()
+        {
+            wrote.failed |= wrote.begun;
+            wrote.begun = !reads && !*on_replica;
+        }
+    }
+
+    /// What began has been answered, whatever that was.
+    pub(super) fn end_writing(&mut self) {
+        if let Some(route) = self.route_mut() {
+            route.wrote.begun = false;
+        }
+    }
+
     /// Notes what a statement wrote.
     pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
         if reads || self.route().is_none_or(|route| route.on_replica) {
@@ -388,6 +467,8 @@ impl Seat {
         let Some(Route { wrote, .. }) = self.route_mut() else {
             return;
         };
+        let succeeded = has_succeeded(response);
+        wrote.begun &= !succeeded;
         wrote.untold |= !tells;
         wrote.at = Some(Instant::now());
         wrote.on = on;
@@ -395,6 +476,8 @@ impl Seat {
             && let Ok(text) = std::str::from_utf8(gtids)
         {
             wrote.gtids.add(&Gtids::reported(text));
+            // It comes behind what those before it did.
+            wrote.failed &= !succeeded;
         }
     }
 
@@ -454,6 +537,20 @@ impl Seat {
             op = next;
         }
     }
+}
+
+/// There is an answer, and no error in it.
+pub(super) fn has_succeeded(response: &Response) -> bool {
+    let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Err(_));
+    !response.outcomes.is_empty() && !response.outcomes.iter().any(is_error)
+}
+
+/// It asks for what the last statement left on its link, and does nothing else.
+fn asks_for_what_was_left(sql: &[u8]) -> bool {
+    let facts = &seen::doing(sql).facts;
+    let asks = facts.needs_diagnostics || facts.needs_found_rows || facts.needs_row_count;
+    // One of several may do anything else as well.
+    asks && (facts.reads_only || !sql.trim_ascii_end().contains(&b';'))
 }
 
 /// A server will not run the statement.

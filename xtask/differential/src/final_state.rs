@@ -25,10 +25,12 @@ const NOT_OF_THE_SESSION: &[&str] = &[
     "gtid_executed",
     "gtid_purged",
     "gtid_owned",
+    "gtid_slave_pos",
     // Counted by the server, also for what the other side does.
     "statement_id",
     "system_versioning_insert_history",
     // The library asks to be told of changes; that is how it follows a session.
+    "session_track_gtids",
     "session_track_schema",
     "session_track_state_change",
     "session_track_system_variables",
@@ -36,8 +38,10 @@ const NOT_OF_THE_SESSION: &[&str] = &[
 ];
 
 /// The steps that ask a handle's session for its state, in an order in which none hides what the
-/// next one asks for.
-pub fn steps(program: &Program, kind: Kind, handle: usize) -> Vec<Step> {
+/// next one asks for. `apart`: the variables that tell several servers apart.
+pub fn steps(program: &Program, kind: Kind, apart: &[String], handle: usize) -> Vec<Step> {
+    let left_out = NOT_OF_THE_SESSION.iter().copied();
+    let left_out: Vec<_> = left_out.chain(apart.iter().map(String::as_str)).collect();
     let mut asks: Vec<String> = Vec::new();
     if program.keeps(handle) {
         asks.push("SHOW WARNINGS".into());
@@ -47,7 +51,7 @@ pub fn steps(program: &Program, kind: Kind, handle: usize) -> Vec<Step> {
         "SELECT DATABASE(), CURRENT_ROLE(), @@autocommit".into(),
         format!(
             "SHOW SESSION VARIABLES WHERE Variable_name NOT IN ('{}')",
-            NOT_OF_THE_SESSION.join("', '")
+            left_out.join("', '")
         ),
         "SELECT IF(@@timestamp < 1100000000, @@timestamp, 'now')".into(),
         "SELECT @v0, @v1, @v2, @v3".into(),

@@ -16,6 +16,7 @@ use mysql_mux_differential::{
     run::{Divergence, Report, Runner, Tested},
     server::{Kind, Server},
     shrink::shrink,
+    sides::mux::ON_REPLICAS,
     topics::TOPICS,
     way::Way,
 };
@@ -35,6 +36,10 @@ struct Args {
     /// Which of the servers of `cargo xtask servers up`
     #[arg(long, value_enum)]
     server: Option<ServerKind>,
+    /// Several servers that replicate, behind each handle under test: their file of `cargo xtask servers
+    /// up --only mariadb-replication`; default: that of MYSQL_MUX_TEST_TOPOLOGY, if no server is named
+    #[arg(long, conflicts_with_all = ["server_env", "server"])]
+    topology: Option<PathBuf>,
     /// The first program's seed; the next programs' are those behind it. Default: by the clock
     #[arg(long)]
     seed: Option<u64>,
@@ -110,7 +115,40 @@ enum Against {
     Dedicated,
 }
 
+/// What is tested against.
+struct Servers {
+    /// The file of several, and those of them behind the first.
+    topology: Option<(PathBuf, Vec<Server>)>,
+    first: Server,
+}
+
+impl Servers {
+    fn replicas(&self) -> &[Server] {
+        self.topology.as_ref().map_or(&[], |(_, replicas)| replicas)
+    }
+}
+
 impl Args {
+    fn servers(&self) -> Result<Servers> {
+        let is_named = self.server_env.is_some() || self.server.is_some();
+        let topology = match &self.topology {
+            None if is_named => None,
+            None => std::env::var_os("MYSQL_MUX_TEST_TOPOLOGY").map(PathBuf::from),
+            file => file.clone(),
+        };
+        let Some(file) = topology else {
+            return Ok(Servers {
+                topology: None,
+                first: self.server()?,
+            });
+        };
+        let mut servers = Server::read_topology(&file)?;
+        Ok(Servers {
+            first: servers.remove(0),
+            topology: Some((file, servers)),
+        })
+    }
+
     fn server(&self) -> Result<Server> {
         let file = match (&self.server_env, self.server) {
             (Some(file), _) => file.clone(),
@@ -143,10 +181,13 @@ impl Args {
     }
 
     /// What makes this program again.
-    fn line(&self, server: &Server, program: &Program) -> String {
+    fn line(&self, servers: &Servers, program: &Program) -> String {
+        let server = match &servers.topology {
+            None => format!("--server {}", servers.first.kind.name()),
+            Some((file, _)) => format!("--topology {}", file.display()),
+        };
         let mut line = format!(
-            "--server {} --seed {} --handles {} --links {} --steps {} --mode {} --programs 1",
-            server.kind.name(),
+            "{server} --seed {} --handles {} --links {} --steps {} --mode {} --programs 1",
             program.seed,
             program.handles,
             program.links,
@@ -192,8 +233,14 @@ fn run(args: &Args) -> Result<bool> {
         let is_known = names.contains(&topic.as_str());
         ensure!(is_known, "the topics are {}", names.join(", "));
     }
-    let server = args.server()?;
-    let mut runner = Runner::new(&server, args.tested())?;
+    let servers = args.servers()?;
+    let (server, replicas) = (&servers.first, servers.replicas());
+    let is_shared = matches!(args.tested(), Tested::Mux(Isolation::Shared));
+    ensure!(
+        replicas.is_empty() || !is_shared,
+        "a session that is shared has one server"
+    );
+    let mut runner = Runner::new(server, replicas, args.tested())?;
     runner.trace = args.trace;
     let shape = Shape {
         handles: args.handles,
@@ -202,13 +249,15 @@ fn run(args: &Args) -> Result<bool> {
         topics: args.topics.clone(),
         no_kills: args.no_kills,
         ways: args.ways.clone(),
+        replicas: !replicas.is_empty(),
     };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let first = args.seed.unwrap_or(now.as_secs() % 1_000_000 * 1000);
     println!(
-        "{} {}, seeds from {first}",
+        "{} {}, {} replicas, seeds from {first}",
         server.kind.name(),
-        server.version
+        server.version,
+        replicas.len()
     );
 
     let watch = Watch::start();
@@ -225,7 +274,7 @@ fn run(args: &Args) -> Result<bool> {
             break;
         }
         let program = Program::generate(seed, args.mode(seed), server.kind, &shape);
-        let line = args.line(&server, &program);
+        let line = args.line(&servers, &program);
         watch.begin(&line);
         let report = runner.run(&program).context(line.clone())?;
         total.add(&report);
@@ -256,7 +305,13 @@ fn run(args: &Args) -> Result<bool> {
     if args.strict && honest > 0 {
         println!("{honest} honest errors, which a strict run doesn't allow");
     }
-    Ok(failures == 0 && !(args.strict && honest > 0))
+    let is_mux = matches!(args.tested(), Tested::Mux(_));
+    let on_replicas = total.counts.get(ON_REPLICAS).copied().unwrap_or_default();
+    let nowhere = is_mux && !replicas.is_empty() && on_replicas == 0;
+    if nowhere && programs > 0 {
+        println!("nothing was sent to a replica, so that nothing is proven of them");
+    }
+    Ok(failures == 0 && !nowhere && !(args.strict && honest > 0))
 }
 
 /// Whether the side under test waits for a row in vain in each of a few more runs.

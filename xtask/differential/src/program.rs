@@ -2,17 +2,19 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
+use mysql_mux::Prefer;
+
 use crate::{
     server::Kind,
-    template::expand,
-    topics::{TOPICS, Topic},
+    template::{Template, expand},
+    topics::{self, TOPICS, Topic},
     way::Way,
 };
 
 /// How a program's steps meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// One after the other, on tables that handles share.
+    /// One after the other, mostly on tables that handles share.
     Sequential,
     /// Each handle in a thread, on tables of its own.
     Concurrent,
@@ -57,6 +59,10 @@ pub enum Action {
     Kill {
         query: bool,
     },
+    /// Replicas, all or one, do nothing of what the primary does.
+    Hold(Option<usize>),
+    /// They go on.
+    Release,
 }
 
 impl fmt::Display for Action {
@@ -72,6 +78,9 @@ impl fmt::Display for Action {
             Action::Reset => write!(f, "reset"),
             Action::Kill { query: false } => write!(f, "(its connection is killed)"),
             Action::Kill { query: true } => write!(f, "(its connection gets a KILL QUERY)"),
+            Action::Hold(None) => write!(f, "(the replicas stand still)"),
+            Action::Hold(Some(replica)) => write!(f, "(replica {replica} stands still)"),
+            Action::Release => write!(f, "(the replicas go on)"),
         }
     }
 }
@@ -120,6 +129,10 @@ pub struct Program {
     pub keeps: Vec<bool>,
     /// How each handle under test sends.
     pub ways: Vec<Way>,
+    /// Where each handle's reads go, where there are replicas.
+    pub prefers: Vec<Prefer>,
+    /// Each handle has tables of its own, and so sees nothing of what others write.
+    pub own_tables: bool,
     pub steps: Vec<Step>,
 }
 
@@ -135,6 +148,8 @@ pub struct Shape {
     pub no_kills: bool,
     /// Of which each handle has one; empty: all.
     pub ways: Vec<Way>,
+    /// There are replicas.
+    pub replicas: bool,
 }
 
 /// Sets of tables that handles of a sequential program share.
@@ -151,6 +166,12 @@ impl Program {
             Mode::Concurrent => [2, 3, 4, 4, 6, 8][outer.usize(..6)],
         };
         let links = outer.usize(1..=4);
+        let own_tables = mode == Mode::Concurrent || shape.replicas && outer.bool();
+        let usual = match own_tables {
+            // Each has all that there is.
+            true => usual.min(8),
+            false => usual,
+        };
         let handles = shape.handles.unwrap_or(usual).max(1);
         let links = shape.links.unwrap_or(links).max(1);
 
@@ -164,6 +185,17 @@ impl Program {
             .filter_map(|_| weighted(&mut sending, choice, |way| way.weight()).copied())
             .collect();
 
+        let prefers = (0..handles)
+            .map(|_| match sending.u32(..4) {
+                0 => Prefer::Any,
+                _ => Prefer::Replica,
+            })
+            .collect();
+
+        let is_fit = |template: &&Template| {
+            let is_apart = shape.replicas && topics::parts_servers(template.2);
+            template.1.is_for(kind) && !is_apart
+        };
         let mut rng = fastrand::Rng::with_seed(seed);
         let may_pin: Vec<bool> = (0..handles).map(|_| rng.u32(..10) < 4).collect();
         let topics: Vec<&Topic> = TOPICS
@@ -171,13 +203,9 @@ impl Program {
             .filter(|topic| {
                 shape.topics.is_empty() || shape.topics.iter().any(|name| name == topic.name)
             })
-            .filter(|topic| {
-                topic
-                    .templates
-                    .iter()
-                    .any(|template| template.1.is_for(kind))
-            })
+            .filter(|topic| topic.templates.iter().any(|template| is_fit(&template)))
             .filter(|topic| !(shape.no_kills && topic.name == "outside"))
+            .filter(|topic| shape.replicas || topic.name != "replicas")
             .collect();
         let mut ahead = vec![VecDeque::<(&'static str, Action)>::new(); handles];
         let mut steps = Vec::with_capacity(shape.steps);
@@ -206,19 +234,15 @@ impl Program {
                     misses += 1;
                     continue;
                 };
-                let templates: Vec<_> = topic
-                    .templates
-                    .iter()
-                    .filter(|template| template.1.is_for(kind))
-                    .collect();
+                let templates: Vec<_> = topic.templates.iter().filter(is_fit).collect();
                 let Some(template) = weighted(&mut rng, &templates, |template| template.0) else {
                     misses += 1;
                     continue;
                 };
-                let suffix = match mode {
-                    Mode::Concurrent => format!("_h{handle}"),
-                    Mode::Sequential if rng.u32(..10) == 0 => format!("_s{}", rng.usize(..SETS)),
-                    Mode::Sequential => format!("_s{}", handle % SETS),
+                let suffix = match own_tables {
+                    true => format!("_h{handle}"),
+                    false if rng.u32(..10) == 0 => format!("_s{}", rng.usize(..SETS)),
+                    false => format!("_s{}", handle % SETS),
                 };
                 let actions = expand(template.2, &suffix, &mut rng);
                 ahead[handle].extend(actions.into_iter().map(|action| (topic.name, action)));
@@ -243,15 +267,17 @@ impl Program {
             keeps: (0..handles).map(keeps).collect(),
             may_pin,
             ways,
+            prefers,
+            own_tables,
             steps,
         }
     }
 
     /// The suffixes of the sets of tables that it may use.
     pub fn suffixes(&self) -> Vec<String> {
-        match self.mode {
-            Mode::Sequential => (0..SETS).map(|set| format!("_s{set}")).collect(),
-            Mode::Concurrent => (0..self.handles).map(|h| format!("_h{h}")).collect(),
+        match self.own_tables {
+            false => (0..SETS).map(|set| format!("_s{set}")).collect(),
+            true => (0..self.handles).map(|h| format!("_h{h}")).collect(),
         }
     }
 
@@ -274,6 +300,10 @@ impl Program {
 
     pub fn way(&self, handle: usize) -> Way {
         self.ways.get(handle).copied().unwrap_or(Way::Plain)
+    }
+
+    pub fn prefer(&self, handle: usize) -> Prefer {
+        self.prefers.get(handle).copied().unwrap_or_default()
     }
 }
 

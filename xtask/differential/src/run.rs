@@ -210,12 +210,33 @@ fn sent<'a>(program: &Program, batch: &'a [Placed]) -> impl Iterator<Item = (Sen
     })
 }
 
-/// Kills a connection, or only its statement.
-pub type Killer<'a> = dyn FnMut(u32, bool) -> Result<()> + Send + 'a;
+/// What befalls the side under test from outside.
+pub trait Outside: Send {
+    /// Kills a connection, or only its statement.
+    fn kill(&mut self, id: u32, statement_only: bool) -> Result<()>;
 
-/// Runs programs against a server.
+    /// Waits until replicas have all that the primary has. Those that were held go on.
+    fn settle(&mut self) -> Result<()>;
+
+    /// Has one replica, or all, do nothing of what the primary does.
+    fn hold(&mut self, replica: Option<usize>) -> Result<()>;
+
+    fn release(&mut self) -> Result<()>;
+}
+
+/// What programs run on.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub kind: Kind,
+    /// The variables that tell several servers apart: a session on one of them has that one's.
+    pub apart: Vec<String>,
+}
+
+/// Runs programs against a server, or several.
 pub struct Runner {
     server: Server,
+    replicas: Vec<Server>,
+    place: Place,
     admin: Admin,
     tested: Tested,
     next: u32,
@@ -224,11 +245,17 @@ pub struct Runner {
 }
 
 impl Runner {
-    pub fn new(server: &Server, tested: Tested) -> Result<Runner> {
-        let mut admin = server.admin()?;
+    /// `replicas`: those of the server.
+    pub fn new(server: &Server, replicas: &[Server], tested: Tested) -> Result<Runner> {
+        let mut admin = server.admin(replicas)?;
         admin.make_role()?;
         Ok(Runner {
             server: server.clone(),
+            replicas: replicas.to_vec(),
+            place: Place {
+                kind: server.kind,
+                apart: admin.replicas.apart(server)?,
+            },
             admin,
             tested,
             next: 0,
@@ -243,26 +270,48 @@ impl Runner {
         let made = names
             .iter()
             .try_for_each(|names| self.admin.make(program, names));
-        let result = made.and_then(|()| self.run_in(program, &names));
+        let settled = made.and_then(|()| self.admin.settle());
+        let result = settled.and_then(|()| self.run_in(program, &names));
         for names in &names {
             let cleared = self.admin.clear(names);
             if result.is_ok() {
                 cleared?;
             }
         }
-        result
+        let mut report = result?;
+        // Replicas do all of it, or say why they stopped.
+        self.admin.settle()?;
+        if let Some(difference) = self.admin.replicas.written_to()? {
+            let nothing = Outcome::nothing();
+            report.divergence.get_or_insert(Divergence {
+                at: None,
+                sent_to: None,
+                step: Step {
+                    handle: 0,
+                    topic: final_state::TOPIC,
+                    action: Action::Release,
+                },
+                way: Way::Plain,
+                difference,
+                tested: nothing.clone(),
+                expected: nothing,
+            });
+        }
+        Ok(report)
     }
 
     fn run_in(&mut self, program: &Program, names: &[Names; 2]) -> Result<Report> {
         let mut tested: Box<dyn Side> = match self.tested {
-            Tested::Mux(isolation) => {
-                Box::new(Muxed::new(&self.server, &names[0], isolation, program))
-            }
+            Tested::Mux(isolation) => Box::new(Muxed::new(
+                &self.server,
+                &self.replicas,
+                &names[0],
+                isolation,
+                program,
+            )),
             Tested::Dedicated => Box::new(Dedicated::new(&self.server, &names[0])),
         };
         let mut expected = Dedicated::new(&self.server, &names[1]);
-        let admin = &mut self.admin;
-        let mut kill = |id, query| admin.kill(id, query);
         let mut report = Report {
             trace: self.trace,
             is_brief: self.server.kind == Kind::MariaDb,
@@ -270,10 +319,10 @@ impl Runner {
         };
         drive(
             program,
-            self.server.kind,
+            &self.place,
             &mut *tested,
             &mut expected,
-            &mut kill,
+            &mut self.admin,
             &mut report,
         )?;
         report.counts = tested.summary().into_iter().collect();
@@ -291,15 +340,15 @@ impl Drop for Runner {
 /// Runs a program on two sides.
 pub fn drive(
     program: &Program,
-    kind: Kind,
+    place: &Place,
     tested: &mut dyn Side,
     expected: &mut dyn Side,
-    kill: &mut Killer<'_>,
+    outside: &mut dyn Outside,
     report: &mut Report,
 ) -> Result<()> {
     match program.mode {
-        Mode::Sequential => sequential(program, kind, tested, expected, kill, report),
-        Mode::Concurrent => concurrent(program, kind, tested, expected, kill, report),
+        Mode::Sequential => sequential(program, place, tested, expected, outside, report),
+        Mode::Concurrent => concurrent(program, place, tested, expected, outside, report),
     }
 }
 
@@ -308,8 +357,7 @@ fn connect(program: &Program, side: &mut dyn Side) -> Result<Vec<Option<Box<dyn 
     (0..program.handles)
         .map(|handle| {
             let acts = program.steps.iter().any(|step| step.handle == handle);
-            acts.then(|| side.connect(program.keeps(handle), program.way(handle)))
-                .transpose()
+            acts.then(|| side.connect(program, handle)).transpose()
         })
         .collect()
 }
@@ -326,20 +374,42 @@ struct Both<'a> {
     /// The one under test, and the one that tells what is right.
     sides: [&'a mut dyn Side; 2],
     sessions: [Vec<Option<Box<dyn Session>>>; 2],
+    outside: &'a mut dyn Outside,
+    /// Whose step was the last one.
+    last: Option<usize>,
+    /// Which handles' sessions know nothing of what the handle wrote before.
+    is_new: Vec<bool>,
     /// One side may have done what the other has not: nothing that follows says anything.
     is_over: bool,
 }
 
 impl<'a> Both<'a> {
-    fn connect(program: &'a Program, mut sides: [&'a mut dyn Side; 2]) -> Result<Both<'a>> {
+    fn connect(
+        program: &'a Program,
+        mut sides: [&'a mut dyn Side; 2],
+        outside: &'a mut dyn Outside,
+    ) -> Result<Both<'a>> {
         let [tested, expected] = &mut sides;
         let sessions = [connect(program, *tested)?, connect(program, *expected)?];
         Ok(Both {
             program,
             sides,
             sessions,
+            outside,
+            last: None,
+            is_new: vec![false; program.handles],
             is_over: false,
         })
+    }
+
+    /// Has replicas get all that the handle's next step may read and that it did not write itself.
+    fn settle(&mut self, handle: usize) -> Result<()> {
+        let is_others = !self.program.own_tables && self.last != Some(handle);
+        self.last = Some(handle);
+        match std::mem::take(&mut self.is_new[handle]) || is_others {
+            true => self.outside.settle(),
+            false => Ok(()),
+        }
     }
 
     /// Steps that go together.
@@ -348,6 +418,8 @@ impl<'a> Both<'a> {
             return Ok(());
         };
         let handle = *handle;
+        self.settle(handle)?;
+        self.is_new[handle] = batch.iter().any(|(_, step)| step.action == Action::Reset);
         let [tested, expected] = &mut self.sessions;
         let (Some(one), Some(other)) = (&mut tested[handle], &mut expected[handle]) else {
             return Ok(());
@@ -378,10 +450,10 @@ impl<'a> Both<'a> {
         for (side, sessions) in self.sides.iter_mut().zip(&mut self.sessions) {
             end(&mut sessions[handle]);
             if again {
-                let (keeps, way) = (self.program.keeps(handle), self.program.way(handle));
-                sessions[handle] = Some(side.connect(keeps, way)?);
+                sessions[handle] = Some(side.connect(self.program, handle)?);
             }
         }
+        self.is_new[handle] = true;
         Ok(())
     }
 
@@ -399,14 +471,14 @@ impl<'a> Both<'a> {
 
 fn sequential(
     program: &Program,
-    kind: Kind,
+    place: &Place,
     tested: &mut dyn Side,
     expected: &mut dyn Side,
-    kill: &mut Killer<'_>,
+    outside: &mut dyn Outside,
     report: &mut Report,
 ) -> Result<()> {
     let is_killed = tested.is_killed();
-    let mut both = Both::connect(program, [tested, expected])?;
+    let mut both = Both::connect(program, [tested, expected], outside)?;
     let steps = program.steps.iter().cloned().enumerate();
     let steps: Vec<Placed> = steps.map(|(at, step)| (Some(at), step)).collect();
     let mut left = &steps[..];
@@ -417,16 +489,27 @@ fn sequential(
             both.run(batch, report)?;
             continue;
         };
-        let Action::Kill { query } = step.action else {
-            both.run(batch, report)?;
-            continue;
+        let query = match step.action {
+            Action::Kill { query } => query,
+            Action::Hold(replica) => {
+                both.outside.hold(replica)?;
+                continue;
+            }
+            Action::Release => {
+                both.outside.release()?;
+                continue;
+            }
+            _ => {
+                both.run(batch, report)?;
+                continue;
+            }
         };
         let session = both.sessions[0][step.handle].as_ref();
         let id = session.map_or(0, |one| one.connection_id());
         if !is_killed || id == 0 {
             continue;
         }
-        kill(id, query)?;
+        both.outside.kill(id, query)?;
         // Whoever was on it tells now whether that hurt, before others see what it has undone.
         for handle in both.on(id) {
             let probe = Step {
@@ -438,7 +521,7 @@ fn sequential(
         }
     }
     for handle in 0..program.handles {
-        let steps = final_state::steps(program, kind, handle);
+        let steps = final_state::steps(program, place.kind, &place.apart, handle);
         let steps: Vec<Placed> = steps.into_iter().map(|step| (None, step)).collect();
         let mut left = &steps[..];
         while report.divergence.is_none() && !both.is_over && !left.is_empty() {
@@ -454,10 +537,10 @@ fn sequential(
 
 fn concurrent(
     program: &Program,
-    kind: Kind,
+    place: &Place,
     tested: &mut dyn Side,
     expected: &mut dyn Side,
-    kill: &mut Killer<'_>,
+    outside: &mut dyn Outside,
     report: &mut Report,
 ) -> Result<()> {
     // What each handle does, with where that stands in the program.
@@ -471,23 +554,23 @@ fn concurrent(
             if own.is_empty() {
                 return own;
             }
-            let last = final_state::steps(program, kind, handle);
+            let last = final_state::steps(program, place.kind, &place.apart, handle);
             own.into_iter()
                 .chain(last.into_iter().map(|step| (None, step)))
                 .collect()
         })
         .collect();
-    let kill = Mutex::new(kill);
+    let outside = Mutex::new(outside);
     let of_side = |side: &mut dyn Side| -> Result<Vec<Vec<(Outcome, bool)>>> {
         let is_killed = side.is_killed();
         let sessions = connect(program, side)?;
-        let kill = &kill;
+        let outside = &outside;
         thread::scope(|scope| {
             let threads: Vec<_> = sessions
                 .into_iter()
                 .zip(&plans)
                 .map(|(session, plan)| {
-                    scope.spawn(move || alone(program, session, plan, is_killed, kill))
+                    scope.spawn(move || alone(program, session, plan, is_killed, outside))
                 })
                 .collect();
             threads
@@ -527,7 +610,7 @@ fn alone(
     session: Option<Box<dyn Session>>,
     plan: &[Placed],
     is_killed: bool,
-    kill: &Mutex<&mut Killer<'_>>,
+    outside: &Mutex<&mut dyn Outside>,
 ) -> Result<Vec<(Outcome, bool)>> {
     let Some(mut session) = session else {
         return Ok(Vec::new());
@@ -538,12 +621,20 @@ fn alone(
         let (batch, rest) = together(program, left);
         left = rest;
         if let [(_, step)] = batch
-            && let Action::Kill { query } = step.action
+            && let Action::Kill { .. } | Action::Hold(_) | Action::Release = step.action
         {
-            // A statement that is killed may be anybody's here.
-            if is_killed && !query && session.connection_id() != 0 {
-                let mut kill = kill.lock().expect("no kill panics");
-                kill(session.connection_id(), query).context("a kill")?;
+            let mut outside = outside.lock().expect("nothing panics with it");
+            match step.action {
+                // A statement that is killed may be anybody's here.
+                Action::Kill { query } if query || session.connection_id() == 0 => {}
+                Action::Kill { query } if is_killed => {
+                    outside
+                        .kill(session.connection_id(), query)
+                        .context("a kill")?;
+                }
+                Action::Hold(replica) if is_killed => outside.hold(replica)?,
+                Action::Release if is_killed => outside.release()?,
+                _ => {}
             }
             outcomes.push((Outcome::nothing(), false));
             continue;
@@ -552,6 +643,10 @@ fn alone(
         let done = session.run_all(&actions);
         // Fewer than were asked for where one can't be gone on from.
         let is_over = done.len() < batch.len() || done.iter().any(Outcome::is_honest);
+        if is_killed && actions.contains(&&Action::Reset) {
+            let mut outside = outside.lock().expect("nothing panics with it");
+            outside.settle()?;
+        }
         let is_pinned = session.is_pinned();
         outcomes.extend(done.into_iter().map(|outcome| (outcome, is_pinned)));
         if is_over {
@@ -576,6 +671,8 @@ mod tests {
             may_pin: Vec::new(),
             keeps: Vec::new(),
             ways: Vec::new(),
+            prefers: Vec::new(),
+            own_tables: mode == Mode::Concurrent,
             steps: steps
                 .iter()
                 .map(|&(handle, sql)| Step {
@@ -587,17 +684,47 @@ mod tests {
         }
     }
 
+    /// How often replicas were waited for.
+    #[derive(Default)]
+    struct Waits(usize);
+
+    impl Outside for Waits {
+        fn kill(&mut self, _: u32, _: bool) -> Result<()> {
+            Ok(())
+        }
+
+        fn settle(&mut self) -> Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+
+        fn hold(&mut self, _: Option<usize>) -> Result<()> {
+            Ok(())
+        }
+
+        fn release(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
     fn run(program: &Program, tested: Fake) -> Report {
-        let mut kill = |_, _| Ok(());
+        run_with(program, tested, &mut Waits::default())
+    }
+
+    fn run_with(program: &Program, tested: Fake, outside: &mut Waits) -> Report {
+        let place = Place {
+            kind: Kind::MariaDb,
+            apart: Vec::new(),
+        };
         let mut expected = Fake::default();
         let mut tested = tested;
         let mut report = Report::default();
         drive(
             program,
-            Kind::MariaDb,
+            &place,
             &mut tested,
             &mut expected,
-            &mut kill,
+            outside,
             &mut report,
         )
         .unwrap();
@@ -661,5 +788,25 @@ mod tests {
         let report = run(&program, fake);
         assert_eq!(report.divergence.and_then(|found| found.at), Some(2));
         assert_eq!(report.steps["plain"], 1);
+    }
+
+    #[test]
+    fn what_others_wrote_is_waited_for() {
+        let mut program = program(Mode::Sequential, &[(0, "a"), (0, "b"), (1, "c"), (0, "d")]);
+        let waits = |program: &Program| {
+            let mut outside = Waits::default();
+            run_with(program, Fake::default(), &mut outside);
+            outside.0
+        };
+        let count = waits(&program);
+        program.steps.remove(1);
+        assert_eq!(waits(&program), count);
+        program.steps.remove(1);
+        assert!(waits(&program) < count);
+        program.own_tables = true;
+        assert_eq!(waits(&program), 0);
+        // It has forgotten what it wrote.
+        program.steps[0].action = Action::Reset;
+        assert_eq!(waits(&program), 1);
     }
 }

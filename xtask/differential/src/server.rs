@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use mysql::{Conn, OptsBuilder, Row, prelude::Queryable as _};
 
-use crate::{program::Program, topics::SETUP};
+use crate::{program::Program, replicas::Replicas, run::Outside, topics::SETUP};
 
 /// Which family a server is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Server {
     pub kind: Kind,
     pub version: String,
     pub socket: String,
+    pub host: String,
+    pub port: u16,
     pub user: String,
     pub password: String,
     pub root: String,
@@ -47,15 +49,9 @@ const HELP: &str = "start servers with `cargo xtask servers up`";
 impl Server {
     /// The one that a file tells of.
     pub fn read(file: &Path) -> Result<Server> {
-        let text = fs::read_to_string(file)
-            .with_context(|| format!("no server: {}; {HELP}", file.display()))?;
-        let vars: HashMap<_, _> = text
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .map(|(name, value)| (name.trim(), value.trim().trim_matches(['"', '\''])))
-            .collect();
+        let vars = vars(file)?;
         let var = |name: &str| {
-            let value = vars.get(name).map(|value| (*value).to_owned());
+            let value = vars.get(name).cloned();
             value.with_context(|| format!("{} has no {name}; {HELP}", file.display()))
         };
         Ok(Server {
@@ -66,11 +62,22 @@ impl Server {
             },
             version: var("VERSION")?,
             socket: var("SOCKET")?,
+            host: var("HOST")?,
+            port: var("PORT")?.parse().context("PORT")?,
             user: var("USER")?,
             password: var("PASSWORD")?,
             root: var("ROOT")?,
             run: std::process::id(),
         })
+    }
+
+    /// Those that a file of several names: the primary, and its replicas.
+    pub fn read_topology(file: &Path) -> Result<Vec<Server>> {
+        let nodes = vars(file)?.remove("NODES").unwrap_or_default();
+        let files = nodes.split_whitespace().map(Path::new);
+        let servers = files.map(Server::read).collect::<Result<Vec<_>>>()?;
+        ensure!(servers.len() > 1, "{} names no replicas", file.display());
+        Ok(servers)
     }
 
     /// The env file of a kind where `cargo xtask servers up` leaves it.
@@ -82,17 +89,22 @@ impl Server {
         target.join("servers").join(format!("{}.env", kind.name()))
     }
 
-    /// The administrator's connection.
-    pub fn admin(&self) -> Result<Admin> {
+    /// An administrator's connection.
+    pub fn root(&self) -> Result<Conn> {
         let opts = OptsBuilder::new()
             .socket(Some(&self.socket))
             .prefer_socket(false)
             .user(Some(&self.root));
-        let conn = Conn::new(opts)
-            .with_context(|| format!("the {} server does not answer; {HELP}", self.kind.name()))?;
+        Conn::new(opts)
+            .with_context(|| format!("the {} server does not answer; {HELP}", self.kind.name()))
+    }
+
+    /// The administrator, of its replicas too.
+    pub fn admin(&self, replicas: &[Server]) -> Result<Admin> {
         Ok(Admin {
             server: self.clone(),
-            conn,
+            conn: self.root()?,
+            replicas: Replicas::new(replicas)?,
         })
     }
 
@@ -103,6 +115,17 @@ impl Server {
             "SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1".into(),
         ]
     }
+}
+
+/// What an env file has.
+fn vars(file: &Path) -> Result<HashMap<String, String>> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("no server: {}; {HELP}", file.display()))?;
+    let vars = text.lines().filter_map(|line| line.split_once('='));
+    let clean = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
+    Ok(vars
+        .map(|(name, value)| (clean(name), clean(value)))
+        .collect())
 }
 
 /// The names of one side's run of a program. They are of one length on all sides.
@@ -175,10 +198,11 @@ impl Names {
     }
 }
 
-/// The administrator's connection: makes schemas, kills connections, clears up.
+/// The administrator: makes schemas, kills connections, holds replicas, clears up.
 pub struct Admin {
     server: Server,
     conn: Conn,
+    pub replicas: Replicas,
 }
 
 impl Admin {
@@ -245,35 +269,72 @@ impl Admin {
         ))?;
         Ok(())
     }
+}
 
-    /// Kills a connection, or its statement, and waits until a killed connection is gone.
-    pub fn kill(&mut self, id: u32, statement_only: bool) -> Result<()> {
-        const PATIENCE: Duration = Duration::from_secs(10);
-        const AGAIN: Duration = Duration::from_secs(1);
-        let what = if statement_only {
-            "QUERY"
-        } else {
-            "CONNECTION"
-        };
-        let kill = format!("KILL {what} {id}");
-        // It may be gone.
-        if self.conn.query_drop(&kill).is_err() || statement_only {
+impl Outside for Admin {
+    fn kill(&mut self, id: u32, statement_only: bool) -> Result<()> {
+        if self.replicas.is_none() {
+            return kill(&mut self.conn, id, statement_only);
+        }
+        // Each server counts its own connections, and the handle doesn't say whose it was.
+        for conn in self.replicas.conns().chain([&mut self.conn]) {
+            if is_under_test(conn, id)? {
+                kill(conn, id, statement_only)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.replicas.settle(&mut self.conn)
+    }
+
+    fn hold(&mut self, replica: Option<usize>) -> Result<()> {
+        self.replicas.hold(replica)
+    }
+
+    fn release(&mut self) -> Result<()> {
+        self.replicas.release()
+    }
+}
+
+/// Of several servers' connections those under test are by TCP, all others by a socket.
+fn is_under_test(conn: &mut Conn, id: u32) -> Result<bool> {
+    let rows: Vec<Row> = conn.query("SHOW PROCESSLIST")?;
+    let is_it = |row: &Row| {
+        let host: Option<String> = row.get("Host");
+        row.get::<u32, _>("Id") == Some(id) && host.is_some_and(|host| host.contains(':'))
+    };
+    Ok(rows.iter().any(is_it))
+}
+
+/// Kills a connection, or its statement, and waits until a killed connection is gone.
+fn kill(conn: &mut Conn, id: u32, statement_only: bool) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const AGAIN: Duration = Duration::from_secs(1);
+    let what = if statement_only {
+        "QUERY"
+    } else {
+        "CONNECTION"
+    };
+    let kill = format!("KILL {what} {id}");
+    // It may be gone.
+    if conn.query_drop(&kill).is_err() || statement_only {
+        return Ok(());
+    }
+    let began = Instant::now();
+    let mut again = AGAIN;
+    while began.elapsed() < PATIENCE {
+        let rows: Vec<Row> = conn.query("SHOW PROCESSLIST")?;
+        if rows.iter().all(|row| row.get::<u32, _>("Id") != Some(id)) {
             return Ok(());
         }
-        let began = Instant::now();
-        let mut again = AGAIN;
-        while began.elapsed() < PATIENCE {
-            let rows: Vec<Row> = self.conn.query("SHOW PROCESSLIST")?;
-            if rows.iter().all(|row| row.get::<u32, _>("Id") != Some(id)) {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(2));
-            // One that goes to rest just then MySQL doesn't wake.
-            if began.elapsed() > again {
-                again += AGAIN;
-                let _ = self.conn.query_drop(&kill);
-            }
+        std::thread::sleep(Duration::from_millis(2));
+        // One that goes to rest just then MySQL doesn't wake.
+        if began.elapsed() > again {
+            again += AGAIN;
+            let _ = conn.query_drop(&kill);
         }
-        bail!("connection {id} does not end although it was killed")
     }
+    bail!("connection {id} does not end although it was killed")
 }

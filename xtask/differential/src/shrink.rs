@@ -90,6 +90,8 @@ mod tests {
             may_pin: Vec::new(),
             keeps: Vec::new(),
             ways: vec![Way::Stream; 4],
+            prefers: Vec::new(),
+            own_tables: false,
             steps: (0..count)
                 .map(|number| Step {
                     handle: number % 4,

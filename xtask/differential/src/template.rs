@@ -80,7 +80,8 @@ pub fn expand(text: &str, suffix: &str, rng: &mut fastrand::Rng) -> Vec<Action> 
 }
 
 /// A line as what is done: `!prep 0 sql`, `!exec 0 1, 'a'`, `!close 0`, `!run sql <- 1, NULL`,
-/// `!db name`, `!ping`, `!reset`, `!kill`, `!killquery`; anything else is text to be sent.
+/// `!db name`, `!ping`, `!reset`, `!kill`, `!killquery`, `!hold`, `!hold 0`, `!release`; anything else is text to
+/// be sent.
 pub fn action(line: &str) -> Action {
     let Some(line) = line.strip_prefix('!') else {
         return Action::Query(line.to_owned());
@@ -101,6 +102,8 @@ pub fn action(line: &str) -> Action {
         "reset" => Action::Reset,
         "kill" => Action::Kill { query: false },
         "killquery" => Action::Kill { query: true },
+        "hold" => Action::Hold(rest.parse().ok()),
+        "release" => Action::Release,
         other => panic!("a topic's table has !{other}"),
     }
 }

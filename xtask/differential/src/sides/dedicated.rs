@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     outcome::{Cell, Column, Last, Outcome, Reply},
-    program::{Action, Param},
+    program::{Action, Param, Program},
     server::{Kind, Names, Server},
-    way::Way,
 };
 
 /// The side.
@@ -32,7 +31,7 @@ impl Dedicated {
 }
 
 impl Side for Dedicated {
-    fn connect(&mut self, _: bool, _: Way) -> Result<Box<dyn Session>> {
+    fn connect(&mut self, _: &Program, _: usize) -> Result<Box<dyn Session>> {
         let opts = OptsBuilder::new()
             .socket(Some(&self.server.socket))
             .prefer_socket(false)

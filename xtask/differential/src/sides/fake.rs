@@ -5,8 +5,7 @@ use anyhow::Result;
 use super::{Session, Side};
 use crate::{
     outcome::{Outcome, Reply},
-    program::Action,
-    way::Way,
+    program::{Action, Program},
 };
 
 /// Says `ok` to everything, but for what it is told.
@@ -19,7 +18,7 @@ pub struct Fake {
 }
 
 impl Side for Fake {
-    fn connect(&mut self, _: bool, _: Way) -> Result<Box<dyn Session>> {
+    fn connect(&mut self, _: &Program, _: usize) -> Result<Box<dyn Session>> {
         Ok(Box::new(self.clone()))
     }
 

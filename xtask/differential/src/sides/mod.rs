@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use crate::{outcome::Outcome, program::Action, way::Way};
+use crate::{
+    outcome::Outcome,
+    program::{Action, Program},
+};
 
 pub mod dedicated;
 #[cfg(test)]
@@ -12,7 +15,7 @@ mod read;
 
 /// One handle of a side.
 pub trait Session: Send {
-    /// Does it. Never `Kill`, which is the runner's.
+    /// Does it. Never `Kill` and what else is the runner's.
     fn run(&mut self, action: &Action) -> Outcome;
 
     /// Does them in order, together where its way is so. Ends with the first honest error.
@@ -48,7 +51,7 @@ fn one_by_one(session: &mut (impl Session + ?Sized), actions: &[&Action]) -> Vec
 pub trait Side {
     /// A session for a handle, which may have to keep what each statement leaves, and sends in its way. A
     /// dedicated connection has but one.
-    fn connect(&mut self, keeps: bool, way: Way) -> Result<Box<dyn Session>>;
+    fn connect(&mut self, program: &Program, handle: usize) -> Result<Box<dyn Session>>;
 
     /// Its connections are killed where a program has it so. The side that tells what is right is
     /// as if nothing had happened: the other either is so too, or says that it is not.

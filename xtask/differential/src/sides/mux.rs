@@ -5,8 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::{Context as _, Result};
 use futures_lite::{StreamExt as _, future::block_on};
 use mysql_mux::{
-    Binary, DriverError, Error, Handle, Isolation, Mux, OptsBuilder, Params, PinReason, Piped,
-    QueryResult, Row, Statement, Text, aio,
+    Backend, Binary, Counts, DriverError, Error, Handle, Isolation, Mux, OptsBuilder, Params,
+    PinReason, Piped, QueryResult, Row, Statement, Text, aio,
     prelude::{AsStatement, Queryable as _},
 };
 
@@ -42,18 +42,30 @@ pub fn is_honest(error: &Error) -> Option<&'static str> {
     }
 }
 
+/// What counts the statements that were sent to replicas.
+pub const ON_REPLICAS: &str = "on replicas";
+
 /// The side.
 pub struct Muxed {
     server: Server,
+    replicas: Vec<Server>,
     names: Names,
     mux: Mux,
     isolation: Isolation,
 }
 
 impl Muxed {
-    pub fn new(server: &Server, names: &Names, isolation: Isolation, program: &Program) -> Muxed {
+    /// `replicas`: those of the server.
+    pub fn new(
+        server: &Server,
+        replicas: &[Server],
+        names: &Names,
+        isolation: Isolation,
+        program: &Program,
+    ) -> Muxed {
         Muxed {
             server: server.clone(),
+            replicas: replicas.to_vec(),
             names: names.clone(),
             mux: Mux::builder()
                 .max_links(program.max_links())
@@ -63,18 +75,35 @@ impl Muxed {
             isolation,
         }
     }
+
+    /// Where a handle connects to.
+    fn target(&self) -> OptsBuilder {
+        let opts = OptsBuilder::new();
+        if self.replicas.is_empty() {
+            return opts.socket(Some(&self.server.socket));
+        }
+        let first = opts
+            .ip_or_hostname(Some(&self.server.host))
+            .tcp_port(self.server.port)
+            .prefer_socket(false);
+        self.replicas.iter().fold(first, |opts, replica| {
+            opts.backend(Backend::new(&replica.host, replica.port))
+        })
+    }
 }
 
 impl Side for Muxed {
-    fn connect(&mut self, keeps: bool, way: Way) -> Result<Box<dyn Session>> {
-        let opts = OptsBuilder::new()
-            .socket(Some(&self.server.socket))
+    fn connect(&mut self, program: &Program, handle: usize) -> Result<Box<dyn Session>> {
+        let way = program.way(handle);
+        let opts = self
+            .target()
+            .prefer(program.prefer(handle))
             .user(Some(&self.server.user))
             .pass(Some(&self.server.password))
             .db_name(Some(&self.names.db))
             .init(self.server.init())
             .keep_insert_id(true)
-            .keep_diagnostics(keeps)
+            .keep_diagnostics(program.keeps(handle))
             .isolation(self.isolation);
         let conn = match way.is_async() {
             false => self.mux.connect(opts).map(Conn::Blocking),
@@ -93,7 +122,8 @@ impl Side for Muxed {
     }
 
     fn summary(&self) -> Vec<(&'static str, u64)> {
-        let total = self.mux.stats().total;
+        let stats = self.mux.stats();
+        let total = &stats.total;
         let pins = PinReason::ALL
             .iter()
             .map(|reason| (reason.text(), total.pins(*reason)));
@@ -108,6 +138,22 @@ impl Side for Muxed {
             ("statements prepared", total.prepares),
         ];
         lines.extend(pins);
+        let on = |server: &str| -> u64 {
+            let own = |(key, _): &&(String, Counts)| key == server;
+            stats
+                .groups
+                .iter()
+                .filter(own)
+                .map(|(_, counts)| counts.statements)
+                .sum()
+        };
+        if let [primary, replicas @ ..] = &stats.backends[..] {
+            lines.push(("on the primary", on(&primary.server)));
+            lines.push((
+                ON_REPLICAS,
+                replicas.iter().map(|replica| on(&replica.server)).sum(),
+            ));
+        }
         lines
     }
 }

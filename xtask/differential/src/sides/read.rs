@@ -220,7 +220,9 @@ macro_rules! act {
                 $self.slots.clear();
                 return done($self.reset());
             }
-            Action::Kill { .. } => unreachable!("the runner kills"),
+            Action::Kill { .. } | Action::Hold(_) | Action::Release => {
+                unreachable!("the runner does that")
+            }
         };
         outcome!($self.conn, read, names)
     }};

@@ -5,6 +5,7 @@ use crate::template::Template;
 mod ids;
 mod plain;
 mod prepared;
+mod replicas;
 mod routines;
 mod schemas;
 mod server_state;
@@ -60,4 +61,14 @@ pub const TOPICS: &[Topic] = &[
     topic("locks", 8, true, server_state::LOCKS),
     topic("handler", 2, true, server_state::HANDLER),
     topic("open-routines", 4, true, routines::OPEN),
+    topic("replicas", 40, false, replicas::ALL),
 ];
+
+/// Whether what a template has can't be the same where there are replicas, on any connection.
+pub fn parts_servers(template: &str) -> bool {
+    const WORDS: &[&str] = &[
+        // What is written then is not replicated, and what is replicated later may need it.
+        "SET sql_log_bin",
+    ];
+    WORDS.iter().any(|word| template.contains(word))
+}

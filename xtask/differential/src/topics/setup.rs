@@ -116,6 +116,10 @@ pub const SETUP: &[(Only, &str)] = &[
     ),
     (
         Any,
+        "CREATE PROCEDURE p_half~(x INT) BEGIN INSERT INTO log~ (what) VALUES ('half'); IF x > 2 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the other half'; END IF; END",
+    ),
+    (
+        Any,
         "CREATE PROCEDURE p_signal~(x INT) BEGIN IF x > 5 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'signalled', MYSQL_ERRNO = 5001; ELSE SIGNAL SQLSTATE '01000' SET MESSAGE_TEXT = 'a warning', MYSQL_ERRNO = 1642; END IF; END",
     ),
     (
