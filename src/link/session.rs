@@ -522,7 +522,11 @@ pub(super) fn setup_sql(fixed: &Fixed, mariadb: bool, trackers: bool) -> String 
     if trackers {
         // A reset of MariaDB's forgets warnings but not their number, where `max_error_count` was 0: that
         // takes a statement that uses a table.
-        let on = if mariadb { "(SELECT 1 FROM (SELECT 1) t)" } else { "ON" };
+        let on = if mariadb {
+            "(SELECT 1 FROM (SELECT 1) t)"
+        } else {
+            "ON"
+        };
         sql.push_str(", session_track_schema=");
         sql.push_str(on);
         sql.push_str(

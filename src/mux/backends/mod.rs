@@ -291,6 +291,8 @@ pub(crate) struct Route {
     pub prefer: Prefer,
     /// What the statement under way wants.
     pub wants: Wants,
+    /// It is more than a read, whatever its text tells.
+    pub writes: bool,
     /// What it wrote, as far as it was told.
     pub wrote: Gtids,
     /// When it wrote last.
@@ -307,6 +309,7 @@ impl Route {
             backends,
             prefer,
             wants: Wants::Any,
+            writes: false,
             wrote: Gtids::NONE,
             wrote_at: None,
             untold: false,

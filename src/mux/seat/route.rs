@@ -84,6 +84,7 @@ impl Seat {
             Consistency::PrimaryFor(time) => route.wrote_at.is_some_and(|at| at.elapsed() < time),
         };
         match prefer {
+            _ if route.writes => Wants::Primary,
             // It would begin a transaction.
             _ if must_wait || awaits_transaction(&self.vars) || !self.commits_by_itself() => {
                 Wants::Primary
@@ -269,6 +270,13 @@ impl Seat {
         }
     }
 
+    /// Whether the statement under way is more than a read, whatever its text tells.
+    pub(super) fn note_writes(&mut self, writes: bool) {
+        if let Some(route) = self.route_mut() {
+            route.writes = writes;
+        }
+    }
+
     /// As [`Seat::statement_here`], on another server where the first one turns out not to be for it.
     pub(super) async fn statement(
         &mut self,
@@ -279,6 +287,18 @@ impl Seat {
         if self.route().is_none() {
             return self.statement_here(op, statement, deadline).await;
         }
+        self.note_writes(false);
+        let done = self.statement_anywhere(op, statement, deadline).await;
+        self.note_writes(false);
+        done
+    }
+
+    async fn statement_anywhere(
+        &mut self,
+        op: Op<'_>,
+        statement: sql::Statement,
+        deadline: Deadline,
+    ) -> Result<Response> {
         let began = Instant::now();
         let mut tries = 0;
         let mut op = op;
@@ -295,6 +315,7 @@ impl Seat {
                 Ok(response) => match refusal(response) {
                     Some(Refused::ReadOnly) => {
                         member.takes_no_writes();
+                        self.note_writes(true);
                         true
                     }
                     Some(Refused::NotReady(e)) => {
@@ -306,7 +327,9 @@ impl Seat {
                 Err(Error::ConnectionLost(lost)) => {
                     member.suspect(None);
                     tries += 1;
-                    let unharmed = lost.ran == Ran::No || statement.effect == Effect::Read;
+                    let writes = self.route().is_some_and(|route| route.writes);
+                    let is_read = statement.effect == Effect::Read && !writes;
+                    let unharmed = lost.ran == Ran::No || is_read;
                     unharmed && tries < TRIES
                 }
                 Err(_) => false,
