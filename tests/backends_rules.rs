@@ -281,9 +281,7 @@ const WAYS: [(&str, Way); 4] = [
             pipe.query(sql);
             Ok(())
         })?;
-        results
-            .into_iter()
-            .try_for_each(|result| result.map(drop))
+        results.into_iter().try_for_each(|result| result.map(drop))
     }),
 ];
 
@@ -361,7 +359,10 @@ fn what_only_begins_like_a_read_goes_to_the_primary() {
         written.push(rows);
     }
     assert!(written[0].len() > 8, "{:?}", written[0]);
-    assert!(written.iter().all(|rows| *rows == written[0]), "{written:?}");
+    assert!(
+        written.iter().all(|rows| *rows == written[0]),
+        "{written:?}"
+    );
 }
 
 // The same rule: behind a read that goes to a replica, its packet has a write.
@@ -511,7 +512,9 @@ fn what_one_server_lacks_is_told_in_that_servers_words() {
     let replicas = &topology.nodes[1..];
     assert!(e.contains("1049") && e.contains(&name), "{e}");
     assert!(
-        replicas.iter().any(|node| e.contains(&node.port.to_string())),
+        replicas
+            .iter()
+            .any(|node| e.contains(&node.port.to_string())),
         "{e}"
     );
     // It is the statement that failed, not the handle.
@@ -565,7 +568,9 @@ fn who_becomes_another_user_is_that_user_on_each_server() {
     let seen = topology.watch();
     let mux = builder().build();
     let mut handle = mux.connect(opts_of(&topology, &users[0])).unwrap();
-    handle.query_drop("SET @x = 1, time_zone = '+03:00'").unwrap();
+    handle
+        .query_drop("SET @x = 1, time_zone = '+03:00'")
+        .unwrap();
     let change = |user: &User| {
         ChangeUserOpts::default()
             .with_user(Some(user.name.clone()))

@@ -138,7 +138,11 @@ impl Topology {
     }
 
     fn set_read_only(&self, on: bool) {
-        let writers = if self.is_galera() { &self.nodes[..] } else { &self.nodes[..1] };
+        let writers = if self.is_galera() {
+            &self.nodes[..]
+        } else {
+            &self.nodes[..1]
+        };
         // On MySQL the one includes the other.
         let all: &[&str] = match (self.is_mysql(), on) {
             (true, true) => &["super_read_only = ON"],
