@@ -517,6 +517,7 @@ fn what_a_handle_wrote_it_reads_however_it_was_written() {
     let procedure = format!("mux_test.{}", unique("insert"));
     let trigger = format!("mux_test.{}", unique("copies"));
     let copy = topology.table("copies", "v INT");
+    let [function, view] = ["writes", "shows"].map(|name| format!("mux_test.{}", unique(name)));
     let mut root = topology.root(0);
     for sql in [
         format!("CREATE PROCEDURE {procedure}() INSERT INTO {table} (v) VALUES (1)"),
@@ -524,6 +525,11 @@ fn what_a_handle_wrote_it_reads_however_it_was_written() {
             "CREATE TRIGGER {trigger} AFTER INSERT ON {table} FOR EACH ROW \
              INSERT INTO {copy} VALUES (NEW.v)"
         ),
+        format!(
+            "CREATE FUNCTION {function}() RETURNS INT DETERMINISTIC MODIFIES SQL DATA \
+             BEGIN INSERT INTO {table} (v) VALUES (1); RETURN 1; END"
+        ),
+        format!("CREATE VIEW {view} AS SELECT {function}() AS v"),
     ] {
         root.query_drop(sql).unwrap();
     }
@@ -539,7 +545,10 @@ fn what_a_handle_wrote_it_reads_however_it_was_written() {
     let paused = (!topology.is_galera()).then(|| topology.pause());
     type Write<'a> = &'a dyn Fn(&mut Handle);
     let call = format!("CALL {procedure}()");
-    let ways: [(&str, Write); 8] = [
+    let ways: [(&str, Write); 9] = [
+        ("a view", &|handle| {
+            handle.query_drop(format!("SELECT v FROM {view}")).unwrap();
+        }),
         ("text", &|handle| handle.query_drop(&insert).unwrap()),
         ("prepared", &|handle| {
             handle.exec_drop(&*insert, ()).unwrap()
@@ -580,8 +589,13 @@ fn what_a_handle_wrote_it_reads_however_it_was_written() {
         assert_eq!(one::<u32>(&mut stale, &count), 0);
         drop(paused);
     }
-    root.query_drop(format!("DROP PROCEDURE {procedure}"))
-        .unwrap();
+    for made in [
+        format!("VIEW {view}"),
+        format!("FUNCTION {function}"),
+        format!("PROCEDURE {procedure}"),
+    ] {
+        root.query_drop(format!("DROP {made}")).unwrap();
+    }
     topology.settle();
 }
 

@@ -158,6 +158,33 @@ impl Topology {
         }
     }
 
+    /// Has replicas do an hour later what the primary does, until this ends.
+    pub fn late(&self) -> Late<'_> {
+        self.set_delay(3600);
+        Late(self)
+    }
+
+    fn set_delay(&self, seconds: u32) {
+        let all = match self.is_mysql() {
+            true => [
+                "STOP REPLICA".into(),
+                format!("CHANGE REPLICATION SOURCE TO SOURCE_DELAY = {seconds}"),
+                "START REPLICA".into(),
+            ],
+            false => [
+                "STOP SLAVE".into(),
+                format!("CHANGE MASTER TO MASTER_DELAY = {seconds}"),
+                "START SLAVE".into(),
+            ],
+        };
+        for node in &self.nodes[1..] {
+            let mut root = node.root();
+            for sql in &all {
+                root.query_drop(sql).unwrap();
+            }
+        }
+    }
+
     /// Has replicas not do what the primary does, until this ends.
     pub fn pause(&self) -> Paused<'_> {
         self.replicate(false);
@@ -181,6 +208,16 @@ pub struct ReadOnly<'a>(&'a Topology);
 impl Drop for ReadOnly<'_> {
     fn drop(&mut self) {
         self.0.set_read_only(false);
+    }
+}
+
+/// Replicas that are late on purpose.
+pub struct Late<'a>(&'a Topology);
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.0.set_delay(0);
+        self.0.settle();
     }
 }
 
