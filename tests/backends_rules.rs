@@ -230,11 +230,11 @@ impl<'a> Writers<'a> {
         for sql in [
             format!(
                 "CREATE FUNCTION {function}(v VARCHAR(60)) RETURNS VARCHAR(60) \
-                 DETERMINISTIC MODIFIES SQL DATA \
+                 DETERMINISTIC MODIFIES SQL DATA SQL SECURITY INVOKER \
                  BEGIN INSERT INTO {table} VALUES (v); RETURN v; END"
             ),
             format!("CREATE PROCEDURE {procedure}(v VARCHAR(60)) INSERT INTO {table} VALUES (v)"),
-            format!("CREATE VIEW {view} AS SELECT {function}('by_view') AS v"),
+            format!("CREATE SQL SECURITY INVOKER VIEW {view} AS SELECT {function}('by_view') AS v"),
         ] {
             root.query_drop(sql).unwrap();
         }
@@ -363,6 +363,44 @@ fn what_only_begins_like_a_read_goes_to_the_primary() {
         written.iter().all(|rows| *rows == written[0]),
         "{written:?}"
     );
+}
+
+// The same rule, where definitions are not looked at: who may not write to a server that is read-only is refused
+// there, and nothing has run. Then it is a write like any other: the handle reads it.
+#[test]
+fn what_turns_out_to_write_on_a_replica_goes_to_the_primary() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        return;
+    }
+    let writers = Writers::new(&topology);
+    let user = User::new("writes");
+    let mut root = topology.root(0);
+    for sql in [
+        "REVOKE ALL ON *.* FROM {u}",
+        "GRANT ALL ON mux_test.* TO {u}",
+    ] {
+        root.query_drop(sql.replace("{u}", &format!("'{}'@'%'", user.name)))
+            .unwrap();
+    }
+    topology.settle();
+    let opts = opts_of(&topology, &user).isolation(Isolation::Reset);
+    let mut handle = builder().build().connect(opts).unwrap();
+    let count = format!("SELECT COUNT(*) FROM {}", writers.table);
+    let paused = topology.pause();
+    for written in 1..=5 {
+        handle
+            .query_drop(format!("SELECT v FROM {}", writers.view))
+            .unwrap();
+        assert_eq!(one::<u32>(&mut root, &count), written);
+        assert_eq!(one::<u32>(&mut handle, &count), written);
+    }
+    drop(paused);
+    topology.settle();
+    for node in 0..topology.nodes.len() {
+        assert_eq!(one::<u32>(&mut topology.root(node), &count), 5);
+    }
 }
 
 // The same rule: behind a read that goes to a replica, its packet has a write.

@@ -247,7 +247,9 @@ impl Seat {
 
     /// Notes what a statement wrote.
     pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
-        if reads || self.route().is_none() {
+        let Some(route) = self.route() else { return };
+        // What is called a read may have written.
+        if reads && !route.writes && gtids_of(response).is_none() {
             return;
         }
         let tells = self.member().is_some_and(|member| member.tells_gtids());
