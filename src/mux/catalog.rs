@@ -299,6 +299,8 @@ impl Definitions {
     fn facts(&self, schema: &[u8], name: &[u8], writes: bool) -> Facts {
         let mut facts = Facts::default();
         let mut steps = Vec::new();
+        // Who writes is known to.
+        let is_read = !writes;
         self.reached(schema, name, writes, &mut steps);
         let mut seen: HashSet<Step<'_>> = HashSet::new();
         while let Some(step) = steps.pop() {
@@ -316,6 +318,7 @@ impl Definitions {
                 if body.facts != Facts::default() {
                     facts.merge(&body.facts);
                 }
+                facts.writes |= is_read && body.writes;
                 for full in &body.names {
                     let Name { schema, name } = full;
                     let home = schema.as_deref().unwrap_or(home);
@@ -464,6 +467,27 @@ mod tests {
             assert!(facts.reads_user_variables && facts.acts.len() == 1, "{sql}");
             assert!(!facts.unknown, "{sql}");
         }
+    }
+
+    #[test]
+    fn a_view_that_has_something_written_is_no_read() {
+        let definitions = loaded(&[
+            ("s", Kind::View, "v", "select `f`() AS `a`"),
+            ("s", Kind::Routine, "f", "RETURN g()"),
+            (
+                "s",
+                Kind::Routine,
+                "g",
+                "BEGIN DELETE FROM t; RETURN 1; END",
+            ),
+            ("s", Kind::View, "w", "select `h`() AS `a`"),
+            ("s", Kind::Routine, "h", "RETURN 1"),
+            ("s", Kind::Trigger, "t", "INSERT INTO u VALUES (1)"),
+        ]);
+        assert!(found(&definitions, "SELECT * FROM v").unwrap().writes);
+        assert_eq!(found(&definitions, "SELECT * FROM w"), None);
+        // The trigger does no more than its statement.
+        assert_eq!(found(&definitions, "INSERT INTO t VALUES (1)"), None);
     }
 
     #[test]

@@ -758,6 +758,9 @@ impl Seat {
     ) -> Result<Response> {
         self.come_back();
         let (reached, neutral) = self.look(&op, &statement, deadline).await?;
+        if !neutral {
+            self.note_writes(true);
+        }
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() && !self.must_be_alone(&statement) {
             let limited = match (&op, deadline) {

@@ -39,6 +39,8 @@ pub(crate) struct Body {
     pub facts: Facts,
     /// It sets a system variable as `@@name`, which MariaDB doesn't report.
     pub sets_unscoped: bool,
+    /// A routine that writes rows, locks them, or writes files.
+    pub writes: bool,
     /// All names in it in lower case: of tables and views, but also of columns and the like.
     pub names: Vec<Name>,
     /// Of them those that it may write to.
@@ -309,6 +311,7 @@ impl<'a> Scan<'a> {
     }
 
     fn word(&self, at: usize, body: &mut Body) {
+        body.writes |= self.of == Of::Routine && self.writes(at);
         let facts = &mut body.facts;
         let is_first = at == 0
             || self.what(at - 1) == Some(What::Semicolon)
@@ -336,6 +339,15 @@ impl<'a> Scan<'a> {
         if self.is(at, "CALL") {
             self.call_of_procedure(at + 1, body);
         }
+    }
+
+    /// A statement that does, or a read that locks. `REPLACE(…)` and `INSERT(…)` are functions.
+    fn writes(&self, at: usize) -> bool {
+        let is_function = self.what(at + 1) == Some(What::Open);
+        self.is_any(
+            at,
+            &["UPDATE", "DELETE", "LOCK", "SHARE", "OUTFILE", "DUMPFILE"],
+        ) || self.is_any(at, &["INSERT", "REPLACE", "LOAD"]) && !is_function
     }
 
     /// Behind `CALL`: parentheses need not follow.
@@ -594,6 +606,25 @@ mod tests {
         assert!(!has("SELECT a FROM u FOR UPDATE", "u"));
         assert!(has("UPDATE a JOIN b SET x = 1", "b"));
         assert!(has("DELETE a FROM a JOIN b", "a"));
+    }
+
+    #[test]
+    fn a_routine_that_writes_is_known() {
+        for text in [
+            "BEGIN INSERT INTO t VALUES (1); RETURN 1; END",
+            "BEGIN IF v THEN REPLACE t VALUES (1); END IF; RETURN 1; END",
+            "BEGIN DELETE FROM t; RETURN 1; END",
+            "RETURN (SELECT v FROM t FOR UPDATE)",
+            "RETURN (SELECT v FROM t LOCK IN SHARE MODE)",
+        ] {
+            assert!(routine(text).writes, "{text}");
+        }
+        for text in [
+            "RETURN REPLACE(v, 'update', INSERT('a', 1, 1, 'b'))",
+            "BEGIN DECLARE n INT; SELECT COUNT(*) INTO n FROM `update`; RETURN n; END",
+        ] {
+            assert!(!routine(text).writes, "{text}");
+        }
     }
 
     #[test]

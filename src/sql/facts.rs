@@ -58,6 +58,8 @@ pub(crate) struct Facts {
     pub ends_session: bool,
     /// It ends a transaction, explicitly or not.
     pub commits: bool,
+    /// It is a read that has rows written or locked, by a routine that a view calls.
+    pub writes: bool,
     /// In the order of the text.
     pub acts: Vec<Act>,
 }
@@ -191,6 +193,7 @@ impl Facts {
             sets_global: self.sets_global | other.sets_global,
             ends_session: self.ends_session | other.ends_session,
             commits: self.commits | other.commits,
+            writes: self.writes | other.writes,
             acts: self.acts,
         }
     }

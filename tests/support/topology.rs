@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, MutexGuard},
     time::Instant,
 };
 
@@ -18,6 +19,12 @@ pub struct Topology {
 
 /// What servers have noted of statements: their logs, from where on.
 pub struct Seen(Vec<(PathBuf, usize)>);
+
+/// One test at a time: they change how servers log, replicate and live.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|e| e.into_inner())
+}
 
 impl Topology {
     pub fn new() -> Topology {
@@ -124,6 +131,60 @@ impl Topology {
         Seen(logs.collect())
     }
 
+    /// Has no server take writes, until this ends.
+    pub fn read_only(&self) -> ReadOnly<'_> {
+        self.set_read_only(true);
+        ReadOnly(self)
+    }
+
+    fn set_read_only(&self, on: bool) {
+        let writers = if self.is_galera() {
+            &self.nodes[..]
+        } else {
+            &self.nodes[..1]
+        };
+        // On MySQL the one includes the other.
+        let all: &[&str] = match (self.is_mysql(), on) {
+            (true, true) => &["super_read_only = ON"],
+            (true, false) => &["super_read_only = OFF", "read_only = OFF"],
+            (false, true) => &["read_only = ON"],
+            (false, false) => &["read_only = OFF"],
+        };
+        for node in writers {
+            let mut root = node.root();
+            for setting in all {
+                root.query_drop(format!("SET GLOBAL {setting}")).unwrap();
+            }
+        }
+    }
+
+    /// Has replicas do an hour later what the primary does, until this ends.
+    pub fn late(&self) -> Late<'_> {
+        self.set_delay(3600);
+        Late(self)
+    }
+
+    fn set_delay(&self, seconds: u32) {
+        let all = match self.is_mysql() {
+            true => [
+                "STOP REPLICA".into(),
+                format!("CHANGE REPLICATION SOURCE TO SOURCE_DELAY = {seconds}"),
+                "START REPLICA".into(),
+            ],
+            false => [
+                "STOP SLAVE".into(),
+                format!("CHANGE MASTER TO MASTER_DELAY = {seconds}"),
+                "START SLAVE".into(),
+            ],
+        };
+        for node in &self.nodes[1..] {
+            let mut root = node.root();
+            for sql in &all {
+                root.query_drop(sql).unwrap();
+            }
+        }
+    }
+
     /// Has replicas not do what the primary does, until this ends.
     pub fn pause(&self) -> Paused<'_> {
         self.replicate(false);
@@ -141,6 +202,25 @@ impl Topology {
     }
 }
 
+/// Servers that take no writes.
+pub struct ReadOnly<'a>(&'a Topology);
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        self.0.set_read_only(false);
+    }
+}
+
+/// Replicas that are late on purpose.
+pub struct Late<'a>(&'a Topology);
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.0.set_delay(0);
+        self.0.settle();
+    }
+}
+
 /// Replicas that stand still.
 pub struct Paused<'a>(&'a Topology);
 
@@ -151,6 +231,22 @@ impl Drop for Paused<'_> {
 }
 
 impl Seen {
+    /// The connections that have said goodbye to a server.
+    pub fn quits(&self, node: usize) -> Vec<u32> {
+        let lines = self.lines(node);
+        let ids = lines.lines().filter_map(|line| {
+            let (before, _) = line.split_once(" Quit")?;
+            before.split_ascii_whitespace().last()?.parse().ok()
+        });
+        ids.collect()
+    }
+
+    fn lines(&self, node: usize) -> String {
+        let (log, from) = &self.0[node];
+        let all = fs::read(log).expect("a general log");
+        String::from_utf8_lossy(&all[*from..]).into_owned()
+    }
+
     /// Which servers ran a statement that has this word, by their own logs.
     pub fn ran(&self, word: &str) -> Vec<usize> {
         let is_run = |line: &&str| line.contains(" Query\t") || line.contains(" Execute\t");
@@ -160,14 +256,8 @@ impl Seen {
                 .map(|(at, _)| &line[at + word.len()..]);
             behind.any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
         };
-        let ran = |(log, from): &(PathBuf, usize)| {
-            let all = fs::read(log).expect("a general log");
-            let new = String::from_utf8_lossy(&all[*from..]);
-            new.lines().filter(is_run).any(has_word)
-        };
-        (0..self.0.len())
-            .filter(|node| ran(&self.0[*node]))
-            .collect()
+        let ran = |node: &usize| self.lines(*node).lines().filter(is_run).any(has_word);
+        (0..self.0.len()).filter(ran).collect()
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Route {
     pub prefer: Prefer,
     /// What the statement under way wants.
     pub wants: Wants,
+    /// It is more than a read, whatever its text tells.
+    pub writes: bool,
     pub wrote: Wrote,
 }
 
@@ -45,6 +47,7 @@ impl Route {
             on_replica: false,
             prefer,
             wants: Wants::Any,
+            writes: false,
             wrote: Wrote::default(),
         }
     }

@@ -161,7 +161,7 @@ impl Seat {
             Consistency::PrimaryFor(time) => wrote.at.is_some_and(|at| at.elapsed() < time),
         };
         match hint.unwrap_or(route.prefer) {
-            _ if must => Wants::Primary,
+            _ if must || route.writes => Wants::Primary,
             Prefer::Primary => Wants::Primary,
             Prefer::Replica => Wants::Replica,
             Prefer::Any => Wants::Any,
@@ -458,7 +458,11 @@ impl Seat {
 
     /// Notes what a statement wrote.
     pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
-        if reads || self.route().is_none_or(|route| route.on_replica) {
+        let Some(route) = self.route().filter(|route| !route.on_replica) else {
+            return;
+        };
+        // What is called a read may have written.
+        if reads && !route.writes && gtids_of(response).is_none() {
             return;
         }
         let at = self.member();
@@ -488,6 +492,13 @@ impl Seat {
         }
     }
 
+    /// Whether the statement under way is more than a read, whatever its text tells.
+    pub(super) fn note_writes(&mut self, writes: bool) {
+        if let Some(route) = self.route_mut() {
+            route.writes = writes;
+        }
+    }
+
     /// As [`Seat::statement_here`], on another server where the first one turns out not to be for it.
     pub(super) async fn statement(
         &mut self,
@@ -498,6 +509,18 @@ impl Seat {
         if self.route().is_none() {
             return self.statement_here(op, statement, deadline).await;
         }
+        self.note_writes(false);
+        let done = self.statement_anywhere(op, statement, deadline).await;
+        self.note_writes(false);
+        done
+    }
+
+    async fn statement_anywhere(
+        &mut self,
+        op: Op<'_>,
+        statement: sql::Statement,
+        deadline: Deadline,
+    ) -> Result<Response> {
         let began = Instant::now();
         let mut tries = 0;
         let mut op = op;
@@ -514,6 +537,7 @@ impl Seat {
                 Ok(response) => match refusal(response) {
                     Some(Refused::ReadOnly) => {
                         member.takes_no_writes();
+                        self.note_writes(true);
                         true
                     }
                     Some(Refused::NotReady(e)) => {
@@ -525,7 +549,9 @@ impl Seat {
                 Err(Error::ConnectionLost(lost)) => {
                     member.suspect(None);
                     tries += 1;
-                    let unharmed = lost.ran == Ran::No || statement.effect == Effect::Read;
+                    let writes = self.route().is_some_and(|route| route.writes);
+                    let is_read = statement.effect == Effect::Read && !writes;
+                    let unharmed = lost.ran == Ran::No || is_read;
                     unharmed && tries < TRIES
                 }
                 Err(_) => false,
