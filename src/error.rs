@@ -574,6 +574,33 @@ pub enum DriverError {
     /// The global mux was already there.
     #[error("the global mux is already in use")]
     GlobalMuxInUse,
+    /// There is no such server among those of the options.
+    #[error("there is no server {host}:{port} among those of these options")]
+    NoSuchBackend {
+        /// Its host as it was named.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// The last server was to be removed.
+    #[error("the last server can't be removed; drain it, or add another one before")]
+    LastBackend,
+    /// Servers were to be changed where the options name only one.
+    #[error(
+        "the options name one server only; name another with OptsBuilder::backend, or in the URL"
+    )]
+    OneBackend,
+    /// The handle has a link to a replica to itself, and the statement is for the primary.
+    #[error(
+        "the statement is for the primary, and was not sent: the handle is bound to the replica {server} by \
+         {reason}. End that first, or begin it with Prefer::Primary"
+    )]
+    OnReplica {
+        /// The replica.
+        server: String,
+        /// What binds it.
+        reason: &'static str,
+    },
     /// The mux has been shut down.
     #[error("the mux was shut down; no statement is taken any more")]
     MuxShutDown,

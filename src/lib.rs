@@ -91,9 +91,9 @@ pub use handle::{
     AccessMode, Binary, Handle, IsolationLevel, Lease, Pipe, Piped, QueryResult, QueryStream,
     QueryWithParams, ResultSet, SetColumns, Statement, Text, Transaction, TxOpts, Within, aio,
 };
-pub use mux::{BackendStats, Counts, Mux, MuxBuilder, Stats, connect};
+pub use mux::{BackendSet, BackendStats, Counts, Mux, MuxBuilder, Stats, connect};
 pub use opts::{
-    Backend, ChangeUserOpts, ClientIdentity, Consistency, Isolation, LocalInfile,
+    Backend, Balance, ChangeUserOpts, ClientIdentity, Consistency, Isolation, LocalInfile,
     LocalInfileHandler, Opts, OptsBuilder, Pipelining, Prefer, SslOpts, UrlError,
 };
 pub use session::{Pin, PinPolicy, PinReason};

@@ -14,12 +14,9 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Where reads go: any replica, or the first of a cluster whose servers all take writes.
-fn is_for_reads(topology: &Topology, ran: &[usize]) -> bool {
-    match topology.is_galera() {
-        true => ran == [0],
-        false => ran.len() == 1 && ran[0] > 0,
-    }
+/// Where reads go: any replica, or any other node of a cluster.
+fn is_for_reads(ran: &[usize]) -> bool {
+    ran.len() == 1 && ran[0] > 0
 }
 
 #[test]
@@ -47,7 +44,7 @@ fn reads_go_to_replicas_and_all_else_to_the_primary() {
     }
     for n in 1..=5 {
         let ran = seen.ran(&format!("read_{n}"));
-        assert!(is_for_reads(&topology, &ran), "read_{n}: {ran:?}");
+        assert!(is_for_reads(&ran), "read_{n}: {ran:?}");
     }
     // Rules 10 to 13 of rw-splitting.lua: it sent all of these that begin with SELECT to a slave.
     let others = [
@@ -120,7 +117,7 @@ fn the_other_ways_to_read_go_to_replicas_too() {
     });
     for way in ["way_prepared", "way_stream", "way_pipeline", "way_async"] {
         let ran = seen.ran(way);
-        assert!(is_for_reads(&topology, &ran), "{way}: {ran:?}");
+        assert!(is_for_reads(&ran), "{way}: {ran:?}");
     }
 }
 
@@ -144,7 +141,7 @@ fn a_handle_or_a_statement_may_say_where() {
         .unwrap();
     assert_eq!(seen.ran("hint_1"), [0]);
     assert_eq!(seen.ran("hint_2"), [0]);
-    assert!(is_for_reads(&topology, &seen.ran("hint_3")));
+    assert!(is_for_reads(&seen.ran("hint_3")));
     // Where many are asked at once, all are.
     let opts = topology.opts().prefer(Prefer::Any);
     let sleep = |mut handle: Handle| {
@@ -290,11 +287,11 @@ fn a_handle_reads_what_it_wrote() {
     drop(paused);
     assert_eq!((own, theirs, none, committed), (2, 0, 0, 3));
     assert_eq!(seen.ran("own_1").last(), Some(&0));
-    assert!(is_for_reads(&topology, &seen.ran("own_2")));
+    assert!(is_for_reads(&seen.ran("own_2")));
     // Once a replica has it, it is read there.
     topology.settle();
     assert_eq!(count(&mut writer, "own_5"), 3);
-    assert!(is_for_reads(&topology, &seen.ran("own_5")));
+    assert!(is_for_reads(&seen.ran("own_5")));
     let mut timid = mux
         .connect(
             topology
@@ -362,7 +359,7 @@ fn a_handle_reads_what_its_statement_wrote_before_it_failed() {
     topology.settle();
     assert_eq!(count(&mut handle, "behind_2"), 3);
     assert_eq!(seen.ran("behind_1"), [0]);
-    assert!(is_for_reads(&topology, &seen.ran("behind_2")));
+    assert!(is_for_reads(&seen.ran("behind_2")));
 }
 
 #[test]

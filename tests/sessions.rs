@@ -265,6 +265,38 @@ mod what_moves {
     }
 
     #[test]
+    fn an_insert_id_goes_along_with_a_pipeline_that_may_leave_it() {
+        let table = ids("own_ids3");
+        let mux = builder().max_links(2).build();
+        let mut a = mux.connect(own().keep_insert_id(true)).unwrap();
+        let mut holders = two(&mux);
+        // Of two links one is free at a time.
+        let mut free = |first: bool, run: &mut dyn FnMut()| {
+            let holder = match first {
+                true => &mut holders.0,
+                false => &mut holders.1,
+            };
+            holder.query_drop("COMMIT").unwrap();
+            run();
+            holder.query_drop("BEGIN").unwrap();
+        };
+        free(true, &mut || ());
+        free(false, &mut || ());
+        let insert = format!("INSERT INTO {table} (v) VALUES (1)");
+        free(true, &mut || a.query_drop(&insert).unwrap());
+        free(false, &mut || a.query_drop(&insert).unwrap());
+        free(true, &mut || {
+            let results = a.pipeline(|pipe| {
+                pipe.query("SELECT @@sql_mode");
+                pipe.query(format!("UPDATE {table} SET v = 2 WHERE v < 0"));
+                Ok(())
+            });
+            assert!(results.unwrap().iter().all(|result| result.is_ok()));
+            assert_eq!(one::<u64>(&mut a, "SELECT LAST_INSERT_ID()"), 2);
+        });
+    }
+
+    #[test]
     fn prepared_statements_are_read_as_when_they_were_prepared() {
         let mux = one_link();
         let (mut a, mut b) = two(&mux);

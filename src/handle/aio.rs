@@ -431,7 +431,7 @@ impl Handle {
     /// A statement that begins it failed; then nothing is begun.
     pub async fn start_transaction(&mut self, opts: TxOpts) -> Result<Transaction<'_>> {
         let (set, start) = opts.sql();
-        self.seat.hold().await?;
+        self.seat.hold(opts.reads_only()).await?;
         // Dropping it releases the link, whatever happens from here on.
         let transaction = Transaction {
             handle: self,

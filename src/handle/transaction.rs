@@ -78,6 +78,10 @@ impl TxOpts {
         self
     }
 
+    pub(super) fn reads_only(&self) -> bool {
+        self.access_mode == Some(AccessMode::ReadOnly)
+    }
+
     /// The statements that begin it.
     pub(super) fn sql(&self) -> (Option<String>, String) {
         let set = self
@@ -106,7 +110,7 @@ pub struct Transaction<'a> {
 impl<'a> Transaction<'a> {
     pub(super) fn begin(handle: &'a mut Handle, opts: TxOpts) -> Result<Transaction<'a>> {
         let (set, start) = opts.sql();
-        now(handle.seat.hold())?;
+        now(handle.seat.hold(opts.reads_only()))?;
         // Dropping it releases the link, whatever happens from here on.
         let mut transaction = Transaction { handle, over: true };
         if let Some(set) = set {

@@ -22,6 +22,16 @@ pub(crate) enum Ask {
     Execute(Arc<Prepared>, Vec<Value>),
 }
 
+impl Ask {
+    /// Its text.
+    pub(crate) fn sql(&self) -> &[u8] {
+        match self {
+            Ask::Query(sql) => sql,
+            Ask::Execute(statement, _) => &statement.sql,
+        }
+    }
+}
+
 /// Statements that are on their way at most. The server answers in order and holds back what it can't
 /// send; we read while we send, so neither waits for the other.
 const WINDOW: usize = 512;

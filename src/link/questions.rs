@@ -65,27 +65,67 @@ impl Link {
         Ok(count.as_deref() != Some("0"))
     }
 
-    /// How the server is, and what it may be used for.
-    pub(crate) async fn vitals(&mut self) -> Result<Vitals> {
+    /// How the server is, and what it may be used for. `of_group`: its state in MySQL's group replication
+    /// is asked for, too, which an account may not be allowed to see.
+    pub(crate) async fn vitals(&mut self, of_group: bool) -> Result<Vitals> {
         const MARIADB: &str = "SELECT CAST(@@global.read_only + 0 AS BINARY), \
-             CAST(@@global.log_bin + 0 AS BINARY), CAST(@@global.gtid_slave_pos AS BINARY), \
-             (SELECT CAST(COUNT(*) AS BINARY) FROM information_schema.GLOBAL_VARIABLES v, \
-             information_schema.GLOBAL_STATUS s WHERE v.VARIABLE_NAME = 'WSREP_ON' AND \
-             v.VARIABLE_VALUE = 'ON' AND s.VARIABLE_NAME = 'WSREP_READY' AND s.VARIABLE_VALUE = 'OFF'), \
-             CAST(@@global.autocommit + 0 AS BINARY)";
+             CAST(@@global.log_bin + 0 AS BINARY), CAST(@@global.autocommit + 0 AS BINARY), \
+             CAST(@@global.gtid_slave_pos AS BINARY), CAST(@@global.gtid_binlog_pos AS BINARY), \
+             CAST(is_on AS BINARY), CAST(ready AS BINARY), CAST(uuid AS BINARY), CAST(last AS BINARY) \
+             FROM (SELECT COUNT(*) AS is_on FROM information_schema.GLOBAL_VARIABLES \
+             WHERE VARIABLE_NAME = 'WSREP_ON' AND VARIABLE_VALUE = 'ON') v, \
+             (SELECT MAX(IF(VARIABLE_NAME = 'WSREP_READY', VARIABLE_VALUE, NULL)) AS ready, \
+             MAX(IF(VARIABLE_NAME = 'WSREP_CLUSTER_STATE_UUID', VARIABLE_VALUE, NULL)) AS uuid, \
+             MAX(IF(VARIABLE_NAME = 'WSREP_LAST_COMMITTED', VARIABLE_VALUE, NULL)) AS last \
+             FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN \
+             ('WSREP_READY', 'WSREP_CLUSTER_STATE_UUID', 'WSREP_LAST_COMMITTED')) s";
         const MYSQL: &str = "SELECT CAST(@@global.read_only OR @@global.super_read_only AS BINARY), \
-             CAST(@@global.gtid_mode = 'ON' AS BINARY), CAST(@@global.gtid_executed AS BINARY), \
-             '0', CAST(@@global.autocommit + 0 AS BINARY)";
-        let sql = if self.server.mariadb { MARIADB } else { MYSQL };
+             CAST(@@global.gtid_mode = 'ON' AS BINARY), CAST(@@global.autocommit + 0 AS BINARY), \
+             CAST(@@global.gtid_executed AS BINARY)";
+        const OF_GROUP: &str = ", (SELECT CAST(MEMBER_STATE AS BINARY) \
+             FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid)";
+        let mariadb = self.server.mariadb;
+        let sql = match (mariadb, of_group) {
+            (true, _) => MARIADB,
+            (false, false) => MYSQL,
+            (false, true) => &format!("{MYSQL}{OF_GROUP}"),
+        };
         let answer = self.ask_for(sql, "asking the server how it is").await?;
         let text = |at: usize| answer.get(at).and_then(|text| text.as_deref());
-        Ok(Vitals {
+        let tells_gtids = text(1) == Some("1");
+        let mut vitals = Vitals {
             read_only: text(0) != Some("0"),
-            tells_gtids: text(1) == Some("1"),
-            gtids: text(2).unwrap_or_default().to_owned(),
-            is_ready: text(3) == Some("0"),
-            commits: text(4) == Some("1"),
-        })
+            tells_gtids,
+            commits: text(2) == Some("1"),
+            reached: text(3).unwrap_or_default().to_owned(),
+            // A replica of MariaDB's has what was replicated, whatever it wrote by itself.
+            position: tells_gtids.then(|| {
+                let own = if mariadb { text(4) } else { None };
+                [text(3), own].map(Option::unwrap_or_default).join(",")
+            }),
+            is_of_cluster: mariadb && text(5) == Some("1"),
+            not_ready: None,
+        };
+        if vitals.is_of_cluster {
+            // Of the nodes of a cluster, too, each has what it has committed.
+            let [uuid, last] = [text(7), text(8)].map(Option::unwrap_or_default);
+            vitals.reached = format!("{uuid}:1-{last}");
+            vitals.position = Some(vitals.reached.clone());
+            let ready = text(6) == Some("ON");
+            vitals.not_ready = (!ready).then(|| "it has not joined its cluster".to_owned());
+        } else if let Some(state) = text(4).filter(|state| !mariadb && *state != "ONLINE") {
+            vitals.not_ready = Some(format!("in its replication group it is {state}"));
+        }
+        Ok(vitals)
+    }
+
+    /// Waits until this node of a cluster has all that was written anywhere in it: for as long as the
+    /// cluster allows (`repl.causal_read_timeout`, 30 s), then it fails.
+    pub(crate) async fn syncs(&mut self) -> Result<()> {
+        const WAIT: &str = "SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1";
+        self.ask_for(WAIT, "waiting for what was written")
+            .await
+            .map(drop)
     }
 
     /// Waits until the server has these transactions. Whether it has; not, where it doesn't say.
@@ -325,12 +365,16 @@ pub(crate) struct Vitals {
     pub read_only: bool,
     /// It reports the GTIDs of what is written.
     pub tells_gtids: bool,
-    /// What it has executed, as a replica.
-    pub gtids: String,
-    /// It is none of a cluster, or one that has joined it.
-    pub is_ready: bool,
     /// Sessions begin with `autocommit`.
     pub commits: bool,
+    /// What it has of others.
+    pub reached: String,
+    /// What it has at all, where that is known.
+    pub position: Option<String>,
+    /// It is a node of a Galera cluster.
+    pub is_of_cluster: bool,
+    /// Why it can't be used though it answers.
+    pub not_ready: Option<String>,
 }
 
 fn not_refused(response: Response) -> Result<Response> {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -34,6 +34,8 @@ pub(crate) struct Account {
     pub lost_sessions: AtomicU32,
     /// What its schemas define that touches sessions.
     pub catalogs: Catalogs,
+    /// Its server is no more to be used: links are closed as soon as they come to rest.
+    pub retired: AtomicBool,
     /// Since when there is no handle.
     pub vacant: Mutex<Option<Instant>>,
 }
@@ -53,6 +55,7 @@ impl Account {
             ready: AtomicUsize::new(0),
             lost_sessions: AtomicU32::new(0),
             catalogs: Catalogs::default(),
+            retired: AtomicBool::new(false),
             vacant: Mutex::new(None),
         }
     }
@@ -69,6 +72,16 @@ impl Account {
         let less = |n: usize| (n > 1).then(|| n - 1);
         let (set, fetch) = (Ordering::AcqRel, Ordering::Relaxed);
         self.handles.fetch_update(set, fetch, less).is_ok()
+    }
+
+    /// Is no longer kept for several servers.
+    pub(super) fn leave(self: &Arc<Self>) {
+        self.kept.fetch_sub(1, Ordering::Relaxed);
+        self.group.exit(self);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// Handles with these options belong here.

@@ -127,7 +127,8 @@ struct Busy {
 }
 
 impl Group {
-    pub(super) fn new(target: Arc<Target>, limits: Arc<Limits>) -> Arc<Group> {
+    pub(super) fn new(target: Arc<Target>, limits: &Arc<Limits>) -> Arc<Group> {
+        let limits = limits.of(&target.limits);
         Arc::new_cyclic(|me| Group {
             target,
             counters: Arc::default(),
@@ -170,6 +171,7 @@ impl Group {
             account
         });
         account.handles.fetch_add(1, Ordering::Relaxed);
+        account.retired.store(false, Ordering::Relaxed);
         *account.vacant.lock() = None;
         self.counters.handles_opened.fetch_add(1, Ordering::Relaxed);
         Ok(account)
@@ -868,7 +870,7 @@ impl Group {
         }
         self.serve(&mut state);
         let vacant = account.handles.load(Ordering::Relaxed) == 0;
-        let over = if vacant && self.limits.linger.is_zero() {
+        let over = if vacant && self.limits.linger.is_zero() || account.is_retired() {
             take_all(&mut state, |a, _| Arc::ptr_eq(a, account))
         } else if idle(&state) > self.limits.max_idle_links && !account.is_shared() {
             match state.parked.pop() {
@@ -957,7 +959,7 @@ impl Group {
         let mut spare = idle(&state).saturating_sub(limits.min_idle_links);
         let over = take_all(&mut state, |account, (used, opened)| {
             let vacant = (*account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
-            if vacant {
+            if vacant || account.is_retired() {
                 return true;
             }
             // A shared link is the session of its handles: it ends when they do.
@@ -994,6 +996,7 @@ impl Group {
                 }
                 let wants = |a: &&Arc<Account>| {
                     !a.is_shared()
+                        && !a.is_retired()
                         && a.handles.load(Ordering::Relaxed) > 0
                         && a.ready.load(Ordering::Relaxed) > 0
                 };
@@ -1047,6 +1050,31 @@ impl Group {
         }
         state.streams().for_each(|stream| stream.shutdown());
         state.busy.len() + state.lanes.len()
+    }
+
+    /// Closes the account's links as they come to rest, until there are none; ends those that are left then
+    /// by force, where nobody else has any. Returns how many these are.
+    pub(super) fn retire(&self, account: &Arc<Account>, deadline: Instant) -> usize {
+        account.retired.store(true, Ordering::Relaxed);
+        loop {
+            self.reap();
+            let mut state = self.state.lock();
+            let left = account.links.load(Ordering::Relaxed);
+            if left == 0 {
+                return 0;
+            }
+            // A lane comes to rest without a word.
+            const LOOK: Duration = Duration::from_millis(20);
+            let now = Instant::now();
+            if now >= deadline {
+                if state.open == left {
+                    state.streams().for_each(|stream| stream.shutdown());
+                }
+                return left;
+            }
+            self.changed
+                .wait_until(&mut state, deadline.min(now + LOOK));
+        }
     }
 
     /// Statements that are under way, or about to be.

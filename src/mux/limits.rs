@@ -1,9 +1,9 @@
 //! How many links there may be, how long they live, and what may pin. Names and defaults are
 //! HikariCP's where it has them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::session::Policies;
+use crate::{opts::target::LinkLimits, session::Policies};
 
 /// Limits of one mux; each holds for every key by itself.
 #[derive(Debug, Clone)]
@@ -36,6 +36,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Of a target that has its own.
+    pub(super) fn of(self: &Arc<Self>, own: &LinkLimits) -> Arc<Limits> {
+        if *own == LinkLimits::default() {
+            return self.clone();
+        }
+        Arc::new(Limits {
+            max_links: own.max_links.unwrap_or(self.max_links),
+            min_idle_links: own.min_idle_links.unwrap_or(self.min_idle_links),
+            max_idle_links: own.max_idle_links.unwrap_or(self.max_idle_links),
+            ..(**self).clone()
+        })
+    }
+
     /// How often the housekeeper must look.
     pub(crate) fn tick(&self) -> Duration {
         let times = [

@@ -37,8 +37,9 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use account::Account;
-use backends::{Backends, Gtids, Wants};
-use group::{Group, no_reactor};
+pub use backends::BackendSet;
+use backends::{Backends, Needs, Wants};
+use group::Group;
 use housekeeper::{Chore, Leftover};
 use limits::Limits;
 pub(crate) use seat::Seat;
@@ -71,6 +72,7 @@ pub struct Mux(Arc<Shared>);
 
 struct Shared {
     limits: Arc<Limits>,
+    listener: Option<Listener>,
     groups: DashMap<GroupKey, Arc<Group>>,
     /// Of handles with several servers.
     backends: Mutex<Vec<Arc<Backends>>>,
@@ -117,6 +119,7 @@ impl Mux {
     pub fn builder() -> MuxBuilder {
         MuxBuilder {
             limits: Limits::default(),
+            listener: None,
         }
     }
 
@@ -154,6 +157,26 @@ impl Mux {
         stats.backends = backends.iter().flat_map(|all| all.stats()).collect();
         drop(backends);
         stats
+    }
+
+    /// The servers of these options, which name several, to add, drain and remove some while handles are
+    /// open. Handles with the same options use the same servers, whenever they are opened.
+    ///
+    /// # Errors
+    /// Options that can't be read, or that name one server only.
+    pub fn backends<T>(&self, opts: T) -> Result<BackendSet>
+    where
+        T: TryInto<Opts>,
+        Error: From<T::Error>,
+    {
+        let opts = opts.try_into()?;
+        opts.check()?;
+        if opts.backends().is_empty() {
+            return Err(DriverError::OneBackend.into());
+        }
+        let all = self.backends_of(&opts)?;
+        self.keep_house();
+        Ok(BackendSet::new(self, all))
     }
 
     /// Takes no new statements, closes idle links with `COM_QUIT`, and waits up to `timeout` for
@@ -212,7 +235,7 @@ impl Mux {
         };
         let found = self.0.groups.get(&key).map(|g| g.clone());
         found.unwrap_or_else(|| {
-            let made = || Group::new(key.target.clone(), self.0.limits.clone());
+            let made = || Group::new(key.target.clone(), &self.0.limits);
             self.0
                 .groups
                 .entry(key.clone())
@@ -223,14 +246,11 @@ impl Mux {
 
     /// The several servers of these options, of which one at least can be used.
     async fn enter_backends(&self, opts: &Opts, face: Face) -> Result<Arc<Backends>> {
-        if self.0.closed.load(Ordering::SeqCst) {
-            return Err(DriverError::MuxShutDown.into());
-        }
-        let backends = self.backends(opts)?;
+        let backends = self.backends_of(opts)?;
         let until = Instant::now() + self.0.limits.acquire_timeout;
-        let nothing = Gtids::NONE;
-        if backends.choose(Wants::Any, &nothing).is_none() {
-            backends.wait_for(Wants::Any, &nothing, face, until).await?;
+        let needs = Needs::NONE;
+        if backends.choose(Wants::Any, &needs).is_none() {
+            backends.wait_for(Wants::Any, &needs, face, until).await?;
             backends.wait_for_all(face).await?;
         }
         self.keep_house();
@@ -239,21 +259,30 @@ impl Mux {
         Ok(backends)
     }
 
-    fn backends(&self, opts: &Opts) -> Result<Arc<Backends>> {
+    fn backends_of(&self, opts: &Opts) -> Result<Arc<Backends>> {
+        if self.0.closed.load(Ordering::SeqCst) {
+            return Err(DriverError::MuxShutDown.into());
+        }
         let mut all = self.0.backends.lock();
         if let Some(known) = all.iter().find(|backends| backends.fits(opts)) {
             return Ok(known.clone());
         }
-        let mut entered = Vec::new();
+        let home = self.account_of(opts)?;
+        let mut members = Vec::new();
         for (opts, weight) in opts.backends() {
-            let account = self.group(opts).enter(opts)?;
-            account.kept.fetch_add(1, Ordering::Relaxed);
-            entered.push((account, *weight));
+            members.push((self.account_of(opts)?, *weight));
         }
-        let made = Backends::new(entered);
-        made.watch().map_err(no_reactor)?;
+        let made = Backends::new(opts, home, members, self.0.listener.clone());
+        made.watch_all()?;
         all.push(made.clone());
         Ok(made)
+    }
+
+    /// The account of these options, kept for several servers.
+    fn account_of(&self, opts: &Opts) -> Result<Arc<Account>> {
+        let account = self.group(opts).enter(opts)?;
+        account.kept.fetch_add(1, Ordering::Relaxed);
+        Ok(account)
     }
 
     fn keep_house(&self) {
@@ -329,10 +358,21 @@ impl Drop for Shared {
     }
 }
 
+/// Whom changes of servers are told.
+#[derive(Clone)]
+struct Listener(Arc<dyn Fn(&BackendStats) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 /// Limits of a [`Mux`]; each holds for every key (server and transport) by itself.
 #[derive(Debug, Clone)]
 pub struct MuxBuilder {
     limits: Limits,
+    listener: Option<Listener>,
 }
 
 impl MuxBuilder {
@@ -403,10 +443,27 @@ impl MuxBuilder {
         self
     }
 
+    /// Is called whenever one of several servers is otherwise than before: up or down, primary or replica,
+    /// drained. By the thread that watches that server, which it should not keep for long.
+    ///
+    /// ```
+    /// let mux = mysql_mux::Mux::builder()
+    ///     .on_backend_change(|backend| println!("{backend}"))
+    ///     .build();
+    /// ```
+    pub fn on_backend_change(
+        mut self,
+        listener: impl Fn(&BackendStats) + Send + Sync + 'static,
+    ) -> Self {
+        self.listener = Some(Listener(Arc::new(listener)));
+        self
+    }
+
     /// The mux. No thread is started and nothing is opened before the first handle.
     pub fn build(self) -> Mux {
         Mux(Arc::new(Shared {
             limits: Arc::new(self.limits),
+            listener: self.listener,
             backends: Mutex::default(),
             groups: DashMap::new(),
             housekeeper: OnceCell::new(),

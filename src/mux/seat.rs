@@ -354,22 +354,16 @@ impl Seat {
         };
         let mut reads = Vec::with_capacity(asks.len());
         for ask in &asks {
-            let (sql, read) = match ask {
-                Ask::Query(sql) => (&sql[..], seen::read(sql)),
-                Ask::Execute(statement, _) => (&statement.sql[..], statement.statement),
+            let read = match ask {
+                Ask::Query(sql) => seen::read(sql),
+                Ask::Execute(statement, _) => statement.statement,
             };
             all.effect = all.effect.and(read.effect);
-            reads.push(Read::new(sql, &read));
+            reads.push(Read::new(ask.sql(), &read));
         }
         self.come_back();
         let deadline = self.deadline();
-        // Where they go is not for the first one to say, but it may ask for what is left.
-        let first = asks.first().filter(|_| all.effect != Effect::Read);
-        let first = first.map(|ask| match ask {
-            Ask::Query(sql) => &sql[..],
-            Ask::Execute(statement, _) => &statement.sql[..],
-        });
-        self.go_for(all.effect, first, deadline).await?;
+        self.go_for_all(all.effect, &asks, deadline).await?;
         let reached = self.reach_all(&asks, deadline).await?;
         let neutral = all.effect != Effect::Other
             && !self.shows_sessions()
@@ -377,7 +371,7 @@ impl Seat {
         let mut plan = self.plan(neutral, &all, texts_of(&asks, &reached, &reads))?;
         plan.is_many = true;
         if !neutral {
-            self.go_for(Effect::Other, first, deadline).await?;
+            self.go_for_all(Effect::Other, &asks, deadline).await?;
         }
         if asks.len() > 1 && all.effect != Effect::Read && self.asks_a_replica(&plan) {
             return self.run_apart(asks).await;
@@ -581,7 +575,7 @@ impl Seat {
 
     pub(crate) async fn select_db(&mut self, schema: &str) -> Result<()> {
         let deadline = self.deadline();
-        self.go_for(Effect::Other, None, deadline).await?;
+        self.go_or_stay(deadline).await?;
         if let Done::Ok(ok) = self
             .alone(Op::InitDb(schema), Plan::command(), deadline)
             .await?
@@ -614,7 +608,11 @@ impl Seat {
         self.forget_written();
         let deadline = self.deadline();
         self.come_back();
-        self.go_anywhere(deadline).await?;
+        match self.opts.session().init.is_empty() {
+            true => self.go_anywhere(deadline).await?,
+            // They may do what keeps the handle there.
+            false => self.go_or_stay(deadline).await?,
+        }
         self.take("resetting the session", Need::Alone, deadline)
             .await?;
         if let Some(link) = &mut self.held {
@@ -657,8 +655,9 @@ impl Seat {
         Ok(())
     }
 
-    /// Keeps the link from here on, until as many [`Self::release`].
-    pub(crate) async fn hold(&mut self) -> Result<()> {
+    /// Keeps the link from here on, until as many [`Self::release`]. `reads_only`: for a transaction that
+    /// does.
+    pub(crate) async fn hold(&mut self, reads_only: bool) -> Result<()> {
         if self.holds == 0 && self.under_hold != UnderHold::Open {
             self.under_hold = match self.held {
                 None => UnderHold::Nothing,
@@ -667,7 +666,7 @@ impl Seat {
         }
         let deadline = self.deadline();
         self.come_back();
-        self.go_for(Effect::Other, None, deadline).await?;
+        self.go_to_hold(reads_only, deadline).await?;
         let mut running = Running::new(self);
         running.seat.holds = running.seat.holds.saturating_add(1);
         running.holds = true;
@@ -713,7 +712,7 @@ impl Seat {
 
     /// The same, because the user wishes it.
     pub(crate) async fn lease(&mut self) -> Result<()> {
-        self.hold().await?;
+        self.hold(false).await?;
         self.leases = self.leases.saturating_add(1);
         Ok(())
     }

@@ -142,8 +142,13 @@ pub struct BackendStats {
     pub is_up: bool,
     /// It takes writes.
     pub takes_writes: bool,
+    /// Nothing new is sent there.
+    pub is_draining: bool,
     /// Why it is not up, where that is known.
     pub why: Option<String>,
+    /// For how long it has not had all that the primary has, to half a second; `None` where that is not known:
+    /// without GTIDs it never is. Of the primary zero.
+    pub lag: Option<Duration>,
     /// The least time that it took lately to tell how it is.
     pub latency: Duration,
 }
@@ -152,11 +157,18 @@ impl fmt::Display for BackendStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
         match (self.is_up, self.takes_writes, &self.why) {
-            (true, true, _) => write!(f, "{server} takes writes"),
-            (true, false, _) => write!(f, "{server} is read-only"),
-            (false, _, Some(why)) => write!(f, "{server}: {why}"),
-            (false, _, None) => write!(f, "{server} was not asked yet"),
+            (true, true, _) => write!(f, "{server} takes writes")?,
+            (true, false, _) => write!(f, "{server} is read-only")?,
+            (false, _, Some(why)) => write!(f, "{server}: {why}")?,
+            (false, _, None) => write!(f, "{server} was not asked yet")?,
         }
+        if let Some(lag) = self.lag.filter(|lag| !lag.is_zero()) {
+            write!(f, ", {lag:.1?} behind")?;
+        }
+        if self.is_draining {
+            write!(f, ", is being drained")?;
+        }
+        Ok(())
     }
 }
 

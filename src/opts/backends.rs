@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::target::{Endpoint, LinkLimits};
+
 /// One more server of a handle; see [`OptsBuilder::backend`](crate::OptsBuilder::backend).
 ///
 /// ```
@@ -14,9 +16,10 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
-    pub(super) host: String,
-    pub(super) port: u16,
+    host: String,
+    port: u16,
     pub(super) weight: u32,
+    pub(super) limits: LinkLimits,
 }
 
 impl Backend {
@@ -26,6 +29,7 @@ impl Backend {
             host: host.into(),
             port,
             weight: 1,
+            limits: LinkLimits::default(),
         }
     }
 
@@ -34,6 +38,46 @@ impl Backend {
         self.weight = weight.max(1);
         self
     }
+
+    /// The most links to it, at least 1. Default: [`OptsBuilder::max_links`](crate::OptsBuilder::max_links).
+    pub fn max_links(mut self, links: usize) -> Backend {
+        self.limits.max_links = Some(links.max(1));
+        self
+    }
+
+    /// Idle links to it that are kept open. Default:
+    /// [`OptsBuilder::min_idle_links`](crate::OptsBuilder::min_idle_links).
+    pub fn min_idle_links(mut self, links: usize) -> Backend {
+        self.limits.min_idle_links = Some(links);
+        self
+    }
+
+    /// The most idle links to it that are kept, at least 1. Default:
+    /// [`OptsBuilder::max_idle_links`](crate::OptsBuilder::max_idle_links).
+    pub fn max_idle_links(mut self, links: usize) -> Backend {
+        self.limits.max_idle_links = Some(links.max(1));
+        self
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        let (host, port) = (self.host.clone(), self.port);
+        Endpoint::Tcp { host, port }
+    }
+}
+
+/// Which one of several replicas is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Balance {
+    /// The better of two that are taken at random: the one with fewer statements under way, weighted by
+    /// latency and [weight](Backend::weight). What all see as the best is not run over by all at once.
+    #[default]
+    PowerOfTwo,
+    /// The one with the fewest statements under way, the first of those with as few: MySQL Proxy's rule.
+    ShortestQueue,
+    /// The first that can be used, in the order in which they were named: the nearest first, the others for
+    /// when it is gone.
+    InOrder,
 }
 
 /// Which of several servers a statement goes to that only reads. All others go to the primary.

@@ -11,11 +11,12 @@ use std::{
 use mysql_common::{constants::CapabilityFlags, proto::codec::Compression};
 
 use super::{
-    Backend, Consistency, Isolation, LocalInfileHandler, Opts, Other, Prefer, SslOpts, UrlError,
+    Backend, Balance, Consistency, Isolation, LocalInfileHandler, Opts, Other, Prefer, SslOpts,
+    UrlError,
     identity::Identity,
     secret::Secret,
     session::SessionOpts,
-    target::{Endpoint, Fixed, Pipelining, SocketOpts, Target},
+    target::{Endpoint, Fixed, LinkLimits, Pipelining, SocketOpts, Target},
     url,
 };
 use crate::session::{PinPolicy, PinReason, Policies};
@@ -44,6 +45,7 @@ pub struct OptsBuilder {
     pub(super) get_server_public_key: bool,
     pub(super) session: SessionOpts,
     other: Other,
+    limits: LinkLimits,
     weight: u32,
     backends: Vec<Backend>,
 }
@@ -109,8 +111,11 @@ impl Default for OptsBuilder {
                 prefer_socket: true,
                 prefer: Prefer::default(),
                 consistency: Consistency::default(),
+                balance: Balance::default(),
+                max_lag: None,
                 fault: None,
             },
+            limits: LinkLimits::default(),
             weight: 1,
             backends: Vec::new(),
         }
@@ -165,6 +170,7 @@ impl OptsBuilder {
             get_server_public_key: opts.0.identity.get_server_public_key,
             session: (*opts.0.session).clone(),
             other: opts.0.other.clone(),
+            limits: opts.0.target.limits,
             weight: opts.backends().first().map_or(1, |(_, weight)| *weight),
             backends: opts.backends().iter().skip(1).map(backend).collect(),
         }
@@ -213,6 +219,27 @@ impl OptsBuilder {
         self
     }
 
+    /// The most links to each server, at least 1, in place of what the mux says
+    /// ([`MuxBuilder::max_links`](crate::MuxBuilder::max_links)). Handles with other limits have links of their own.
+    pub fn max_links(mut self, links: usize) -> Self {
+        self.limits.max_links = Some(links.max(1));
+        self
+    }
+
+    /// Idle links to each server that are kept open, in place of what the mux says
+    /// ([`MuxBuilder::min_idle_links`](crate::MuxBuilder::min_idle_links)).
+    pub fn min_idle_links(mut self, links: usize) -> Self {
+        self.limits.min_idle_links = Some(links);
+        self
+    }
+
+    /// The most idle links to each server that are kept, at least 1, in place of what the mux says
+    /// ([`MuxBuilder::max_idle_links`](crate::MuxBuilder::max_idle_links)).
+    pub fn max_idle_links(mut self, links: usize) -> Self {
+        self.limits.max_idle_links = Some(links.max(1));
+        self
+    }
+
     /// Which of several servers reads go to. Default: [`Prefer::Replica`].
     pub fn prefer(mut self, prefer: Prefer) -> Self {
         self.other.prefer = prefer;
@@ -222,6 +249,20 @@ impl OptsBuilder {
     /// What reads from replicas know of the handle's writes. Default: [`Consistency::Session`].
     pub fn consistency(mut self, consistency: Consistency) -> Self {
         self.other.consistency = consistency;
+        self
+    }
+
+    /// Which of several replicas is read from. Default: [`Balance::PowerOfTwo`].
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.other.balance = balance;
+        self
+    }
+
+    /// How far behind a replica may be that is read from, to half a second: how far it is known by the GTIDs
+    /// of the primary and its own. Where there are none, none is read from. Default: `None`, however
+    /// far.
+    pub fn max_lag(mut self, lag: Option<Duration>) -> Self {
+        self.other.max_lag = lag;
         self
     }
 
@@ -528,7 +569,9 @@ impl OptsBuilder {
 
 /// What a further server was given as. Others than by TCP there are none.
 fn backend((opts, weight): &(Opts, u32)) -> Backend {
-    Backend::new(opts.get_ip_or_hostname(), opts.get_tcp_port()).weight(*weight)
+    let mut backend = Backend::new(opts.get_ip_or_hostname(), opts.get_tcp_port()).weight(*weight);
+    backend.limits = opts.target().limits;
+    backend
 }
 
 fn millis(ms: u32) -> Duration {
@@ -593,6 +636,7 @@ impl From<OptsBuilder> for Opts {
             ssl: builder.ssl,
             fixed: builder.fixed,
             socket: builder.net,
+            limits: builder.limits,
         };
         let last = builder
             .passwords
@@ -611,11 +655,14 @@ impl From<OptsBuilder> for Opts {
             server_public_key: builder.server_public_key,
             get_server_public_key: builder.get_server_public_key,
         };
-        let others = builder.backends.into_iter().map(|backend| {
-            let Backend { host, port, weight } = backend;
-            (Endpoint::Tcp { host, port }, weight)
-        });
-        let others = (builder.weight, others.collect());
-        Opts::new(target, identity, builder.session, builder.other, others)
+        let (weight, others) = (builder.weight, &builder.backends);
+        Opts::new(
+            target,
+            identity,
+            builder.session,
+            builder.other,
+            weight,
+            others,
+        )
     }
 }

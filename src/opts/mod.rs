@@ -25,7 +25,7 @@ use std::{
 
 use mysql_common::proto::codec::Compression;
 
-pub use backends::{Backend, Consistency, Prefer};
+pub use backends::{Backend, Balance, Consistency, Prefer};
 pub use builder::OptsBuilder;
 pub use change_user::ChangeUserOpts;
 pub use local_infile::{LocalInfile, LocalInfileHandler};
@@ -98,6 +98,8 @@ struct Other {
     prefer_socket: bool,
     prefer: Prefer,
     consistency: Consistency,
+    balance: Balance,
+    max_lag: Option<Duration>,
     /// Why these options can't be used, found while they were built.
     fault: Option<UrlError>,
 }
@@ -126,39 +128,40 @@ impl Opts {
         Ok(opts)
     }
 
-    /// `others`: the other servers, with their weights and that of the first.
+    /// `weight`: the first server's, where there are others.
     fn new(
         target: Target,
         identity: Identity,
         session: SessionOpts,
         other: Other,
-        others: (u32, Vec<(Endpoint, u32)>),
+        weight: u32,
+        others: &[Backend],
     ) -> Opts {
-        let (weight, others) = others;
         let first = Opts::of_one(target, Arc::new(identity), Arc::new(session), other);
         if others.is_empty() {
             return first;
         }
-        let more = others.into_iter().map(|(endpoint, weight)| {
-            let Parts {
-                target,
-                identity,
-                session,
-                other,
-                ..
-            } = &*first.0;
-            let target = Target {
-                endpoint,
-                ..(**target).clone()
-            };
-            let (identity, session) = (identity.clone(), session.clone());
-            (
-                Opts::of_one(target, identity, session, other.clone()),
-                weight,
-            )
-        });
+        let more = others.iter().map(|backend| first.of_backend(backend));
         let all = std::iter::once((first.clone(), weight)).chain(more);
         first.with(|parts| parts.backends = all.collect())
+    }
+
+    /// The same for another server, and its weight.
+    pub(crate) fn of_backend(&self, backend: &Backend) -> (Opts, u32) {
+        let Parts {
+            target,
+            identity,
+            session,
+            other,
+            ..
+        } = &*self.0;
+        let target = Target {
+            endpoint: backend.endpoint(),
+            limits: backend.limits.or(target.limits),
+            ..(**target).clone()
+        };
+        let opts = Opts::of_one(target, identity.clone(), session.clone(), other.clone());
+        (opts, backend.weight)
     }
 
     fn of_one(
@@ -237,6 +240,31 @@ impl Opts {
     /// What reads from replicas know of the handle's writes. Default: [`Consistency::Session`].
     pub fn get_consistency(&self) -> Consistency {
         self.0.other.consistency
+    }
+
+    /// Which of several replicas is read from. Default: [`Balance::PowerOfTwo`].
+    pub fn get_balance(&self) -> Balance {
+        self.0.other.balance
+    }
+
+    /// How far behind a replica may be that is read from. Default: whatever it is.
+    pub fn get_max_lag(&self) -> Option<Duration> {
+        self.0.other.max_lag
+    }
+
+    /// The most links to the server. Default: `None`, as many as the mux says.
+    pub fn get_max_links(&self) -> Option<usize> {
+        self.0.target.limits.max_links
+    }
+
+    /// Idle links to the server that are kept open. Default: `None`, as many as the mux says.
+    pub fn get_min_idle_links(&self) -> Option<usize> {
+        self.0.target.limits.min_idle_links
+    }
+
+    /// The most idle links to the server that are kept. Default: `None`, as many as the mux says.
+    pub fn get_max_idle_links(&self) -> Option<usize> {
+        self.0.target.limits.max_idle_links
     }
 
     /// Host name or address; of a socket or pipe `localhost`.

@@ -13,6 +13,26 @@ pub(crate) struct Target {
     pub ssl: Option<SslOpts>,
     pub fixed: Fixed,
     pub socket: SocketOpts,
+    pub limits: LinkLimits,
+}
+
+/// How many links there may be, where that is not what the mux says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LinkLimits {
+    pub max_links: Option<usize>,
+    pub min_idle_links: Option<usize>,
+    pub max_idle_links: Option<usize>,
+}
+
+impl LinkLimits {
+    /// The others' where these say nothing.
+    pub(super) fn or(self, others: LinkLimits) -> LinkLimits {
+        LinkLimits {
+            max_links: self.max_links.or(others.max_links),
+            min_idle_links: self.min_idle_links.or(others.min_idle_links),
+            max_idle_links: self.max_idle_links.or(others.max_idle_links),
+        }
+    }
 }
 
 /// Transport and address.

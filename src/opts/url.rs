@@ -6,7 +6,7 @@ use mysql_common::proto::codec::Compression;
 use percent_encoding::percent_decode_str;
 
 use super::{
-    Backend, Consistency, Isolation, OptsBuilder, Prefer, SslOpts, builder::Transport,
+    Backend, Balance, Consistency, Isolation, OptsBuilder, Prefer, SslOpts, builder::Transport,
     ssl::ClientIdentity, target::Pipelining,
 };
 
@@ -121,6 +121,24 @@ const PARAMETERS: &[(&str, Set)] = &[
             (_, Some(Ok(ms))) => Consistency::PrimaryFor(Duration::from_millis(ms)),
             _ => return invalid(name, v, "none, session or primary_for_ms: and a number"),
         }))
+    }),
+    ("balance", |b, name, v| {
+        Ok(b.balance(match v {
+            "power_of_two" => Balance::PowerOfTwo,
+            "shortest_queue" => Balance::ShortestQueue,
+            "in_order" => Balance::InOrder,
+            _ => return invalid(name, v, "power_of_two, shortest_queue or in_order"),
+        }))
+    }),
+    ("max_lag_ms", |b, name, v| {
+        Ok(b.max_lag(Some(millis(name, v)?)))
+    }),
+    ("max_links", |b, name, v| Ok(b.max_links(number(name, v)?))),
+    ("min_idle_links", |b, name, v| {
+        Ok(b.min_idle_links(number(name, v)?))
+    }),
+    ("max_idle_links", |b, name, v| {
+        Ok(b.max_idle_links(number(name, v)?))
     }),
     ("keep_diagnostics", |b, name, v| {
         Ok(b.keep_diagnostics(flag(name, v)?))

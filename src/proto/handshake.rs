@@ -403,6 +403,7 @@ pub(super) mod tests {
             endpoint,
             ssl: tls.then(Default::default),
             fixed: fixed(),
+            limits: Default::default(),
             socket: SocketOpts {
                 nodelay: true,
                 keepalive: None,

@@ -38,6 +38,7 @@ mod mentions;
 mod outline;
 mod pieces;
 mod prepared;
+mod read_only;
 mod reader;
 mod routine;
 mod settings;
@@ -53,6 +54,7 @@ pub(crate) use cache::Cache;
 pub(crate) use facts::{Act, Facts, Name, facts};
 pub(crate) use mentions::{About, about, is_told_by_digest, lower, mentions, part_of};
 pub(crate) use outline::outline;
+pub(crate) use read_only::{begins_read_only, may_run_on_replica};
 
 use digest::Digest;
 use effect::Reading;

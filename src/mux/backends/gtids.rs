@@ -78,10 +78,6 @@ impl Gtids {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// These as well.
     pub(crate) fn add(&mut self, other: &Gtids) {
         for last in &other.0 {

@@ -4,14 +4,18 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
 
-use super::gtids::Gtids;
+use super::{
+    choice::Needs,
+    gtids::Gtids,
+    history::{Has, History},
+};
 use crate::{
     error::{Error, Result},
     link::{Face, Vitals, now},
@@ -32,16 +36,27 @@ const TELLS: u8 = 4;
 const ASKED: u8 = 8;
 /// Sessions there begin with `autocommit`.
 const COMMITS: u8 = 16;
+/// It is a node of a Galera cluster: what is written to another is applied there a moment later.
+const OF_CLUSTER: u8 = 32;
 
 /// Probes that may time out before what runs there is given up.
 const PATIENCE: u32 = 2;
 
+/// How long after a probe it may be asked again because somebody would like to know how far it is.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// What may be sent there.
 #[derive(Debug)]
 pub(crate) struct Member {
+    /// Its number among those of its handles.
+    pub id: u32,
     pub account: Arc<Account>,
-    pub weight: u32,
+    weight: AtomicU32,
     state: AtomicU8,
+    /// Nothing new is to be sent there.
+    draining: AtomicBool,
+    /// Its state in a replication group can't be asked for.
+    hides_group: AtomicBool,
     /// The least time that a probe took lately, nanoseconds.
     latency: AtomicU64,
     inner: Mutex<Inner>,
@@ -52,23 +67,39 @@ pub(crate) struct Member {
 #[derive(Debug, Default)]
 struct Inner {
     reached: Gtids,
+    /// What it has of the primary.
+    has: Option<Has>,
     /// Why it is not up.
     why: Option<Arc<str>>,
     /// Why it could not be asked, the last time.
     refused: Option<Error>,
     suspect: bool,
+    /// Somebody would like to know how far it is.
+    wanted: bool,
     ends: bool,
     late: u32,
     /// Bytes that had come from there.
     heard: u64,
 }
 
+/// What asking it has told.
+#[derive(Debug)]
+pub(super) struct Probed {
+    /// Anything is otherwise than before.
+    pub changed: bool,
+    /// Where it was, no earlier than that.
+    pub position: Option<(Instant, Gtids)>,
+}
+
 impl Member {
-    pub(super) fn new(account: Arc<Account>, weight: u32) -> Member {
+    pub(super) fn new(id: u32, account: Arc<Account>, weight: u32) -> Member {
         Member {
+            id,
             account,
-            weight: weight.max(1),
+            weight: AtomicU32::new(weight.max(1)),
             state: AtomicU8::new(0),
+            draining: AtomicBool::new(false),
+            hides_group: AtomicBool::new(false),
             latency: AtomicU64::new(0),
             inner: Mutex::default(),
             bell: Condvar::new(),
@@ -77,9 +108,10 @@ impl Member {
 
     /// As if it had been asked.
     #[cfg(test)]
-    pub(super) fn found(&self, up: bool, writable: bool) {
+    pub(super) fn found(&self, up: bool, writable: bool, of_cluster: bool) {
         let bit = |so: bool, bit: u8| if so { bit } else { 0 };
-        let state = ASKED | COMMITS | bit(up, UP) | bit(writable, WRITABLE);
+        let state =
+            ASKED | COMMITS | bit(up, UP) | bit(writable, WRITABLE) | bit(of_cluster, OF_CLUSTER);
         self.state.store(state, Ordering::Release);
     }
 
@@ -87,51 +119,125 @@ impl Member {
         self.state.load(Ordering::Acquire) & what == what
     }
 
-    pub(crate) fn is_up(&self) -> bool {
+    /// It answers.
+    pub(super) fn is_up(&self) -> bool {
         self.is(UP)
     }
 
-    pub(crate) fn is_primary(&self) -> bool {
-        self.is(UP | WRITABLE)
+    /// Something may be sent there.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.is(UP) && !self.is_draining()
+    }
+
+    pub(crate) fn takes_writes(&self) -> bool {
+        self.is(UP | WRITABLE) && !self.is_draining()
     }
 
     pub(crate) fn tells_gtids(&self) -> bool {
         self.is(TELLS)
     }
 
-    /// It takes no writes, and a read there begins no transaction.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        self.is(OF_CLUSTER)
+    }
+
+    /// It may be read from, beside the primary: a read there begins no transaction, and it follows that.
+    /// Of another server that takes writes nobody knows what it has.
     pub(super) fn is_for_reads(&self) -> bool {
-        self.is(UP | COMMITS) && !self.is_primary()
+        self.is(COMMITS) && self.is_usable() && (!self.is(WRITABLE) || self.is_of_cluster())
     }
 
     pub(super) fn was_asked(&self) -> bool {
         self.is(ASKED)
     }
 
-    /// It is known to have these transactions.
-    pub(crate) fn has(&self, gtids: &Gtids) -> bool {
-        gtids.is_empty() || self.inner.lock().reached.has(gtids)
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// It is known to have what is needed.
+    pub(super) fn has(&self, needs: &Needs<'_>) -> bool {
+        let Some(wrote_at) = needs.wrote_at else {
+            return true;
+        };
+        if self.is_of_cluster() && needs.wrote_on == self.id {
+            return true;
+        }
+        let inner = self.inner.lock();
+        let has_all = |has: Has| {
+            let of_it = !self.is_of_cluster() || has.source == needs.wrote_on;
+            of_it && has.until.is_some_and(|until| until >= wrote_at)
+        };
+        needs.told && inner.reached.has(needs.gtids) || inner.has.is_some_and(has_all)
+    }
+
+    /// It may have what is needed in a moment, and can be asked to wait for it.
+    pub(super) fn can_wait(&self, needs: &Needs<'_>) -> bool {
+        needs.told && !self.is_of_cluster()
     }
 
     pub(crate) fn has_reached(&self, gtids: &Gtids) {
         self.inner.lock().reached.add(gtids);
     }
 
+    /// For how long it has not had all of what the primary has, as far as that is known: to half a second.
+    pub(super) fn lag(&self) -> Option<Duration> {
+        let has = self.inner.lock().has?;
+        match has.lacks_of {
+            Some(since) => Some(since.elapsed()),
+            None => has.until.map(|_| Duration::ZERO),
+        }
+    }
+
+    pub(super) fn is_within(&self, limit: Option<Duration>) -> bool {
+        limit.is_none_or(|limit| self.lag().is_some_and(|lag| lag <= limit))
+    }
+
+    /// Notes what it has of the primary.
+    pub(super) fn compare(&self, history: &History) {
+        let mut inner = self.inner.lock();
+        inner.has = Some(history.has(&inner.reached));
+    }
+
+    /// Has it asked soon how far it is.
+    pub(super) fn ask_soon(&self) {
+        let mut inner = self.inner.lock();
+        if !std::mem::replace(&mut inner.wanted, true) {
+            self.bell.notify_all();
+        }
+    }
+
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight.max(1), Ordering::Relaxed);
+    }
+
+    /// Statements that are under way there.
+    pub(super) fn queue(&self) -> u64 {
+        self.account.group.outstanding() as u64
+    }
+
     /// How much one more statement there costs, beside others.
     pub(super) fn cost(&self) -> u64 {
-        let waiting = self.account.group.outstanding() as u64 + 1;
+        let waiting = self.queue() + 1;
         // Which of two in one data centre is nearer is not worth knowing.
         const NEAR: u64 = 2_000_000;
         let latency = (self.latency.load(Ordering::Relaxed) + NEAR).next_power_of_two();
-        waiting.saturating_mul(latency) / u64::from(self.weight)
+        waiting.saturating_mul(latency) / u64::from(self.weight.load(Ordering::Relaxed))
     }
 
     pub(super) fn stats(&self) -> BackendStats {
+        let why = self.inner.lock().why.as_deref().map(Into::into);
         BackendStats {
             server: self.account.group.target.endpoint.to_string(),
             is_up: self.is_up(),
-            takes_writes: self.is_primary(),
-            why: self.inner.lock().why.as_deref().map(Into::into),
+            takes_writes: self.is(UP | WRITABLE),
+            is_draining: self.is_draining(),
+            why,
+            lag: self.lag(),
             latency: Duration::from_nanos(self.latency.load(Ordering::Relaxed)),
         }
     }
@@ -165,18 +271,20 @@ impl Member {
 
     /// Waits for the next probe. Whether there is one.
     pub(super) fn rest(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
+        let began = Instant::now();
         let mut inner = self.inner.lock();
         while !inner.ends && !std::mem::take(&mut inner.suspect) {
-            if self.bell.wait_until(&mut inner, until).timed_out() {
+            let time = if inner.wanted { time.min(PAUSE) } else { time };
+            if self.bell.wait_until(&mut inner, began + time).timed_out() {
                 break;
             }
         }
+        inner.wanted = false;
         !inner.ends
     }
 
-    /// Asks the server. Whether anything is otherwise than before.
-    pub(super) fn probe(&self, patience: Duration) -> bool {
+    /// Asks the server.
+    pub(super) fn probe(&self, patience: Duration) -> Probed {
         let before = self.state.load(Ordering::Acquire);
         let began = Instant::now();
         let answer = now(self.ask(patience));
@@ -185,6 +293,7 @@ impl Member {
         let is_talking = std::mem::replace(&mut inner.heard, heard) != heard;
         let mut state = ASKED;
         let mut cuts = false;
+        let mut position = None;
         match answer {
             Ok(Some(vitals)) => {
                 let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -197,15 +306,16 @@ impl Member {
                 self.latency.store(latency, Ordering::Relaxed);
                 inner.late = 0;
                 inner.refused = None;
-                inner.reached.add(&Gtids::executed(&vitals.gtids));
-                inner.why = match vitals.is_ready {
-                    true => None,
-                    false => Some("it has not joined its cluster".into()),
-                };
-                state |= if vitals.is_ready { UP } else { 0 };
-                state |= if vitals.read_only { 0 } else { WRITABLE };
-                state |= if vitals.tells_gtids { TELLS } else { 0 };
-                state |= if vitals.commits { COMMITS } else { 0 };
+                // One that was set up anew may have less than before.
+                inner.reached = Gtids::executed(&vitals.reached);
+                position = vitals.position.as_deref().map(Gtids::executed);
+                let bit = |so: bool, bit: u8| if so { bit } else { 0 };
+                state |= bit(vitals.not_ready.is_none(), UP)
+                    | bit(!vitals.read_only, WRITABLE)
+                    | bit(vitals.tells_gtids, TELLS)
+                    | bit(vitals.commits, COMMITS)
+                    | bit(vitals.is_of_cluster, OF_CLUSTER);
+                inner.why = vitals.not_ready.map(Into::into);
             }
             // All of its links are used by others: it is as it was.
             Ok(None) => state |= before,
@@ -232,7 +342,10 @@ impl Member {
             // What waits for its answer waits for ever.
             self.account.group.cut();
         }
-        state != before
+        Probed {
+            changed: state != before,
+            position: position.map(|position| (began, position)),
+        }
     }
 
     async fn ask(&self, patience: Duration) -> Result<Option<Vitals>> {
@@ -254,7 +367,12 @@ impl Member {
             Err(e) => return Err(e),
         };
         link.deadline = Some((Instant::now() + patience, patience));
-        let vitals = link.vitals().await;
+        let of_group = !self.hides_group.load(Ordering::Relaxed);
+        let mut vitals = link.vitals(of_group).await;
+        if let (Err(Error::MySqlError(_)), true) = (&vitals, of_group) {
+            self.hides_group.store(true, Ordering::Relaxed);
+            vitals = link.vitals(false).await;
+        }
         link.deadline = None;
         match vitals {
             Err(e) if !matches!(e, Error::MySqlError(_)) => {

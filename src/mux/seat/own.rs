@@ -32,6 +32,8 @@ pub(super) struct Plan {
     doing: Option<Arc<Doing>>,
     /// It may have changed `LAST_INSERT_ID()` where it failed, and has cleared the warnings of before.
     pub writes: bool,
+    /// One of them does.
+    some_write: bool,
     /// `FOUND_ROWS()` counts the rows of the last of it. Most others that have a result leave the count
     /// as it is.
     pub is_query: bool,
@@ -109,7 +111,9 @@ impl Plan {
     /// It may change `LAST_INSERT_ID()`, or leave it.
     fn may_leave_id(&self) -> bool {
         let facts = self.doing.as_ref().map(|doing| &doing.facts);
-        self.writes || facts.is_some_and(|facts| facts.sets_insert_id || facts.unknown)
+        self.writes
+            || self.some_write
+            || facts.is_some_and(|facts| facts.sets_insert_id || facts.unknown)
     }
 
     /// The session has to begin anew, whatever stands on the link.
@@ -220,6 +224,7 @@ impl Seat {
                     needs => needs_rows |= needs,
                 }
                 plan.is_query = text.read.is_query;
+                plan.some_write |= text.read.writes;
                 queried |= text.read.is_query;
                 // Those of before, which not every statement clears on MariaDB.
                 let left = first || self.has_left_warnings && !cleared;

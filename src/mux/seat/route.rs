@@ -6,17 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Deadline, Need, Op, Plan, Running, Seat};
+use super::{Ask, Deadline, Need, Op, Plan, Running, Seat, seen};
 use crate::{
-    error::{Error, Ran, Result, StatementTimeout},
+    error::{DriverError, Error, Ran, Result, StatementTimeout},
     link::gtids_of,
     mux::{
         account::Account,
-        backends::{Choice, Gtids, Member, Route, Wants},
+        backends::{Choice, Gtids, Lacks, Member, Needs, Route, Wants, Wrote},
     },
     opts::{Consistency, Prefer},
     proto::result::{Outcome, Response},
-    session::{PinReason, seen, variables::awaits_transaction},
+    session::{PinReason, variables::awaits_transaction},
     sql::{self, Effect},
 };
 
@@ -45,8 +45,20 @@ impl Seat {
         }
     }
 
+    /// Where the handle is.
     fn member(&self) -> Option<&Arc<Member>> {
-        self.route()?.backends.member_of(&self.account)
+        self.route()?.at.as_ref()
+    }
+
+    fn go_to(&mut self, member: &Arc<Member>, is_primary: bool) {
+        let Some(route) = self.route_mut() else {
+            return;
+        };
+        route.on_replica = !is_primary;
+        if !route.at.as_ref().is_some_and(|at| Arc::ptr_eq(at, member)) {
+            route.at = Some(member.clone());
+            self.account = member.account.clone();
+        }
     }
 
     /// What the handle's reads prefer from here on.
@@ -56,7 +68,7 @@ impl Seat {
         }
     }
 
-    /// Goes to where a statement of this effect is to run. `sql`: it may have a hint.
+    /// Goes to where a statement of this effect is to run. `sql`: its text, where it is one.
     pub(super) async fn go_for(
         &mut self,
         effect: Effect,
@@ -68,29 +80,88 @@ impl Seat {
         }
         let wants = match effect {
             Effect::Read => self.wants_of_a_read(sql),
+            Effect::Other if sql.is_some_and(sql::begins_read_only) => {
+                self.wants_of_a_read_only_transaction()
+            }
             Effect::Write | Effect::Other => Wants::Primary,
         };
-        if wants == Wants::Primary {
-            self.leave_replica(sql).await?;
+        if wants == Wants::Primary && !self.leave_replica(sql).await? {
+            return self.may_stay(sql);
         }
         self.go(wants, deadline).await
     }
 
+    /// As [`Self::go_for`], for statements that are sent together. Where they go is not for the first one to
+    /// say, but it may ask for what is left.
+    pub(super) async fn go_for_all(
+        &mut self,
+        effect: Effect,
+        asks: &[Ask],
+        deadline: Deadline,
+    ) -> Result<()> {
+        if self.route().is_none() || effect == Effect::Read {
+            return self.go_for(effect, None, deadline).await;
+        }
+        let first = asks.first().map(Ask::sql);
+        if self.leave_replica(first).await? {
+            return self.go(Wants::Primary, deadline).await;
+        }
+        if first.is_some_and(asks_for_what_was_left) {
+            // The others are sent by themselves, then.
+            return Ok(());
+        }
+        asks.iter()
+            .try_for_each(|ask| self.may_stay(Some(ask.sql())))
+    }
+
+    /// Goes to where a link is to be held, for a transaction that only reads or for anything.
+    pub(super) async fn go_to_hold(&mut self, reads_only: bool, deadline: Deadline) -> Result<()> {
+        let wants = match reads_only {
+            true => self.wants_of_a_read_only_transaction(),
+            false => Wants::Primary,
+        };
+        if wants == Wants::Primary {
+            self.leave_replica(None).await?;
+        }
+        self.go(wants, deadline).await
+    }
+
+    /// As [`Self::go_for`], for what is done where the session is, or on the primary.
+    pub(super) async fn go_or_stay(&mut self, deadline: Deadline) -> Result<()> {
+        self.go(Wants::Primary, deadline).await
+    }
+
     fn wants_of_a_read(&self, sql: Option<&[u8]>) -> Wants {
+        // It would begin a transaction.
+        let begins = awaits_transaction(&self.vars) || !self.commits_by_itself();
+        let prefer = sql.and_then(hint);
+        match begins {
+            true => Wants::Primary,
+            false => self.wants(prefer),
+        }
+    }
+
+    fn wants_of_a_read_only_transaction(&self) -> Wants {
+        // Without that, the end of one begins the next.
+        match self.commits_by_itself() {
+            true => self.wants(None),
+            false => Wants::Primary,
+        }
+    }
+
+    /// Where the handle's reads go, or one that has a hint.
+    fn wants(&self, hint: Option<Prefer>) -> Wants {
         let Some(route) = self.route() else {
             return Wants::Primary;
         };
-        let prefer = sql.and_then(hint).unwrap_or(route.prefer);
-        let must_wait = match self.opts.get_consistency() {
+        let wrote = &route.wrote;
+        let must = match self.opts.get_consistency() {
             Consistency::None => false,
-            Consistency::Session => route.untold || route.writes || route.failed,
-            Consistency::PrimaryFor(time) => route.wrote_at.is_some_and(|at| at.elapsed() < time),
+            Consistency::Session => wrote.begun || wrote.failed,
+            Consistency::PrimaryFor(time) => wrote.at.is_some_and(|at| at.elapsed() < time),
         };
-        match prefer {
-            // It would begin a transaction.
-            _ if must_wait || awaits_transaction(&self.vars) || !self.commits_by_itself() => {
-                Wants::Primary
-            }
+        match hint.unwrap_or(route.prefer) {
+            _ if must => Wants::Primary,
             Prefer::Primary => Wants::Primary,
             Prefer::Replica => Wants::Replica,
             Prefer::Any => Wants::Any,
@@ -114,31 +185,51 @@ impl Seat {
         if self.held.is_some() {
             return Ok(());
         }
-        match self.choose(wants, deadline).await? {
-            Choice::Use(member) => self.account = member.account.clone(),
-            Choice::WaitFor(member) => {
-                self.account = member.account.clone();
-                if !self.catch_up_with(&member, deadline).await? {
-                    self.go_to_primary(deadline).await?;
-                }
-            }
+        let choice = self.choose(wants, deadline).await?;
+        self.go_to_chosen(choice, deadline).await
+    }
+
+    async fn go_to_chosen(&mut self, choice: Choice, deadline: Deadline) -> Result<()> {
+        let member = &choice.member;
+        self.go_to(member, choice.is_primary);
+        match choice.lacks {
+            Lacks::Nothing => Ok(()),
+            Lacks::Wait => match self.catch_up_with(member, deadline).await? {
+                true => Ok(()),
+                false => self.go_to_primary(deadline).await,
+            },
+            Lacks::Sync => self.sync_with(member, deadline).await,
         }
-        Ok(())
     }
 
     async fn go_to_primary(&mut self, deadline: Deadline) -> Result<()> {
-        let (Choice::Use(member) | Choice::WaitFor(member)) =
-            self.choose(Wants::Primary, deadline).await?;
-        self.account = member.account.clone();
-        Ok(())
+        let Choice { member, lacks, .. } = self.choose(Wants::Primary, deadline).await?;
+        self.go_to(&member, true);
+        match lacks {
+            Lacks::Sync => self.sync_with(&member, deadline).await,
+            Lacks::Nothing | Lacks::Wait => Ok(()),
+        }
     }
 
-    /// What a replica must have for the handle's reads.
-    fn needs(&self) -> &Gtids {
-        static NOTHING: Gtids = Gtids::NONE;
-        match (self.opts.get_consistency(), self.route()) {
-            (Consistency::Session, Some(route)) => &route.wrote,
-            _ => &NOTHING,
+    /// What the handle's statements need of a server.
+    fn needs(&self) -> Needs<'_> {
+        let Some(route) = self.route() else {
+            return Needs::NONE;
+        };
+        let needs = Needs {
+            max_lag: self.opts.get_max_lag(),
+            balance: self.opts.get_balance(),
+            ..Needs::NONE
+        };
+        match self.opts.get_consistency() {
+            Consistency::Session => Needs {
+                wrote_at: route.wrote.at,
+                wrote_on: route.wrote.on,
+                told: !route.wrote.untold,
+                gtids: &route.wrote.gtids,
+                ..needs
+            },
+            _ => needs,
         }
     }
 
@@ -147,13 +238,13 @@ impl Seat {
             unreachable!("only where there are several servers")
         };
         let needs = self.needs();
-        if let Some(choice) = route.backends.choose(wants, needs) {
+        if let Some(choice) = route.backends.choose(wants, &needs) {
             return Ok(choice);
         }
         let limit = Instant::now() + self.account.group.limits.acquire_timeout;
         let until = deadline.map_or(limit, |(at, _)| at.min(limit));
         let backends = route.backends.clone();
-        let waited = backends.wait_for(wants, needs, self.face, until).await;
+        let waited = backends.wait_for(wants, &needs, self.face, until).await;
         waited.map_err(|e| match (e, deadline) {
             (Error::NoBackend(_), Some((at, time))) if Instant::now() >= at => {
                 StatementTimeout::new(&self.server_name(), time, Ran::No).into()
@@ -162,27 +253,28 @@ impl Seat {
         })
     }
 
+    /// The link at hand was got for what only reads, and is none of the primary's.
+    fn is_on_replica(&self) -> bool {
+        self.held.is_some() && self.route().is_some_and(|route| route.on_replica)
+    }
+
     /// Leaves a link to a replica that is kept for no more than what the last statement left there, before
-    /// one that is for the primary and asks for nothing of that.
-    async fn leave_replica(&mut self, sql: Option<&[u8]>) -> Result<()> {
-        let stays = self.member().is_none_or(|member| member.is_primary());
-        let is_quiet = self.held.as_ref().is_some_and(|link| link.is_quiet());
-        if stays || !is_quiet || self.holds > 0 || self.streaming {
-            return Ok(());
+    /// one that is for the primary and asks for nothing of that. Whether it is on none, then.
+    async fn leave_replica(&mut self, sql: Option<&[u8]>) -> Result<bool> {
+        if !self.is_on_replica() {
+            return Ok(true);
         }
-        let asks_there = sql.is_some_and(|sql| {
-            let facts = &seen::doing(sql).facts;
-            let asks = facts.needs_diagnostics || facts.needs_found_rows || facts.needs_row_count;
-            // One of several may do anything else as well.
-            asks && (facts.reads_only || !sql.trim_ascii_end().contains(&b';'))
-        });
-        if asks_there {
-            return Ok(());
+        let is_quiet = self.held.as_ref().is_some_and(|link| link.is_quiet());
+        if !is_quiet || self.holds > 0 || self.streaming || sql.is_some_and(asks_for_what_was_left)
+        {
+            return Ok(false);
         }
         let mut running = Running::new(self);
         let left = running.seat.leave_replica_now().await;
         running.over = true;
-        left
+        drop(running);
+        left?;
+        Ok(!self.is_on_replica())
     }
 
     async fn leave_replica_now(&mut self) -> Result<()> {
@@ -209,29 +301,56 @@ impl Seat {
 
     /// What is asked for of what was left is on a link to a replica.
     pub(super) fn asks_a_replica(&self, plan: &Plan) -> bool {
-        let there = match (&self.held, plan.need()) {
-            (None, Need::Exact(link)) => {
-                let route = self.route();
-                route.and_then(|route| route.backends.with_link(link))
-            }
-            _ => self.member(),
+        let Some(route) = self.route().filter(|_| plan.asks()) else {
+            return false;
         };
-        plan.asks() && there.is_some_and(|member| !member.is_primary())
+        match (&self.held, plan.need()) {
+            (None, Need::Exact(link)) => {
+                let with = route.backends.with_link(link);
+                with.is_some_and(|member| !route.backends.is_primary(&member))
+            }
+            _ => route.on_replica,
+        }
+    }
+
+    /// Whether a statement that is for the primary may run on the link to a replica that the handle has to
+    /// itself.
+    ///
+    /// # Errors
+    /// It may not.
+    fn may_stay(&self, sql: Option<&[u8]>) -> Result<()> {
+        let may = |sql| asks_for_what_was_left(sql) || sql::may_run_on_replica(sql);
+        if sql.is_some_and(may) {
+            return Ok(());
+        }
+        let reason = self.pin().map(|pin| pin.reason());
+        Err(DriverError::OnReplica {
+            server: self.server_name().to_string(),
+            reason: reason.map_or("a link that is held", |reason| reason.text()),
+        }
+        .into())
     }
 
     /// To the server that has this link, if one has.
     pub(super) fn go_to_link(&mut self, link: u32) {
-        let with = self
-            .route()
-            .and_then(|route| route.backends.with_link(link));
-        if let Some(member) = with {
-            self.account = member.account.clone();
+        let with = self.route().and_then(|route| {
+            route.backends.with_link(link).map(|member| {
+                let is_primary = route.backends.is_primary(&member);
+                (member, is_primary)
+            })
+        });
+        if let Some((member, is_primary)) = with {
+            self.go_to(&member, is_primary);
         }
     }
 
     /// To any server that can be used, for what is the same everywhere.
     pub(super) async fn go_anywhere(&mut self, deadline: Deadline) -> Result<()> {
-        let is_fine = self.held.is_some() || self.member().is_none_or(|member| member.is_up());
+        let is_fine = match self.route() {
+            Some(route) => route.at.as_ref().is_some_and(|at| at.is_usable()),
+            None => true,
+        };
+        let is_fine = is_fine || self.held.is_some();
         match is_fine {
             true => Ok(()),
             false => self.go(Wants::Any, deadline).await,
@@ -245,10 +364,17 @@ impl Seat {
         };
         member.suspect(Some(e));
         let wants = self.route().map_or(Wants::Any, |route| route.wants);
-        match self.choose(wants, deadline).await? {
-            Choice::Use(member) => self.account = member.account.clone(),
+        let Choice {
+            member,
+            is_primary,
+            lacks,
+        } = self.choose(wants, deadline).await?;
+        match lacks {
+            Lacks::Nothing => self.go_to(&member, is_primary),
             // What it has not is rather waited for by the primary.
-            Choice::WaitFor(_) => self.go_to_primary(deadline).await?,
+            Lacks::Wait => Box::pin(self.go_to_primary(deadline)).await?,
+            // That takes a link, and this is while one is looked for.
+            Lacks::Sync => return Ok(false),
         }
         Ok(true)
     }
@@ -263,7 +389,7 @@ impl Seat {
 
     async fn catch_up_now(&mut self, member: &Arc<Member>, deadline: Deadline) -> Result<bool> {
         self.take(WHY, Need::Alone, deadline).await?;
-        let needs = self.needs().clone();
+        let needs = self.needs().gtids.clone();
         let Some(link) = &mut self.held else {
             return Ok(false);
         };
@@ -287,49 +413,83 @@ impl Seat {
         }
     }
 
+    /// Waits until a node of a cluster, which is the primary now, has what the handle wrote to another.
+    async fn sync_with(&mut self, member: &Arc<Member>, deadline: Deadline) -> Result<()> {
+        let mut running = Running::new(self);
+        let synced = running.seat.sync_now(deadline).await;
+        running.over = true;
+        drop(running);
+        synced?;
+        let (on, now) = (member.id, Instant::now());
+        if let Some(route) = self.route_mut() {
+            (route.wrote.on, route.wrote.at) = (on, Some(now));
+        }
+        Ok(())
+    }
+
+    async fn sync_now(&mut self, deadline: Deadline) -> Result<()> {
+        self.take(WHY, Need::Alone, deadline).await?;
+        let Some(link) = &mut self.held else {
+            return Ok(());
+        };
+        link.deadline = deadline;
+        let synced = link.syncs().await;
+        link.deadline = None;
+        match &synced {
+            Ok(()) | Err(Error::MySqlError(_)) => self.put_back(),
+            Err(_) => self.give_up(),
+        }
+        synced
+    }
+
     /// A statement is about to be sent. What it writes is known once it has succeeded: an error tells
     /// nothing, and who doesn't wait for an answer is told nothing.
     pub(super) fn begin_writing(&mut self, reads: bool) {
-        if let Some(route) = self.route_mut() {
-            route.failed |= route.writes;
-            route.writes = !reads;
+        if let Some(Route {
+            wrote, on_replica, ..
+        }) = self.route_mut()
+        {
+            wrote.failed |= wrote.begun;
+            wrote.begun = !reads && !*on_replica;
         }
     }
 
     /// What began has been answered, whatever that was.
     pub(super) fn end_writing(&mut self) {
         if let Some(route) = self.route_mut() {
-            route.writes = false;
+            route.wrote.begun = false;
         }
     }
 
     /// Notes what a statement wrote.
     pub(super) fn note_written(&mut self, response: &Response, reads: bool) {
-        if reads || self.route().is_none() {
+        if reads || self.route().is_none_or(|route| route.on_replica) {
             return;
         }
-        let tells = self.member().is_some_and(|member| member.tells_gtids());
-        let Some(route) = self.route_mut() else {
+        let at = self.member();
+        let tells = at.is_some_and(|member| member.tells_gtids());
+        let on = at.map_or(0, |member| member.id);
+        let Some(Route { wrote, .. }) = self.route_mut() else {
             return;
         };
         let succeeded = has_succeeded(response);
-        route.writes &= !succeeded;
-        route.untold |= !tells;
-        route.wrote_at = Some(Instant::now());
+        wrote.begun &= !succeeded;
+        wrote.untold |= !tells;
+        wrote.at = Some(Instant::now());
+        wrote.on = on;
         if let Some(gtids) = gtids_of(response)
             && let Ok(text) = std::str::from_utf8(gtids)
         {
-            route.wrote.add(&Gtids::reported(text));
+            wrote.gtids.add(&Gtids::reported(text));
             // It comes behind what those before it did.
-            route.failed &= !succeeded;
+            wrote.failed &= !succeeded;
         }
     }
 
     /// The session begins anew, and has written nothing.
     pub(super) fn forget_written(&mut self) {
         if let Some(route) = self.route_mut() {
-            (route.wrote, route.wrote_at, route.untold) = (Gtids::default(), None, false);
-            (route.writes, route.failed) = (false, false);
+            route.wrote = Wrote::default();
         }
     }
 
@@ -388,6 +548,14 @@ impl Seat {
 pub(super) fn has_succeeded(response: &Response) -> bool {
     let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Err(_));
     !response.outcomes.is_empty() && !response.outcomes.iter().any(is_error)
+}
+
+/// It asks for what the last statement left on its link, and does nothing else.
+fn asks_for_what_was_left(sql: &[u8]) -> bool {
+    let facts = &seen::doing(sql).facts;
+    let asks = facts.needs_diagnostics || facts.needs_found_rows || facts.needs_row_count;
+    // One of several may do anything else as well.
+    asks && (facts.reads_only || !sql.trim_ascii_end().contains(&b';'))
 }
 
 /// A server will not run the statement.

@@ -70,7 +70,7 @@ pub const PROTOCOL: &[Template] = &[
     ),
     Template(3, Any, "!prep {i} SELECT a, b FROM t~ WHERE id = ?"),
     Template(2, Any, "!prep {i} INSERT INTO t~ (a) VALUES (?)"),
-    Template(2, Any, "!prep 1 SELECT \"a\", 'x' || 'y', ?"),
+    Template(2, Any, "!prep 1 SELECT 'a', 'x' <> 'y', ?"),
     Template(2, Any, "!prep 2 SELECT COUNT(*) FROM t~ WHERE a > ?"),
     Template(1, Any, "!prep 3 SELECT * FROM {tmp}"),
     Template(1, Any, "!prep 4 SELECT DATABASE(), ?, @v0 IS NULL"),
@@ -82,6 +82,7 @@ pub const PROTOCOL: &[Template] = &[
     Template(2, Any, "!close {i}"),
     // MySQL reads these texts again where a parameter has another type than the last time, by the
     // modes and character sets of then, and goes on with that: what is found depends on the link.
+    Template(2, MariaDb, "!prep 1 SELECT \"a\", 'x' || 'y', ?"),
     Template(
         3,
         MariaDb,
