@@ -289,13 +289,12 @@ impl Seat {
             followed = self.follow(None).await;
             self.keeps_diagnostics = keeps;
         }
-        if followed.is_ok() {
-            self.let_go();
-        }
-        match self.held {
-            None => Ok(()),
-            // A read has changed its session there, and nothing is written to a replica.
-            Some(_) => self.lose(),
+        match followed {
+            Ok(()) => {
+                self.let_go();
+                Ok(())
+            }
+            Err(_) => self.lose(),
         }
     }
 
