@@ -420,6 +420,42 @@ fn what_is_left_on_a_replica_keeps_no_write_there() {
 }
 
 #[test]
+fn a_session_that_a_read_changed_on_a_replica_keeps_no_write_there() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("changed_there", "v INT");
+    let mut root = topology.root(0);
+    for sql in [
+        format!(
+            "CREATE FUNCTION {table}_f() RETURNS INT DETERMINISTIC BEGIN SET SESSION group_concat_max_len = 77; \
+             RETURN 1; END"
+        ),
+        format!("CREATE VIEW {table}_v AS SELECT {table}_f() AS v"),
+    ] {
+        root.query_drop(sql).unwrap();
+    }
+    topology.settle();
+    let seen = topology.watch();
+    let mux = builder().build();
+    // It doesn't look into views.
+    let mut handle = mux
+        .connect(topology.opts().isolation(Isolation::Reset))
+        .unwrap();
+    let _: u32 = one(&mut handle, &format!("SELECT v FROM {table}_v"));
+    let insert = format!("INSERT INTO {table} VALUES (1) /* changed_1 */");
+    if let Err(e) = handle.query_drop(&insert) {
+        let is_told = matches!(
+            e,
+            Error::DriverError(mysql_mux::DriverError::OnReplica { .. })
+        );
+        assert!(is_told, "{e}");
+        handle.reset().unwrap();
+        handle.query_drop(&insert).unwrap();
+    }
+    assert_eq!(seen.ran("changed_1"), [0]);
+}
+
+#[test]
 fn a_url_names_them_all() {
     let _alone = alone();
     let topology = Topology::new();

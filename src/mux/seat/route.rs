@@ -278,13 +278,17 @@ impl Seat {
     }
 
     async fn leave_replica_now(&mut self) -> Result<()> {
-        let keeps = std::mem::take(&mut self.keeps_diagnostics);
         if let Some(link) = &mut self.held {
+            link.session.pins.end(PinReason::Diagnostics);
             link.session.pins.end(PinReason::FoundRows);
         }
-        // It reads back what could not be read without losing what is left now.
-        let followed = self.follow(None).await;
-        self.keeps_diagnostics = keeps;
+        let mut followed = Ok(());
+        if self.is_own() {
+            let keeps = std::mem::take(&mut self.keeps_diagnostics);
+            // It reads back what could not be read without losing what is left now.
+            followed = self.follow(None).await;
+            self.keeps_diagnostics = keeps;
+        }
         match followed {
             Ok(()) => {
                 self.let_go();

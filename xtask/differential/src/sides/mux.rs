@@ -38,6 +38,8 @@ pub fn is_honest(error: &Error) -> Option<&'static str> {
         Error::AcquireTimeout(_) => Some("AcquireTimeout"),
         Error::ConnectionLost(_) => Some("ConnectionLost"),
         Error::NotKept { .. } => Some("NotKept"),
+        // A write in a transaction that only reads: the server would refuse it, too.
+        Error::DriverError(DriverError::OnReplica { .. }) => Some("OnReplica"),
         _ => None,
     }
 }
