@@ -605,7 +605,6 @@ impl Seat {
         self.insert_id = InsertId::Known(0);
         (self.last_link, self.gtid_link) = (0, 0);
         self.has_left_warnings = false;
-        self.forget_written();
         let deadline = self.deadline();
         self.come_back();
         match self.opts.session().init.is_empty() {

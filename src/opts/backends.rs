@@ -99,9 +99,11 @@ pub enum Prefer {
 pub enum Consistency {
     /// What the replica knows.
     None,
-    /// All that the handle wrote: they go to a replica that has it by its GTID, or to the primary. Where
-    /// the primary tells no GTIDs (`gtid_mode` is off, there is no binary log), everything goes to the
-    /// primary from the handle's first write on, until [`Handle::reset`](crate::Handle::reset).
+    /// All that the handle wrote: they go to a replica that has it, or to the primary. Whether a replica has
+    /// it is known by the GTIDs that the primary tells with each write; without those (on the nodes of a
+    /// Galera cluster, behind a statement that failed) from where the primary and the replica are when
+    /// they are asked. Where nothing is known (`gtid_mode` is off, there is no binary log), everything goes
+    /// to the primary from the handle's first write on.
     #[default]
     Session,
     /// For so long after a write they go to the primary.

@@ -32,9 +32,9 @@ pub(crate) struct Wrote {
     pub on: u32,
     /// Of some of it no GTID was told.
     pub untold: bool,
-    /// A statement that may write has begun, and has not succeeded yet.
+    /// A statement that may write has begun, and is not answered yet.
     pub begun: bool,
-    /// One has not: what it wrote before it failed is told of by no GTID but that of a later one.
+    /// One has failed: what it wrote before is told of by no GTID but that of a later one.
     pub failed: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::{
     link::gtids_of,
     mux::{
         account::Account,
-        backends::{Choice, Gtids, Lacks, Member, Needs, Route, Wants, Wrote},
+        backends::{Choice, Gtids, Lacks, Member, Needs, Route, Wants},
     },
     opts::{Consistency, Prefer},
     proto::result::{Outcome, Response},
@@ -157,7 +157,8 @@ impl Seat {
         let wrote = &route.wrote;
         let must = match self.opts.get_consistency() {
             Consistency::None => false,
-            Consistency::Session => wrote.begun || wrote.failed,
+            // It may still run.
+            Consistency::Session => wrote.begun,
             Consistency::PrimaryFor(time) => wrote.at.is_some_and(|at| at.elapsed() < time),
         };
         match hint.unwrap_or(route.prefer) {
@@ -225,7 +226,7 @@ impl Seat {
             Consistency::Session => Needs {
                 wrote_at: route.wrote.at,
                 wrote_on: route.wrote.on,
-                told: !route.wrote.untold,
+                told: !route.wrote.untold && !route.wrote.failed,
                 gtids: &route.wrote.gtids,
                 ..needs
             },
@@ -441,14 +442,16 @@ impl Seat {
         synced
     }
 
-    /// A statement is about to be sent. What it writes is known once it has succeeded: an error tells
-    /// nothing, and who doesn't wait for an answer is told nothing.
+    /// A statement is about to be sent. What it writes is known once it is answered; whoever doesn't wait for
+    /// that is told nothing.
     pub(super) fn begin_writing(&mut self, reads: bool) {
         if let Some(Route {
             wrote, on_replica, ..
         }) = self.route_mut()
         {
-            wrote.failed |= wrote.begun;
+            if wrote.begun {
+                (wrote.failed, wrote.at) = (true, Some(Instant::now()));
+            }
             wrote.begun = !reads && !*on_replica;
         }
     }
@@ -475,8 +478,10 @@ impl Seat {
         let Some(Route { wrote, .. }) = self.route_mut() else {
             return;
         };
+        // An error tells nothing of what was written before it.
         let succeeded = has_succeeded(response);
-        wrote.begun &= !succeeded;
+        wrote.begun = false;
+        wrote.failed |= !succeeded;
         wrote.untold |= !tells;
         wrote.at = Some(Instant::now());
         wrote.on = on;
@@ -486,13 +491,6 @@ impl Seat {
             wrote.gtids.add(&Gtids::reported(text));
             // It comes behind what those before it did.
             wrote.failed &= !succeeded;
-        }
-    }
-
-    /// The session begins anew, and has written nothing.
-    pub(super) fn forget_written(&mut self) {
-        if let Some(route) = self.route_mut() {
-            route.wrote = Wrote::default();
         }
     }
 

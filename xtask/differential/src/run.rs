@@ -419,7 +419,6 @@ impl<'a> Both<'a> {
         };
         let handle = *handle;
         self.settle(handle)?;
-        self.is_new[handle] = batch.iter().any(|(_, step)| step.action == Action::Reset);
         let [tested, expected] = &mut self.sessions;
         let (Some(one), Some(other)) = (&mut tested[handle], &mut expected[handle]) else {
             return Ok(());

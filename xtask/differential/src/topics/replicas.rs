@@ -73,6 +73,12 @@ pub const ALL: &[Template] = &[
         MariaDb,
         "INSERT INTO my~ (id, a) VALUES (7{n}, 1), (1, 2)\nSELECT COUNT(*) FROM my~",
     ),
+    // What begins on a replica, and may end on the primary.
+    Template(
+        3,
+        Any,
+        "INSERT INTO t~ (a) VALUES ({i})\nSTART TRANSACTION READ ONLY\nSELECT COUNT(*), MAX(id) FROM t~\n[SET @v0 = {i}|SELECT @v0|SAVEPOINT s|SELECT 1|SET sql_mode = DEFAULT|SELECT LAST_INSERT_ID()]\nSELECT COUNT(*), MAX(id) FROM t~\n[COMMIT|ROLLBACK]\nUPDATE t~ SET a = 3 WHERE id = {i}",
+    ),
     // A view that a replica doesn't have yet may do anything.
     Template(
         2,
