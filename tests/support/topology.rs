@@ -254,7 +254,8 @@ impl Seen {
             let mut behind = line
                 .match_indices(word)
                 .map(|(at, _)| &line[at + word.len()..]);
-            behind.any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+            // Names of tables go on.
+            behind.any(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
         };
         let ran = |node: &usize| self.lines(*node).lines().filter(is_run).any(has_word);
         (0..self.0.len()).filter(ran).collect()
