@@ -658,3 +658,59 @@ fn what_a_procedure_wrote_is_read_however_that_ended() {
     }
     topology.settle();
 }
+
+// The same of plain statements that failed, or that nobody waited for: some of it may be there.
+#[test]
+fn what_a_handle_may_have_written_it_reads() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        return;
+    }
+    // What failed is not undone there.
+    let table = topology.table("perhaps", "id INT PRIMARY KEY, v INT");
+    let engine = format!("ALTER TABLE {table} ENGINE = MyISAM");
+    let mut root = topology.root(0);
+    root.query_drop(engine).unwrap();
+    topology.settle();
+    let mux = builder().build();
+    let count = format!("SELECT COUNT(*) FROM {table}");
+    let paused = topology.pause();
+
+    let mut half = mux.connect(topology.opts()).unwrap();
+    let insert = format!("INSERT INTO {table} VALUES (1, 1), (1, 2)");
+    assert_eq!(error_of(half.query_drop(insert)).code(), Some(1062));
+    assert_eq!(one::<u32>(&mut half, &count), 1, "half of it");
+
+    let mut piped = mux.connect(topology.opts()).unwrap();
+    let done = piped.pipeline(|pipe| {
+        pipe.query(format!("INSERT INTO {table} VALUES (3, 3), (3, 4)"));
+        pipe.query("SELECT 1");
+        Ok(())
+    });
+    assert!(done.unwrap()[0].is_err());
+    assert_eq!(one::<u32>(&mut piped, &count), 2, "in a pipeline");
+
+    task::block_on(async {
+        let mut left = mux.connect_async(topology.opts()).await.unwrap();
+        {
+            let insert = format!("INSERT INTO {table} SELECT 5, SLEEP(0.3)");
+            let mut writes = std::pin::pin!(left.query_drop(insert));
+            eventually("it is written", || {
+                let _ = task::poll_once(writes.as_mut());
+                one::<u32>(
+                    &mut root,
+                    "SELECT COUNT(*) FROM information_schema.processlist \
+                     WHERE info LIKE 'INSERT INTO%SLEEP%'",
+                ) == 1
+            });
+        }
+        eventually("it is there", || one::<u32>(&mut root, &count) == 3);
+        assert_eq!(
+            one_async::<u32>(&mut left, &count).await,
+            3,
+            "not waited for"
+        );
+    });
+    drop(paused);
+}
