@@ -36,7 +36,7 @@ use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
     link::{
         Answer, Ask, Asked, Face, How, Kill, Lane, Link, NOBODY, Parts, Place, Prepared, Shape,
-        Streamed, gtids_of, kill, last_behind, offload,
+        Streamed, kill, last_behind, offload,
     },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
     proto::{
@@ -509,10 +509,8 @@ impl Seat {
             Ok(Streamed::End(response, _)) => {
                 self.streaming = false;
                 self.keep_ok(response);
-                if route::has_succeeded(response) {
-                    self.end_writing();
-                }
-                self.note_written(response, gtids_of(response).is_none());
+                let reads = !self.has_begun_to_write();
+                self.note_written(response, reads);
                 self.after(None).await?;
             }
             Err(e) => {

@@ -24,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 pub(crate) use choice::{Choice, Lacks, Needs, Wants};
 pub(crate) use gtids::Gtids;
 pub(crate) use member::Member;
-pub(crate) use route::{Route, Wrote};
+pub(crate) use route::Route;
 pub use set::BackendSet;
 
 use history::History;

@@ -456,6 +456,11 @@ impl Seat {
         }
     }
 
+    /// A statement that may write is under way.
+    pub(super) fn has_begun_to_write(&self) -> bool {
+        self.route().is_some_and(|route| route.wrote.begun)
+    }
+
     /// What began has been answered, whatever that was.
     pub(super) fn end_writing(&mut self) {
         if let Some(route) = self.route_mut() {
@@ -568,7 +573,7 @@ impl Seat {
 }
 
 /// There is an answer, and no error in it.
-pub(super) fn has_succeeded(response: &Response) -> bool {
+fn has_succeeded(response: &Response) -> bool {
     let is_error = |outcome: &Outcome| matches!(outcome, Outcome::Err(_));
     !response.outcomes.is_empty() && !response.outcomes.iter().any(is_error)
 }
