@@ -52,12 +52,11 @@ impl History {
         self.all.push_back((at, position));
     }
 
-    /// What one that has reached this has of it.
-    pub(super) fn has(&self, reached: &Gtids) -> Has {
+    /// What one that has reached this has of it. All of it, if it is its own.
+    pub(super) fn has(&self, member: u32, reached: &Gtids) -> Has {
+        let has_it = |position: &Gtids| member == self.source || reached.has(position);
         // Who has a later position has those before it.
-        let has = self
-            .all
-            .partition_point(|(_, position)| reached.has(position));
+        let has = self.all.partition_point(|(_, position)| has_it(position));
         let at = |n: usize| self.all.get(n).map(|(at, _)| *at);
         Has {
             source: self.source,
@@ -80,17 +79,19 @@ mod tests {
         let begin = Instant::now();
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
         let mut history = History::default();
-        assert_eq!(history.has(&position(1)).until, None);
+        assert_eq!(history.has(2, &position(1)).until, None);
         for n in 1..=9 {
             history.push(1, at(n), position(n * 10));
         }
         let has = |n: u64| {
-            let has = history.has(&position(n));
+            let has = history.has(2, &position(n));
             (has.until, has.lacks_of)
         };
         assert_eq!(has(9), (None, Some(at(1))));
         assert_eq!(has(35), (Some(at(3)), Some(at(4))));
         assert_eq!(has(90), (Some(at(9)), None));
+        // It has what it has, whatever it got from others.
+        assert_eq!(history.has(1, &position(9)).until, Some(at(9)));
     }
 
     #[test]
@@ -99,7 +100,7 @@ mod tests {
         let mut history = History::default();
         history.push(1, now, position(5));
         history.push(2, now, position(3));
-        let has = history.has(&position(3));
+        let has = history.has(3, &position(3));
         assert_eq!((has.source, has.until, has.lacks_of), (2, Some(now), None));
     }
 
@@ -112,7 +113,7 @@ mod tests {
         }
         assert_eq!(history.all.len(), 41);
         let last = begin + Duration::from_millis(9_999);
-        assert_eq!(history.has(&position(9_999)).until, Some(last));
+        assert_eq!(history.has(2, &position(9_999)).until, Some(last));
         for n in 0..10_000 {
             history.push(1, last + Duration::from_secs(n), position(n + 10_000));
         }

@@ -197,10 +197,10 @@ impl Member {
         limit.is_none_or(|limit| self.lag().is_some_and(|lag| lag <= limit))
     }
 
-    /// Notes what it has of the primary.
+    /// Notes what it has of the primary, while it tells.
     pub(super) fn compare(&self, history: &History) {
         let mut inner = self.inner.lock();
-        inner.has = Some(history.has(&inner.reached));
+        inner.has = self.is_up().then(|| history.has(self.id, &inner.reached));
     }
 
     /// Has it asked soon how far it is.
