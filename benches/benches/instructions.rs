@@ -10,19 +10,12 @@ use mysql_mux_benches::bars::{Bar, Bars, Figures};
 use mysql_mux_benches::callers::{mux, mysql};
 use mysql_mux_benches::child;
 use mysql_mux_benches::choice::Choice;
+use mysql_mux_benches::counted;
 use mysql_mux_benches::env::{self, Server};
 use mysql_mux_benches::show::{digits, table};
 use mysql_mux_benches::way::Way;
 
 const CLIENTS: [&str; 2] = ["mysql_mux", "mysql"];
-const CALLGRIND: [&str; 3] = [
-    "valgrind",
-    "--tool=callgrind",
-    "--callgrind-out-file=/dev/null",
-];
-/// Statements of the shorter run.
-const FEW: u64 = 500;
-
 fn main() {
     if let Some(task) = child::task() {
         return run_some(&task);
@@ -50,12 +43,11 @@ fn measure(section: &str, server: &Server, choice: &Choice, bars: &mut Bars) {
     for how in ["prepared", "text", "again"] {
         let mut figures = Vec::new();
         for client in CLIENTS {
-            let count = |times| instructions(&format!("{} {client} {how} {times}", server.kind));
-            let (Some(short), Some(long)) = (count(FEW), count(FEW + more)) else {
+            let task = |times| format!("{} {client} {how} {times}", server.kind);
+            let Some(each) = counted::each(more, task) else {
                 println!("  valgrind is not there, or counts nothing: not measured");
                 return;
             };
-            let each = (long - short) as f64 / more as f64;
             rows.push(vec![client.to_owned(), how.to_owned(), digits(each)]);
             figures.push((client, 1.0 / each));
         }
@@ -63,17 +55,6 @@ fn measure(section: &str, server: &Server, choice: &Choice, bars: &mut Bars) {
         bars.add(&format!("{section}/{how}"), &Figures(figures), bar);
     }
     table(&rows);
-}
-
-/// What callgrind counts in a child.
-fn instructions(task: &str) -> Option<u64> {
-    let output = child::command(&CALLGRIND, task).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{task}: {text}");
-    let counted = text
-        .lines()
-        .find_map(|line| line.split_once("Collected : "));
-    counted?.1.trim().parse().ok()
 }
 
 /// What a child is for.

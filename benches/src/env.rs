@@ -21,6 +21,34 @@ pub struct Server {
     pub ca: PathBuf,
 }
 
+/// Of several servers the first takes writes, and the others follow it.
+const TOPOLOGIES: &str = "MYSQL_MUX_TEST_TOPOLOGIES";
+
+/// All of several servers that are named, with their name. Without any the program ends.
+pub fn topologies() -> Vec<(String, Vec<Server>)> {
+    let files = std::env::var_os(TOPOLOGIES).unwrap_or_default();
+    let found: Result<Vec<_>, _> = std::env::split_paths(&files).map(several).collect();
+    let why = match found {
+        Ok(all) if all.is_empty() => format!("{TOPOLOGIES} is not set"),
+        Ok(all) => return all,
+        Err(e) => e,
+    };
+    eprintln!("no servers to measure: {why}; run `cargo xtask bench --bench backends`");
+    process::exit(1)
+}
+
+fn several(path: PathBuf) -> Result<(String, Vec<Server>), String> {
+    let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("NODES="));
+    let nodes = line.ok_or_else(|| format!("{} has no NODES", path.display()))?;
+    let nodes: Result<Vec<_>, _> = nodes
+        .split_whitespace()
+        .map(|node| read(node.into()))
+        .collect();
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok((name.into_owned(), nodes?))
+}
+
 /// All servers that are named. Without any the program ends.
 pub fn servers() -> Vec<Server> {
     let found: Result<Vec<_>, _> = FILES

@@ -10,6 +10,7 @@ pub mod child;
 pub mod choice;
 #[cfg(feature = "peers")]
 pub mod clock;
+pub mod counted;
 pub mod env;
 #[cfg(feature = "peers")]
 pub mod fetch;

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::chart;
-use crate::servers::{self, Borrowed, Kind};
+use crate::servers::{self, Borrowed, Kind, Setup};
+use crate::topology::Topology;
 use crate::{cargo, workspace};
 
 /// In the order of the document.
@@ -26,6 +27,9 @@ const BENCHES: [&str; 10] = [
     "backends",
     "rows",
 ];
+
+/// The one for which servers have to replicate.
+const SEVERAL: &str = "backends";
 
 /// A table as it was printed.
 pub struct Table {
@@ -54,6 +58,10 @@ pub fn run(record: bool, benches: &[String], args: &[String]) -> Result<()> {
             ])
             .args(args);
         servers.tell(&mut command)?;
+        let _several = match *bench {
+            SEVERAL => Some(several(&mut command)?),
+            _ => None,
+        };
         let printed = follow(&mut command)?;
         if record {
             write_down(bench, &tables(&printed))?;
@@ -97,6 +105,16 @@ impl Servers {
         }
         Ok(())
     }
+}
+
+/// Has the servers run that replicate, and tells where they are.
+fn several(command: &mut Command) -> Result<Vec<Borrowed>> {
+    let all = [Topology::MariadbReplication, Topology::MysqlReplication];
+    let borrowed = all.map(|topology| Borrowed::new(Some(Setup::Several(topology))));
+    let files = all.map(Topology::env_file);
+    let files = files.into_iter().collect::<Result<Vec<_>>>()?;
+    command.env("MYSQL_MUX_TEST_TOPOLOGIES", std::env::join_paths(files)?);
+    borrowed.into_iter().collect()
 }
 
 /// Shows what a command prints while it runs, and returns it.
