@@ -2,17 +2,11 @@
 
 mod support;
 
-use std::sync::Mutex;
-
 use mysql_mux::{Consistency, PinReason, Prefer, Row};
-use support::{topology::Topology, *};
-
-/// Some of these change how servers replicate.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(|e| e.into_inner())
-}
+use support::{
+    topology::{Topology, alone},
+    *,
+};
 
 /// Where reads go: any replica, or any other node of a cluster.
 fn is_for_reads(ran: &[usize]) -> bool {

@@ -5,7 +5,7 @@ mod support;
 use std::{
     net::TcpListener,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -13,13 +13,10 @@ use std::{
 };
 
 use mysql_mux::Backend;
-use support::{topology::Topology, *};
-
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(|e| e.into_inner())
-}
+use support::{
+    topology::{Topology, alone},
+    *,
+};
 
 /// Reads on many handles until it is told to stop. Every one has to succeed.
 struct Readers {
@@ -174,6 +171,79 @@ fn wrong_credentials_are_told_at_once() {
     let opts = topology.opts().pass(Some("wrong"));
     let e = error_of(builder().build().connect(opts));
     assert!(matches!(e, Error::ConnectError(_)), "{e}");
+}
+
+/// A server that could be of a replication group, until this ends.
+struct Member(Handle);
+
+impl Member {
+    fn new(node: &Server) -> Member {
+        let mut root = node.root();
+        for sql in [
+            "SET SESSION sql_log_bin = 0",
+            "INSTALL PLUGIN group_replication SONAME 'group_replication.so'",
+        ] {
+            root.query_drop(sql).unwrap();
+        }
+        Member(root)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let ended = self.0.query_drop("UNINSTALL PLUGIN group_replication");
+        ended.unwrap();
+    }
+}
+
+#[test]
+fn a_member_of_a_replication_group_that_is_not_online_is_not_used() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if !topology.is_mysql() {
+        return;
+    }
+    let [sees, blind] = ["sees", "blind"].map(User::new);
+    let mut root = topology.root(0);
+    for sql in [
+        format!("REVOKE ALL ON *.* FROM '{}'@'%'", blind.name),
+        format!("GRANT ALL ON mux_test.* TO '{}'@'%'", blind.name),
+    ] {
+        root.query_drop(sql).unwrap();
+    }
+    topology.settle();
+    let mux = builder()
+        .acquire_timeout(Duration::from_millis(300))
+        .build();
+    let open = |user: &User| {
+        let opts = topology
+            .opts()
+            .user(Some(&user.name))
+            .pass(Some(&user.password));
+        mux.connect(opts.get_server_public_key(true)).unwrap()
+    };
+    let [mut sees, mut blind] = [&sees, &blind].map(open);
+    let mut member = Member::new(&topology.nodes[0]);
+    // It is of no group.
+    sees.query_drop("DO 1").unwrap();
+    const GROUP: &str =
+        "SET GLOBAL group_replication_group_name = '6f1c58a8-1dd2-11b2-a1c5-5254009c3a1b'";
+    member.0.query_drop(GROUP).unwrap();
+    let why = || {
+        let backends = mux.stats().backends;
+        backends.into_iter().find_map(|backend| backend.why)
+    };
+    eventually("it is seen to have left its group", || {
+        why().is_some_and(|why| why.contains("OFFLINE"))
+    });
+    let e = error_of(sees.query_drop("DO 1"));
+    assert!(matches!(e, Error::NoBackend(_)), "{e}");
+    assert!(e.to_string().contains("OFFLINE"), "{e}");
+    sees.query_drop("SELECT 1").unwrap();
+    // Who may not see that goes by what is read-only.
+    blind.query_drop("DO 1").unwrap();
+    drop(member);
+    eventually("it is used again", || sees.query_drop("DO 1").is_ok());
 }
 
 #[test]

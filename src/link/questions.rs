@@ -82,8 +82,12 @@ impl Link {
         const MYSQL: &str = "SELECT CAST(@@global.read_only OR @@global.super_read_only AS BINARY), \
              CAST(@@global.gtid_mode = 'ON' AS BINARY), CAST(@@global.autocommit + 0 AS BINARY), \
              CAST(@@global.gtid_executed AS BINARY)";
+        // One that could be of a group, and is of none, is alone.
         const OF_GROUP: &str = ", (SELECT CAST(MEMBER_STATE AS BINARY) \
-             FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid)";
+             FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid \
+             AND (MEMBER_STATE <> 'OFFLINE' OR EXISTS (SELECT 1 \
+             FROM performance_schema.global_variables WHERE VARIABLE_VALUE <> '' \
+             AND VARIABLE_NAME = 'group_replication_group_name')))";
         let mariadb = self.server.mariadb;
         let sql = match (mariadb, of_group) {
             (true, _) => MARIADB,
