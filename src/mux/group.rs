@@ -1116,7 +1116,10 @@ impl Group {
         let handles: usize = state
             .accounts
             .iter()
-            .map(|a| a.handles.load(Ordering::Relaxed) - a.kept.load(Ordering::Relaxed))
+            .map(|a| {
+                let kept = a.kept.load(Ordering::Relaxed);
+                a.handles.load(Ordering::Relaxed).saturating_sub(kept)
+            })
             .sum();
         // Brings the bytes of the lanes up to date.
         for shared in &state.lanes {

@@ -247,13 +247,13 @@ impl Mux {
     /// The several servers of these options, of which one at least can be used.
     async fn enter_backends(&self, opts: &Opts, face: Face) -> Result<Arc<Backends>> {
         let backends = self.backends_of(opts)?;
+        self.keep_house();
         let until = Instant::now() + self.0.limits.acquire_timeout;
         let needs = Needs::NONE;
         if backends.choose(Wants::Any, &needs).is_none() {
             backends.wait_for(Wants::Any, &needs, face, until).await?;
             backends.wait_for_all(face).await?;
         }
-        self.keep_house();
         let counters = &backends.home().group.counters;
         counters.handles_opened.fetch_add(1, Ordering::Relaxed);
         Ok(backends)
@@ -265,6 +265,7 @@ impl Mux {
         }
         let mut all = self.0.backends.lock();
         if let Some(known) = all.iter().find(|backends| backends.fits(opts)) {
+            known.expect();
             return Ok(known.clone());
         }
         let home = self.account_of(opts)?;
@@ -273,6 +274,7 @@ impl Mux {
             members.push((self.account_of(opts)?, *weight));
         }
         let made = Backends::new(opts, home, members, self.0.listener.clone());
+        made.expect();
         made.watch_all()?;
         all.push(made.clone());
         Ok(made)
@@ -282,6 +284,9 @@ impl Mux {
     fn account_of(&self, opts: &Opts) -> Result<Arc<Account>> {
         let account = self.group(opts).enter(opts)?;
         account.kept.fetch_add(1, Ordering::Relaxed);
+        // It is none.
+        let counters = &account.group.counters;
+        counters.handles_opened.fetch_sub(1, Ordering::Relaxed);
         Ok(account)
     }
 
@@ -444,7 +449,8 @@ impl MuxBuilder {
     }
 
     /// Is called whenever one of several servers is otherwise than before: up or down, primary or replica,
-    /// drained. By the thread that watches that server, which it should not keep for long.
+    /// drained. By the thread that watches that server, which it should not keep for long, or by the one that
+    /// changes it ([`Mux::backends`]).
     ///
     /// ```
     /// let mux = mysql_mux::Mux::builder()

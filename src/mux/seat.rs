@@ -468,6 +468,7 @@ impl Seat {
         let mut plan = self.plan(neutral, &statement, op.text_that(&reached, &statement))?;
         plan.is_many = true;
         plan.is_stream = true;
+        self.may_ask_there(&op, &plan)?;
         let mut running = Running::new(self);
         let started = running.seat.start_to_the_end(op, plan).await;
         running.over = true;
@@ -1087,6 +1088,7 @@ impl Seat {
 
     /// Runs one thing on a link alone whose session is this handle's.
     async fn alone(&mut self, op: Op<'_>, plan: Plan, deadline: Deadline) -> Result<Done> {
+        self.may_ask_there(&op, &plan)?;
         let mut running = Running::new(self);
         let done = running.seat.alone_to_the_end(op, plan, deadline).await;
         running.over = true;
@@ -1570,6 +1572,8 @@ struct Running<'a> {
     seat: &'a mut Seat,
     /// It counts among what keeps the link.
     holds: bool,
+    /// What was taken from the seat meanwhile: it keeps what statements leave.
+    keeps: bool,
     over: bool,
 }
 
@@ -1578,6 +1582,7 @@ impl<'a> Running<'a> {
         Running {
             seat,
             holds: false,
+            keeps: false,
             over: false,
         }
     }
@@ -1589,6 +1594,7 @@ impl Drop for Running<'_> {
             return;
         }
         self.seat.holds -= u16::from(self.holds);
+        self.seat.keeps_diagnostics |= self.keeps;
         self.seat.abandon();
     }
 }

@@ -25,6 +25,19 @@ fn words(sql: &[u8]) -> Option<Vec<String>> {
     (!tokens.dangerous).then_some(words)
 }
 
+/// There is more than one statement.
+fn has_more(sql: &[u8]) -> bool {
+    let mut tokens = Tokens::new(sql, false);
+    let mut over = false;
+    while let Some(token) = tokens.next() {
+        if over {
+            return true;
+        }
+        over = token.kind == Kind::Semicolon;
+    }
+    false
+}
+
 /// It begins a transaction that only reads, and does nothing else.
 pub(crate) fn begins_read_only(sql: &[u8]) -> bool {
     // Most statements are none.
@@ -63,7 +76,7 @@ pub(crate) fn may_run_on_replica(sql: &[u8]) -> bool {
     };
     let (verb, _) = next().unwrap_or((Vec::new(), Kind::Semicolon));
     let facts = facts(sql);
-    if facts.unknown || facts.sets_global {
+    if facts.unknown || facts.sets_global || has_more(sql) {
         return false;
     }
     match &verb[..] {
@@ -137,6 +150,9 @@ mod tests {
             "SET GLOBAL sort_buffer_size = 100000",
             "SET autocommit = 1",
             "SELECT 1; SELECT GET_LOCK('a', 1)",
+            "COMMIT; DELETE FROM t",
+            "USE x; SELECT a FROM t FOR UPDATE",
+            "SET @a = 1; SELECT a FROM t FOR UPDATE",
             "PREPARE p FROM 'SELECT 1'",
         ] {
             assert!(!may_run_on_replica(sql.as_bytes()), "{sql}");

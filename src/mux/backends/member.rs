@@ -42,6 +42,9 @@ const OF_CLUSTER: u8 = 32;
 /// Probes that may time out before what runs there is given up.
 const PATIENCE: u32 = 2;
 
+/// For how long a primary that is well may have told nothing.
+const UNTOLD: Duration = Duration::from_secs(3);
+
 /// How long after a probe it may be asked again because somebody would like to know how far it is.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -177,7 +180,8 @@ impl Member {
 
     /// It may have what is needed in a moment, and can be asked to wait for it.
     pub(super) fn can_wait(&self, needs: &Needs<'_>) -> bool {
-        needs.told && !self.is_of_cluster()
+        const SOON: Duration = Duration::from_secs(1);
+        needs.told && !self.is_of_cluster() && self.lag().is_none_or(|lag| lag < SOON)
     }
 
     pub(crate) fn has_reached(&self, gtids: &Gtids) {
@@ -189,7 +193,11 @@ impl Member {
         let has = self.inner.lock().has?;
         match has.lacks_of {
             Some(since) => Some(since.elapsed()),
-            None => has.until.map(|_| Duration::ZERO),
+            // While the primary doesn't tell where it is nobody knows.
+            None => has.until.map(|until| match until.elapsed() {
+                time if time > UNTOLD => time,
+                _ => Duration::ZERO,
+            }),
         }
     }
 
@@ -308,7 +316,8 @@ impl Member {
                 inner.refused = None;
                 // One that was set up anew may have less than before.
                 inner.reached = Gtids::executed(&vitals.reached);
-                position = vitals.position.as_deref().map(Gtids::executed);
+                // Whatever has gaps: who has not the last of it has not all.
+                position = vitals.position.as_deref().map(Gtids::reported);
                 let bit = |so: bool, bit: u8| if so { bit } else { 0 };
                 state |= bit(vitals.not_ready.is_none(), UP)
                     | bit(!vitals.read_only, WRITABLE)
@@ -318,10 +327,10 @@ impl Member {
                 inner.why = vitals.not_ready.map(Into::into);
             }
             // All of its links are used by others: it is as it was.
-            Ok(None) => state |= before,
+            Ok(None) => state |= self.state.load(Ordering::Acquire),
             // It is slow, but answers others.
             Err(Error::StatementTimeout(_) | Error::AcquireTimeout(_)) if is_talking => {
-                state |= before;
+                state |= self.state.load(Ordering::Acquire);
                 inner.late = 0;
             }
             Err(e) => {
@@ -329,7 +338,7 @@ impl Member {
                 if let Error::StatementTimeout(_) | Error::AcquireTimeout(_) = e {
                     inner.late += 1;
                     if inner.late < PATIENCE {
-                        state |= before;
+                        state |= self.state.load(Ordering::Acquire);
                     }
                     cuts = inner.late == PATIENCE;
                 }

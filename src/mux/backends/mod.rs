@@ -33,7 +33,7 @@ use super::{
     Listener, Mux, account::Account, group::no_reactor, handed::Handed, stats::BackendStats,
 };
 use crate::{
-    error::{Error, NoBackend, Result},
+    error::{DriverError, Error, NoBackend, Result},
     events,
     link::Face,
     opts::Opts,
@@ -47,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How soon one is asked again that doesn't, at first and at last.
 const RETRIES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+
+/// How long somebody may take to enter.
+const ENTRY: Duration = Duration::from_secs(60);
 
 /// The servers of handles with the same options.
 #[derive(Debug)]
@@ -138,6 +141,11 @@ impl Backends {
         let users = [&self.handles, &self.keepers];
         users.iter().all(|users| users.load(Ordering::Acquire) == 0)
             && vacant.is_some_and(|since| since.elapsed() >= linger)
+    }
+
+    /// Somebody is about to enter.
+    pub(super) fn expect(&self) {
+        *self.vacant.lock() = Some(Instant::now() + ENTRY);
     }
 
     fn enter(&self, users: &AtomicUsize) {
@@ -238,6 +246,7 @@ impl Backends {
         let mut first = None;
         for member in &*self.members.read() {
             match member.refused() {
+                Some(e @ Error::DriverError(DriverError::MuxShutDown)) => return Some(e),
                 Some(Error::ConnectError(e)) if !e.is_transient() && member.was_asked() => {
                     first.get_or_insert(Error::ConnectError(e));
                 }

@@ -34,6 +34,9 @@ pub struct BackendSet {
     all: Arc<Backends>,
 }
 
+/// What doesn't fit into a time.
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+
 impl BackendSet {
     pub(in crate::mux) fn new(mux: &Mux, all: Arc<Backends>) -> BackendSet {
         all.enter(&all.keepers);
@@ -58,8 +61,8 @@ impl BackendSet {
         let account = self.mux.account_of(&opts)?;
         let member = self.all.member(account, weight);
         let mut members = self.all.members.write();
-        let target = &member.account.group.target;
-        let same = |one: &Arc<Member>| one.account.group.target == *target;
+        let endpoint = &member.account.group.target.endpoint;
+        let same = |one: &Arc<Member>| one.account.group.target.endpoint == *endpoint;
         let before = members.iter().position(same);
         match before {
             Some(at) => {
@@ -101,13 +104,15 @@ impl BackendSet {
     }
 
     /// Drains it, waits up to `timeout` until nobody uses it, and closes its links. Returns how many were still in
-    /// use then: these are ended, and their handles' next statements say so. Where handles with other
-    /// options use the same links, these are left open, and not waited for.
+    /// use then: these are ended, and their handles' next statements say so, unless others with another user
+    /// have links to that server, too. Where handles with other options use the same links, these are
+    /// left open, and not waited for.
     ///
     /// # Errors
     /// [`DriverError::NoSuchBackend`]; the last one can't be removed ([`DriverError::LastBackend`]).
     pub fn remove(&self, host: &str, port: u16, timeout: Duration) -> Result<usize> {
-        let deadline = Instant::now() + timeout;
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
         let member = {
             let mut members = self.all.members.write();
             let at = at(&members, host, port)?;

@@ -577,7 +577,10 @@ impl Seat {
 
     /// Notes where the insert id of a statement is that ran on the link at hand.
     pub(super) fn note(&mut self, plan: &Plan, response: &Response) {
-        self.note_written(response, plan.neutral && !plan.writes);
+        if !plan.is_stream {
+            // Else it has just begun.
+            self.note_written(response, plan.neutral && !plan.writes);
+        }
         let Some(link) = self.held.as_mut().filter(|_| plan.is_statement) else {
             return;
         };

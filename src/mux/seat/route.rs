@@ -8,7 +8,7 @@ use std::{
 
 use super::{Ask, Deadline, Need, Op, Plan, Running, Seat, seen};
 use crate::{
-    error::{DriverError, Error, Ran, Result, StatementTimeout},
+    error::{ConnectionLost, DriverError, Error, Ran, Result, StatementTimeout},
     link::gtids_of,
     mux::{
         account::Account,
@@ -25,6 +25,9 @@ const REPLICA_WAIT: Duration = Duration::from_millis(20);
 
 /// Links that may be lost under a statement that is sent again.
 const TRIES: u32 = 3;
+
+/// Servers that may say that they take writes and refuse one.
+const REFUSALS: u32 = 10;
 
 const WHY: &str = "waiting for what was written";
 
@@ -85,7 +88,7 @@ impl Seat {
             }
             Effect::Write | Effect::Other => Wants::Primary,
         };
-        if wants == Wants::Primary && !self.leave_replica(sql).await? {
+        if !self.leave(wants, sql).await? {
             return self.may_stay(sql);
         }
         self.go(wants, deadline).await
@@ -103,7 +106,7 @@ impl Seat {
             return self.go_for(effect, None, deadline).await;
         }
         let first = asks.first().map(Ask::sql);
-        if self.leave_replica(first).await? {
+        if self.leave(Wants::Primary, first).await? {
             return self.go(Wants::Primary, deadline).await;
         }
         if first.is_some_and(asks_for_what_was_left) {
@@ -120,9 +123,7 @@ impl Seat {
             true => self.wants_of_a_read_only_transaction(),
             false => Wants::Primary,
         };
-        if wants == Wants::Primary {
-            self.leave_replica(None).await?;
-        }
+        self.leave(wants, None).await?;
         self.go(wants, deadline).await
     }
 
@@ -159,7 +160,9 @@ impl Seat {
             Consistency::None => false,
             // It may still run.
             Consistency::Session => wrote.begun,
-            Consistency::PrimaryFor(time) => wrote.at.is_some_and(|at| at.elapsed() < time),
+            Consistency::PrimaryFor(time) => {
+                wrote.begun || wrote.at.is_some_and(|at| at.elapsed() < time)
+            }
         };
         match hint.unwrap_or(route.prefer) {
             _ if must || route.writes => Wants::Primary,
@@ -179,6 +182,8 @@ impl Seat {
     }
 
     async fn go(&mut self, wants: Wants, deadline: Deadline) -> Result<()> {
+        // What was left in the middle is on a link of where the handle was.
+        self.come_back();
         let Some(route) = self.route_mut() else {
             return Ok(());
         };
@@ -259,26 +264,31 @@ impl Seat {
         self.held.is_some() && self.route().is_some_and(|route| route.on_replica)
     }
 
-    /// Leaves a link to a replica that is kept for no more than what the last statement left there, before
-    /// one that is for the primary and asks for nothing of that. Whether it is on none, then.
-    async fn leave_replica(&mut self, sql: Option<&[u8]>) -> Result<bool> {
-        if !self.is_on_replica() {
+    /// Leaves a link that is kept for no more than what the last statement left there, before one that is for
+    /// another server and asks for nothing of that. Whether the handle is where it may be, then.
+    async fn leave(&mut self, wants: Wants, sql: Option<&[u8]>) -> Result<bool> {
+        let on_replica = wants == Wants::Primary && self.is_on_replica();
+        let is_over =
+            |at: &Arc<Member>| !at.is_usable() || wants == Wants::Primary && !at.takes_writes();
+        if self.held.is_none() || !on_replica && !self.member().is_some_and(is_over) {
             return Ok(true);
         }
         let is_quiet = self.held.as_ref().is_some_and(|link| link.is_quiet());
         if !is_quiet || self.holds > 0 || self.streaming || sql.is_some_and(asks_for_what_was_left)
         {
-            return Ok(false);
+            return Ok(!on_replica);
         }
+        let keeps = self.keeps_diagnostics;
         let mut running = Running::new(self);
-        let left = running.seat.leave_replica_now().await;
+        running.keeps = keeps;
+        let left = running.seat.leave_now().await;
         running.over = true;
         drop(running);
         left?;
-        Ok(!self.is_on_replica())
+        Ok(wants != Wants::Primary || !self.is_on_replica())
     }
 
-    async fn leave_replica_now(&mut self) -> Result<()> {
+    async fn leave_now(&mut self) -> Result<()> {
         if let Some(link) = &mut self.held {
             link.session.pins.end(PinReason::Diagnostics);
             link.session.pins.end(PinReason::FoundRows);
@@ -310,6 +320,17 @@ impl Seat {
                 with.is_some_and(|member| !route.backends.is_primary(&member))
             }
             _ => route.on_replica,
+        }
+    }
+
+    /// Whether a statement that asks for what was left on a replica may run there.
+    ///
+    /// # Errors
+    /// It does more than that.
+    pub(super) fn may_ask_there(&self, op: &Op<'_>, plan: &Plan) -> Result<()> {
+        match op.text() {
+            Some((sql, _)) if self.asks_a_replica(plan) => self.may_stay(Some(sql)),
+            _ => Ok(()),
         }
     }
 
@@ -346,6 +367,7 @@ impl Seat {
 
     /// To any server that can be used, for what is the same everywhere.
     pub(super) async fn go_anywhere(&mut self, deadline: Deadline) -> Result<()> {
+        self.come_back();
         let is_fine = match self.route() {
             Some(route) => route.at.as_ref().is_some_and(|at| at.is_usable()),
             None => true,
@@ -372,9 +394,7 @@ impl Seat {
         match lacks {
             Lacks::Nothing => self.go_to(&member, is_primary),
             // What it has not is rather waited for by the primary.
-            Lacks::Wait => Box::pin(self.go_to_primary(deadline)).await?,
-            // That takes a link, and this is while one is looked for.
-            Lacks::Sync => return Ok(false),
+            Lacks::Wait | Lacks::Sync => Box::pin(self.go_to_primary(deadline)).await?,
         }
         Ok(true)
     }
@@ -419,8 +439,17 @@ impl Seat {
         let synced = running.seat.sync_now(deadline).await;
         running.over = true;
         drop(running);
-        synced?;
-        let (on, now) = (member.id, Instant::now());
+        // Nothing of the statement was sent.
+        synced.map_err(|e| match e {
+            Error::ConnectionLost(lost) => ConnectionLost {
+                ran: Ran::No,
+                ..(*lost).clone()
+            }
+            .into(),
+            e => e,
+        })?;
+        let on = self.member().map_or(member.id, |at| at.id);
+        let now = Instant::now();
         if let Some(route) = self.route_mut() {
             (route.wrote.on, route.wrote.at) = (on, Some(now));
         }
@@ -446,13 +475,19 @@ impl Seat {
     /// that is told nothing.
     pub(super) fn begin_writing(&mut self, reads: bool) {
         if let Some(Route {
-            wrote, on_replica, ..
+            wrote,
+            on_replica,
+            at,
+            ..
         }) = self.route_mut()
         {
             if wrote.begun {
                 (wrote.failed, wrote.at) = (true, Some(Instant::now()));
             }
             wrote.begun = !reads && !*on_replica;
+            if let Some(at) = at.as_ref().filter(|_| wrote.begun) {
+                wrote.on = at.id;
+            }
         }
     }
 
@@ -478,7 +513,8 @@ impl Seat {
             return;
         }
         let at = self.member();
-        let tells = at.is_some_and(|member| member.tells_gtids());
+        let tracks = self.held.as_ref().is_none_or(|link| link.session.trackers);
+        let tells = tracks && self.asks_for_gtids() && at.is_some_and(|at| at.tells_gtids());
         let on = at.map_or(0, |member| member.id);
         let Some(Route { wrote, .. }) = self.route_mut() else {
             return;
@@ -493,10 +529,20 @@ impl Seat {
         if let Some(gtids) = gtids_of(response)
             && let Ok(text) = std::str::from_utf8(gtids)
         {
-            wrote.gtids.add(&Gtids::reported(text));
+            let gtids = Gtids::reported(text);
+            // Numbers that go back, as group replication's do when its primary moves, tell nothing.
+            wrote.untold |= wrote.gtids.has(&gtids);
+            wrote.gtids.add(&gtids);
             // It comes behind what those before it did.
             wrote.failed &= !succeeded;
         }
+    }
+
+    /// As far as it has set that by itself.
+    fn asks_for_gtids(&self) -> bool {
+        let vars = self.vars.as_deref();
+        let value = vars.and_then(|vars| vars.get("session_track_gtids"));
+        value.is_none_or(|value| value != b"OFF")
     }
 
     /// Whether the statement under way is more than a read, whatever its text tells.
@@ -529,7 +575,11 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Response> {
         let began = Instant::now();
-        let mut tries = 0;
+        let (mut tries, mut refusals) = (0, 0);
+        // What is refused in the middle of a routine may have done something before.
+        let is_one = op
+            .text()
+            .is_none_or(|(sql, _)| !seen::doing(sql).facts.unknown);
         let mut op = op;
         loop {
             let next = op.again();
@@ -542,14 +592,14 @@ impl Seat {
             };
             let again = match &done {
                 Ok(response) => match refusal(response) {
-                    Some(Refused::ReadOnly) => {
-                        member.takes_no_writes();
+                    Some(refused) => {
+                        match refused {
+                            Refused::ReadOnly => member.takes_no_writes(),
+                            Refused::NotReady(e) => member.suspect(Some(&e)),
+                        }
                         self.note_writes(true);
-                        true
-                    }
-                    Some(Refused::NotReady(e)) => {
-                        member.suspect(Some(&e));
-                        true
+                        refusals += 1;
+                        is_one && refusals < REFUSALS
                     }
                     None => false,
                 },
@@ -582,8 +632,10 @@ fn has_succeeded(response: &Response) -> bool {
 fn asks_for_what_was_left(sql: &[u8]) -> bool {
     let facts = &seen::doing(sql).facts;
     let asks = facts.needs_diagnostics || facts.needs_found_rows || facts.needs_row_count;
-    // One of several may do anything else as well.
-    asks && (facts.reads_only || !sql.trim_ascii_end().contains(&b';'))
+    let verb = sql.trim_ascii_start().first_chunk::<3>();
+    // `GET DIAGNOSTICS` sets user variables.
+    let gets = verb.is_some_and(|verb| verb.eq_ignore_ascii_case(b"GET"));
+    asks && (facts.reads_only || gets && !sql.trim_ascii_end().contains(&b';'))
 }
 
 /// A server will not run the statement.
