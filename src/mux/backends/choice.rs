@@ -323,6 +323,10 @@ mod tests {
         all[1].has_reached(&Gtids::reported("0-1-1"));
         all[2].has_reached(&Gtids::reported("0-1-2"));
         all.iter().for_each(|member| member.compare(&history));
+        // The primary has not said for long where it is.
+        assert_eq!(all_chosen(&all, Wants::Replica, &needs), [1]);
+        history.push(1, Instant::now(), Gtids::reported("0-1-2"));
+        all.iter().for_each(|member| member.compare(&history));
         assert_eq!(all_chosen(&all, Wants::Replica, &needs), [3]);
         assert_eq!(all_chosen(&all, Wants::Replica, &Needs::NONE), [2, 3]);
     }
