@@ -140,6 +140,29 @@ fn one_that_hangs_is_given_up_and_taken_again() {
 }
 
 #[test]
+fn one_that_hangs_with_all_links_in_use_is_given_up_too() {
+    let _alone = alone();
+    let topology = Topology::new();
+    if topology.is_galera() {
+        return;
+    }
+    let table = one_row(&topology);
+    let mux = builder().max_links(1).build();
+    let opts = topology.opts_for_reads();
+    let readers = Readers::new(&mux, &opts, &table);
+    let last = topology.nodes.len() - 1;
+    reads(&mux, &topology, last, 100);
+    let stopped = topology.nodes[last].stop();
+    let lost = || mux.stats().total.lost_connections;
+    eventually("what waits there is given up", || lost() > 0);
+    // Those who waited for it, too, go elsewhere.
+    reads(&mux, &topology, last - 1, 200);
+    drop(stopped);
+    reads(&mux, &topology, last, 200);
+    readers.end();
+}
+
+#[test]
 fn where_none_can_be_used_the_error_lists_them_all() {
     let free = || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

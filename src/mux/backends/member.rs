@@ -17,8 +17,8 @@ use super::{
     history::{Has, History},
 };
 use crate::{
-    error::{Error, Result},
-    link::{Face, Vitals, now},
+    error::{ConnectCause, Error, Result},
+    link::{self, Face, Link, Vitals, now},
     mux::{
         account::Account,
         stats::BackendStats,
@@ -81,6 +81,8 @@ struct Inner {
     wanted: bool,
     ends: bool,
     late: u32,
+    /// Probes without a link for them, and without a word from there.
+    silent: u32,
     /// Bytes that had come from there.
     heard: u64,
 }
@@ -294,11 +296,25 @@ impl Member {
     /// Asks the server.
     pub(super) fn probe(&self, patience: Duration) -> Probed {
         let before = self.state.load(Ordering::Acquire);
-        let began = Instant::now();
-        let answer = now(self.ask(patience));
+        let mut began = Instant::now();
+        let mut answer = now(self.ask(patience));
         let heard = self.account.group.counts().bytes_received;
         let mut inner = self.inner.lock();
         let is_talking = std::mem::replace(&mut inner.heard, heard) != heard;
+        inner.silent = match &answer {
+            Ok(None) if !is_talking => inner.silent + 1,
+            _ => 0,
+        };
+        let beside = inner.silent >= PATIENCE;
+        if beside {
+            // All links are in use and nothing comes: it hangs, or those who use them do nothing.
+            drop(inner);
+            began = Instant::now();
+            answer = now(self.ask_beside(patience)).map(Some);
+            inner = self.inner.lock();
+            // What came there is no word from those links.
+            inner.heard = self.account.group.counts().bytes_received;
+        }
         let mut state = ASKED;
         let mut cuts = false;
         let mut position = None;
@@ -333,14 +349,21 @@ impl Member {
                 state |= self.state.load(Ordering::Acquire);
                 inner.late = 0;
             }
+            // Whatever else it answers: it is there.
+            Err(Error::ConnectError(e))
+                if beside && !matches!(e.cause, ConnectCause::Timeout(_)) =>
+            {
+                state |= self.state.load(Ordering::Acquire);
+            }
             Err(e) => {
+                cuts = beside;
                 inner.why = Some(e.to_string().into());
                 if let Error::StatementTimeout(_) | Error::AcquireTimeout(_) = e {
                     inner.late += 1;
                     if inner.late < PATIENCE {
                         state |= self.state.load(Ordering::Acquire);
                     }
-                    cuts = inner.late == PATIENCE;
+                    cuts |= inner.late == PATIENCE;
                 }
                 inner.refused = Some(e);
             }
@@ -375,15 +398,7 @@ impl Member {
             Err(Error::AcquireTimeout(e)) if e.last_connect.is_none() => return Ok(None),
             Err(e) => return Err(e),
         };
-        link.deadline = Some((Instant::now() + patience, patience));
-        let of_group = !self.hides_group.load(Ordering::Relaxed);
-        let mut vitals = link.vitals(of_group).await;
-        if let (Err(Error::MySqlError(_)), true) = (&vitals, of_group) {
-            self.hides_group.store(true, Ordering::Relaxed);
-            vitals = link.vitals(false).await;
-        }
-        link.deadline = None;
-        match vitals {
+        match self.ask_on(&mut link, patience).await {
             Err(e) if !matches!(e, Error::MySqlError(_)) => {
                 account.group.give_up(link, account, Close::Lost);
                 Err(e)
@@ -393,5 +408,28 @@ impl Member {
                 vitals.map(Some)
             }
         }
+    }
+
+    /// The same over a connection of its own, beside those that there may be.
+    async fn ask_beside(&self, patience: Duration) -> Result<Vitals> {
+        let group = &self.account.group;
+        let opts = &self.account.opts;
+        let until = Instant::now() + patience;
+        let mut link = link::open(opts, None, until, &group.counters, &group.one_at_a_time)?;
+        let vitals = self.ask_on(&mut link, patience).await;
+        link.close();
+        vitals
+    }
+
+    async fn ask_on(&self, link: &mut Link, patience: Duration) -> Result<Vitals> {
+        link.deadline = Some((Instant::now() + patience, patience));
+        let of_group = !self.hides_group.load(Ordering::Relaxed);
+        let mut vitals = link.vitals(of_group).await;
+        if let (Err(Error::MySqlError(_)), true) = (&vitals, of_group) {
+            self.hides_group.store(true, Ordering::Relaxed);
+            vitals = link.vitals(false).await;
+        }
+        link.deadline = None;
+        vitals
     }
 }
