@@ -116,6 +116,28 @@ fn a_write_that_nobody_takes_waits_and_then_says_who_was_asked() {
     assert_eq!(one::<u32>(&mut topology.root(0), &count), 1);
 }
 
+#[test]
+fn a_prepared_write_that_is_refused_waits_for_who_takes_it_whatever_the_schema() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let table = topology.table("refused", "v INT");
+    let mux = builder().build();
+    let mut handle = mux.connect(topology.opts()).unwrap();
+    let insert = handle
+        .prep(format!("INSERT INTO {table} VALUES (?)"))
+        .unwrap();
+    handle.exec_drop(&insert, (1,)).unwrap();
+    // It was prepared in another one.
+    handle.query_drop("USE mysql").unwrap();
+    let read_only = topology.read_only();
+    let writer = thread::spawn(move || handle.exec_drop(&insert, (2,)).unwrap());
+    thread::sleep(SOON);
+    drop(read_only);
+    join_one(writer);
+    let count = format!("SELECT COUNT(*) FROM {table}");
+    assert_eq!(one::<u32>(&mut topology.root(0), &count), 2);
+}
+
 // Rules 5 and 6, and the pool: where a user had no idle socket, one of any other user was taken.
 #[test]
 fn a_link_of_another_user_is_never_used() {

@@ -321,27 +321,20 @@ impl Seat {
     ) -> Result<Response> {
         let op = Op::Execute(statement, params, parts);
         let deadline = self.deadline();
-        let read = statement.statement;
-        let elsewhere = !self.is_shared()
-            && (statement.schema != self.schema || !same_for_text(&statement.vars, &self.vars));
-        let many = || params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES;
-        let response = if read.effect != Effect::Other && (elsewhere || many()) {
-            // As neutral as it was, but not for a lane.
-            self.come_back();
-            self.go_for(read.effect, Some(&statement.sql), deadline)
-                .await?;
-            let reached = self.reach(&op, &read, deadline).await?;
-            let texts = op.text_that(&reached, &read);
-            let plan = self.plan(reached.is_none(), &read, texts)?;
-            if reached.is_some() {
-                self.go_for(Effect::Other, None, deadline).await?;
-            }
-            self.alone(op, plan, deadline).await?.response()
-        } else {
-            self.statement(op, read, deadline).await?
-        };
+        let response = self.statement(op, statement.statement, deadline).await?;
         self.keep_ok(&response);
         Ok(response)
+    }
+
+    /// As neutral as it may be, it is not for a lane: it was prepared with another schema or other variables,
+    /// or it would hold up all others there.
+    fn is_apart(&self, op: &Op<'_>) -> bool {
+        let Op::Execute(statement, params, _) = op else {
+            return false;
+        };
+        let elsewhere = !self.is_shared()
+            && (statement.schema != self.schema || !same_for_text(&statement.vars, &self.vars));
+        elsewhere || params.iter().map(size_of_value).sum::<usize>() > MANY_BYTES
     }
 
     /// Runs many statements in order without waiting for each, on a link alone.
@@ -760,7 +753,7 @@ impl Seat {
             self.note_writes(true);
         }
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
-        if neutral && self.can_share() && !self.must_be_alone(&statement) {
+        if neutral && self.can_share() && !self.must_be_alone(&statement) && !self.is_apart(&op) {
             let limited = match (&op, deadline) {
                 (Op::Query(sql, _), Some((_, time))) => {
                     let server = self.server.as_deref();
