@@ -118,7 +118,7 @@ pub const ALL: &[Template] = &[
     Template(
         2,
         Any,
-        "INSERT IGNORE INTO t~ (id, a, u) VALUES ({i}, 1, {i}), ({i}, 2, {i})",
+        "INSERT IGNORE INTO t~ (id, a, u) VALUES (1, 1, {i}), ([1|2|3], 2, {i})",
     ),
     Template(
         2,
