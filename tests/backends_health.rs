@@ -112,6 +112,23 @@ fn a_replica_that_crashes_is_not_noticed_by_who_reads() {
     readers.end();
 }
 
+/// Has the last one hang under readers until what waits there is given up, and takes it again. `meanwhile`:
+/// with the options and the table of those who read.
+fn hang(mux: &Mux, topology: &Topology, meanwhile: impl FnOnce(OptsBuilder, &str)) {
+    let table = one_row(topology);
+    let opts = topology.opts_for_reads();
+    let readers = Readers::new(mux, &opts, &table);
+    let last = topology.nodes.len() - 1;
+    reads(mux, topology, last, 100);
+    let stopped = topology.nodes[last].stop();
+    let lost = || mux.stats().total.lost_connections;
+    eventually("what waits there is given up", || lost() > 0);
+    meanwhile(opts, &table);
+    drop(stopped);
+    reads(mux, topology, last, 200);
+    readers.end();
+}
+
 #[test]
 fn one_that_hangs_is_given_up_and_taken_again() {
     let _alone = alone();
@@ -120,23 +137,14 @@ fn one_that_hangs_is_given_up_and_taken_again() {
         // The others would wait for it.
         return;
     }
-    let table = one_row(&topology);
     let mux = builder().build();
-    let opts = topology.opts_for_reads();
-    let readers = Readers::new(&mux, &opts, &table);
-    let last = topology.nodes.len() - 1;
-    reads(&mux, &topology, last, 100);
-    let stopped = topology.nodes[last].stop();
     // Those who wait for it are sent elsewhere, all of them.
-    let lost = || mux.stats().total.lost_connections;
-    eventually("what waits there is given up", || lost() > 0);
-    let mut handle = mux.connect(opts).unwrap();
-    for _ in 0..20 {
-        handle.query_drop(format!("SELECT v FROM {table}")).unwrap();
-    }
-    drop(stopped);
-    reads(&mux, &topology, last, 200);
-    readers.end();
+    hang(&mux, &topology, |opts, table| {
+        let mut handle = mux.connect(opts).unwrap();
+        for _ in 0..20 {
+            handle.query_drop(format!("SELECT v FROM {table}")).unwrap();
+        }
+    });
 }
 
 #[test]
@@ -146,20 +154,11 @@ fn one_that_hangs_with_all_links_in_use_is_given_up_too() {
     if topology.is_galera() {
         return;
     }
-    let table = one_row(&topology);
     let mux = builder().max_links(1).build();
-    let opts = topology.opts_for_reads();
-    let readers = Readers::new(&mux, &opts, &table);
-    let last = topology.nodes.len() - 1;
-    reads(&mux, &topology, last, 100);
-    let stopped = topology.nodes[last].stop();
-    let lost = || mux.stats().total.lost_connections;
-    eventually("what waits there is given up", || lost() > 0);
     // Those who waited for it, too, go elsewhere.
-    reads(&mux, &topology, last - 1, 200);
-    drop(stopped);
-    reads(&mux, &topology, last, 200);
-    readers.end();
+    hang(&mux, &topology, |_, _| {
+        reads(&mux, &topology, topology.nodes.len() - 2, 200);
+    });
 }
 
 #[test]

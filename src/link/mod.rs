@@ -47,7 +47,7 @@ pub(crate) use lane::{
 pub(crate) use parts::{News, Parts};
 pub(crate) use prepared::Prepared;
 pub(crate) use questions::Vitals;
-pub(crate) use session::{Session, Shape, Start};
+pub(crate) use session::{Session, Shape, Start, not_run};
 pub(crate) use stream::Streamed;
 pub(crate) use transport::Stream;
 use transport::{Idle, Limit, Want, Wire};

@@ -871,7 +871,7 @@ impl Link {
 }
 
 /// What the link was lost before: the statement that the session was for, or one that may run again.
-fn not_run(e: Error) -> Error {
+pub(crate) fn not_run(e: Error) -> Error {
     match e {
         Error::ConnectionLost(lost) => crate::error::ConnectionLost {
             ran: Ran::No,

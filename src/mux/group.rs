@@ -173,7 +173,6 @@ impl Group {
         account.handles.fetch_add(1, Ordering::Relaxed);
         account.retired.store(false, Ordering::Relaxed);
         *account.vacant.lock() = None;
-        self.counters.handles_opened.fetch_add(1, Ordering::Relaxed);
         Ok(account)
     }
 

@@ -175,7 +175,6 @@ impl Mux {
             return Err(DriverError::OneBackend.into());
         }
         let all = self.backends_of(&opts)?;
-        self.keep_house();
         Ok(BackendSet::new(self, all))
     }
 
@@ -191,11 +190,18 @@ impl Mux {
         ended
     }
 
+    /// # Errors
+    /// It was shut down.
+    fn is_open(&self) -> Result<()> {
+        match self.0.closed.load(Ordering::SeqCst) {
+            true => Err(DriverError::MuxShutDown.into()),
+            false => Ok(()),
+        }
+    }
+
     /// The account of these options, with this handle, its credentials proven.
     async fn enter(&self, opts: &Opts, handle: u64, face: Face) -> Result<Arc<Account>> {
-        if self.0.closed.load(Ordering::SeqCst) {
-            return Err(DriverError::MuxShutDown.into());
-        }
+        self.is_open()?;
         let me = Arc::as_ptr(&self.0) as usize;
         if let Some(account) = recent::enter(me, opts) {
             if account.ready.load(Ordering::Acquire) > 0 {
@@ -208,6 +214,10 @@ impl Mux {
         }
         let group = self.group(opts);
         let account = group.enter(opts)?;
+        group
+            .counters
+            .handles_opened
+            .fetch_add(1, Ordering::Relaxed);
         // A task that goes away here never had the handle.
         let mut entered = Entered(Some(account.clone()));
         match group.verify(&account, handle, face).await {
@@ -247,7 +257,6 @@ impl Mux {
     /// The several servers of these options, of which one at least can be used.
     async fn enter_backends(&self, opts: &Opts, face: Face) -> Result<Arc<Backends>> {
         let backends = self.backends_of(opts)?;
-        self.keep_house();
         let until = Instant::now() + self.0.limits.acquire_timeout;
         let needs = Needs::NONE;
         if backends.choose(Wants::Any, &needs).is_none() {
@@ -260,9 +269,8 @@ impl Mux {
     }
 
     fn backends_of(&self, opts: &Opts) -> Result<Arc<Backends>> {
-        if self.0.closed.load(Ordering::SeqCst) {
-            return Err(DriverError::MuxShutDown.into());
-        }
+        self.is_open()?;
+        self.keep_house();
         let mut all = self.0.backends.lock();
         if let Some(known) = all.iter().find(|backends| backends.fits(opts)) {
             known.expect();
@@ -284,9 +292,6 @@ impl Mux {
     fn account_of(&self, opts: &Opts) -> Result<Arc<Account>> {
         let account = self.group(opts).enter(opts)?;
         account.kept.fetch_add(1, Ordering::Relaxed);
-        // It is none.
-        let counters = &account.group.counters;
-        counters.handles_opened.fetch_sub(1, Ordering::Relaxed);
         Ok(account)
     }
 

@@ -3,39 +3,35 @@
 
 use super::{
     facts::{Act, facts},
-    token::{Kind, Tokens},
+    token::{Kind, Token, Tokens},
 };
 
-/// The words of a statement of words, commas and semicolons at its end.
-fn words(sql: &[u8]) -> Option<Vec<String>> {
+/// Its tokens, and whether there is something that only the server can read.
+fn tokens(sql: &[u8]) -> (Vec<Token>, bool) {
     let mut tokens = Tokens::new(sql, false);
+    let all = std::iter::from_fn(|| tokens.next()).collect();
+    (all, tokens.dangerous)
+}
+
+fn word(sql: &[u8], token: &Token) -> Vec<u8> {
+    let word = sql.get(token.start..token.end).unwrap_or_default();
+    word.to_ascii_uppercase()
+}
+
+/// The words of a statement of words, commas and semicolons at its end.
+fn words(sql: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (tokens, is_dangerous) = tokens(sql);
     let mut words = Vec::new();
     let mut over = false;
-    while let Some(token) = tokens.next() {
+    for token in &tokens {
         match token.kind {
             Kind::Semicolon => over = true,
-            Kind::Word if !over => {
-                let word = sql.get(token.start..token.end).unwrap_or_default();
-                words.push(String::from_utf8_lossy(word).to_ascii_uppercase());
-            }
+            Kind::Word if !over => words.push(word(sql, token)),
             Kind::Comma if !over => {}
             _ => return None,
         }
     }
-    (!tokens.dangerous).then_some(words)
-}
-
-/// There is more than one statement.
-fn has_more(sql: &[u8]) -> bool {
-    let mut tokens = Tokens::new(sql, false);
-    let mut over = false;
-    while let Some(token) = tokens.next() {
-        if over {
-            return true;
-        }
-        over = token.kind == Kind::Semicolon;
-    }
-    false
+    (!is_dangerous).then_some(words)
 }
 
 /// It begins a transaction that only reads, and does nothing else.
@@ -46,19 +42,19 @@ pub(crate) fn begins_read_only(sql: &[u8]) -> bool {
         return false;
     }
     let words = words(sql).unwrap_or_default();
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let &["START", "TRANSACTION", ref modes @ ..] = &words[..] else {
+    let words: Vec<_> = words.iter().map(Vec::as_slice).collect();
+    let &[b"START", b"TRANSACTION", ref modes @ ..] = &words[..] else {
         return false;
     };
     let mut modes = modes;
     let mut reads_only = false;
     loop {
         modes = match modes {
-            ["READ", "ONLY", rest @ ..] => {
+            [b"READ", b"ONLY", rest @ ..] => {
                 reads_only = true;
                 rest
             }
-            ["WITH", "CONSISTENT", "SNAPSHOT", rest @ ..] => rest,
+            [b"WITH", b"CONSISTENT", b"SNAPSHOT", rest @ ..] => rest,
             [] => return reads_only,
             _ => return false,
         };
@@ -68,25 +64,26 @@ pub(crate) fn begins_read_only(sql: &[u8]) -> bool {
 /// In a transaction that only reads, it does the same on a replica as it would on the primary: it reads, it
 /// sets something of the session, it ends the transaction, or the server refuses it.
 pub(crate) fn may_run_on_replica(sql: &[u8]) -> bool {
-    let mut tokens = Tokens::new(sql, false);
-    let mut next = || {
-        let token = tokens.next()?;
-        let word = sql.get(token.start..token.end).unwrap_or_default();
-        Some((word.to_ascii_uppercase(), token.kind))
+    let (tokens, _) = tokens(sql);
+    let Some((verb, rest)) = tokens.split_first() else {
+        return false;
     };
-    let (verb, _) = next().unwrap_or((Vec::new(), Kind::Semicolon));
+    let end = tokens
+        .iter()
+        .position(|token| token.kind == Kind::Semicolon);
+    let is_one = end.is_none_or(|end| end + 1 == tokens.len());
     let facts = facts(sql);
-    if facts.unknown || facts.sets_global || has_more(sql) {
+    if facts.unknown || facts.sets_global || !is_one {
         return false;
     }
-    match &verb[..] {
+    match &word(sql, verb)[..] {
         b"COMMIT" | b"ROLLBACK" | b"SAVEPOINT" | b"RELEASE" | b"USE" => true,
         b"SET" => {
             // `SET STATEMENT … FOR`, functions and queries may lock.
-            let mut rest = std::iter::from_fn(next);
-            let plain = rest.all(|(word, kind)| kind != Kind::Open && word != b"STATEMENT");
+            let is_plain =
+                |token: &Token| token.kind != Kind::Open && word(sql, token) != b"STATEMENT";
             let sets = |act: &Act| *act == Act::SetVariables;
-            plain && facts.acts.iter().all(sets) && !facts.commits
+            rest.iter().all(is_plain) && facts.acts.iter().all(sets) && !facts.commits
         }
         _ => facts.reads_only && facts.acts.is_empty() && !facts.commits,
     }

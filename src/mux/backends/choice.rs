@@ -61,9 +61,14 @@ pub(crate) enum Lacks {
     Sync,
 }
 
+/// The one that everything else than reads goes to.
+pub(super) fn primary(all: &[Arc<Member>]) -> Option<&Arc<Member>> {
+    all.iter().find(|member| member.takes_writes())
+}
+
 /// The one to send to, if one can be used now.
 pub(super) fn choose(all: &[Arc<Member>], wants: Wants, needs: &Needs<'_>) -> Option<Choice> {
-    let primary = all.iter().find(|member| member.takes_writes());
+    let primary = primary(all);
     if wants != Wants::Primary
         && let Some(choice) = choose_for_reading(all, primary, wants, needs)
     {
@@ -177,8 +182,7 @@ mod tests {
 
     fn chosen(all: &[Arc<Member>], wants: Wants, needs: &Needs<'_>) -> Option<(u32, Lacks)> {
         let choice = choose(all, wants, needs)?;
-        let primary = all.iter().find(|member| member.takes_writes());
-        let is_primary = primary.is_some_and(|primary| primary.id == choice.member.id);
+        let is_primary = primary(all).is_some_and(|primary| primary.id == choice.member.id);
         assert_eq!(choice.is_primary, is_primary);
         Some((choice.member.id, choice.lacks))
     }

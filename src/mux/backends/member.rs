@@ -87,6 +87,10 @@ struct Inner {
     heard: u64,
 }
 
+fn bit(so: bool, bit: u8) -> u8 {
+    if so { bit } else { 0 }
+}
+
 /// What asking it has told.
 #[derive(Debug)]
 pub(super) struct Probed {
@@ -114,7 +118,6 @@ impl Member {
     /// As if it had been asked.
     #[cfg(test)]
     pub(super) fn found(&self, up: bool, writable: bool, of_cluster: bool) {
-        let bit = |so: bool, bit: u8| if so { bit } else { 0 };
         let state =
             ASKED | COMMITS | bit(up, UP) | bit(writable, WRITABLE) | bit(of_cluster, OF_CLUSTER);
         self.state.store(state, Ordering::Release);
@@ -334,7 +337,6 @@ impl Member {
                 inner.reached = Gtids::executed(&vitals.reached);
                 // Whatever has gaps: who has not the last of it has not all.
                 position = vitals.position.as_deref().map(Gtids::reported);
-                let bit = |so: bool, bit: u8| if so { bit } else { 0 };
                 state |= bit(vitals.not_ready.is_none(), UP)
                     | bit(!vitals.read_only, WRITABLE)
                     | bit(vitals.tells_gtids, TELLS)

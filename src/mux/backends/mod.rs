@@ -163,20 +163,12 @@ impl Backends {
         &self.home
     }
 
-    /// The one that has this link.
-    pub(crate) fn with_link(&self, link: u32) -> Option<Arc<Member>> {
+    /// The one that has this link, and whether it is the primary.
+    pub(crate) fn with_link(&self, link: u32) -> Option<(Arc<Member>, bool)> {
         let members = self.members.read();
-        let mut with = members
-            .iter()
-            .filter(|member| member.account.group.has_link(link));
-        with.next().cloned()
-    }
-
-    /// It is the one that everything else than reads goes to.
-    pub(crate) fn is_primary(&self, member: &Arc<Member>) -> bool {
-        let members = self.members.read();
-        let primary = members.iter().find(|member| member.takes_writes());
-        primary.is_some_and(|primary| Arc::ptr_eq(primary, member))
+        let mut all = members.iter();
+        let with = all.find(|member| member.account.group.has_link(link))?;
+        Some((with.clone(), is_primary(&members, with)))
     }
 
     /// The one to send to, if one can be used now.
@@ -258,10 +250,9 @@ impl Backends {
 
     /// Notes how far those are that follow, now that one has been asked.
     fn compare(&self, asked: &Arc<Member>, at: Instant, position: Gtids) {
-        let members = self.members.read().clone();
-        let is_primary = self.is_primary(asked);
+        let members = self.members.read();
         let mut history = self.history.lock();
-        match is_primary {
+        match is_primary(&members, asked) {
             true => {
                 history.push(asked.id, at, position);
                 members.iter().for_each(|member| member.compare(&history));
@@ -296,6 +287,10 @@ impl Drop for Backends {
         }
         self.home.leave();
     }
+}
+
+fn is_primary(all: &[Arc<Member>], member: &Arc<Member>) -> bool {
+    choice::primary(all).is_some_and(|primary| Arc::ptr_eq(primary, member))
 }
 
 fn watch(all: &Weak<Backends>, member: &Arc<Member>) {

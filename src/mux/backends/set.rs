@@ -57,31 +57,23 @@ impl BackendSet {
     /// # Errors
     /// [`DriverError::MuxShutDown`]; the system has no thread left.
     pub fn add(&self, backend: Backend) -> Result<()> {
+        self.mux.is_open()?;
         let (opts, weight) = self.all.opts.of_backend(&backend);
-        let account = self.mux.account_of(&opts)?;
-        let member = self.all.member(account, weight);
         let mut members = self.all.members.write();
-        let endpoint = &member.account.group.target.endpoint;
-        let same = |one: &Arc<Member>| one.account.group.target.endpoint == *endpoint;
-        let before = members.iter().position(same);
-        match before {
-            Some(at) => {
-                let before = members[at].clone();
-                drop(members);
-                member.account.leave();
-                before.set_weight(weight);
-                before.set_draining(false);
-                self.told(&before);
-                Ok(())
-            }
-            None => {
-                self.all
-                    .watch(&member)
-                    .inspect_err(|_| member.account.leave())?;
-                members.push(member);
-                Ok(())
-            }
+        if let Ok(at) = at(&members, opts.get_ip_or_hostname(), opts.get_tcp_port()) {
+            let before = members[at].clone();
+            drop(members);
+            before.set_weight(weight);
+            before.set_draining(false);
+            self.told(&before);
+            return Ok(());
         }
+        let member = self.all.member(self.mux.account_of(&opts)?, weight);
+        self.all
+            .watch(&member)
+            .inspect_err(|_| member.account.leave())?;
+        members.push(member);
+        Ok(())
     }
 
     /// Sends it nothing new: what is under way there goes on, and so do handles that have a link there to

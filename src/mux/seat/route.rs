@@ -8,8 +8,8 @@ use std::{
 
 use super::{Ask, Deadline, Need, Op, Plan, Running, Seat, seen};
 use crate::{
-    error::{ConnectionLost, DriverError, Error, Ran, Result, StatementTimeout},
-    link::gtids_of,
+    error::{DriverError, Error, Ran, Result, StatementTimeout},
+    link::{gtids_of, not_run},
     mux::{
         account::Account,
         backends::{Choice, Gtids, Lacks, Member, Needs, Route, Wants},
@@ -317,7 +317,7 @@ impl Seat {
         match (&self.held, plan.need()) {
             (None, Need::Exact(link)) => {
                 let with = route.backends.with_link(link);
-                with.is_some_and(|member| !route.backends.is_primary(&member))
+                with.is_some_and(|(_, is_primary)| !is_primary)
             }
             _ => route.on_replica,
         }
@@ -354,12 +354,9 @@ impl Seat {
 
     /// To the server that has this link, if one has.
     pub(super) fn go_to_link(&mut self, link: u32) {
-        let with = self.route().and_then(|route| {
-            route.backends.with_link(link).map(|member| {
-                let is_primary = route.backends.is_primary(&member);
-                (member, is_primary)
-            })
-        });
+        let with = self
+            .route()
+            .and_then(|route| route.backends.with_link(link));
         if let Some((member, is_primary)) = with {
             self.go_to(&member, is_primary);
         }
@@ -439,15 +436,7 @@ impl Seat {
         let synced = running.seat.sync_now(deadline).await;
         running.over = true;
         drop(running);
-        // Nothing of the statement was sent.
-        synced.map_err(|e| match e {
-            Error::ConnectionLost(lost) => ConnectionLost {
-                ran: Ran::No,
-                ..(*lost).clone()
-            }
-            .into(),
-            e => e,
-        })?;
+        synced.map_err(not_run)?;
         let on = self.member().map_or(member.id, |at| at.id);
         let now = Instant::now();
         if let Some(route) = self.route_mut() {
@@ -508,8 +497,9 @@ impl Seat {
         let Some(route) = self.route().filter(|route| !route.on_replica) else {
             return;
         };
+        let gtids = gtids_of(response);
         // What is called a read may have written.
-        if reads && !route.writes && gtids_of(response).is_none() {
+        if reads && !route.writes && gtids.is_none() {
             return;
         }
         let at = self.member();
@@ -526,7 +516,7 @@ impl Seat {
         wrote.untold |= !tells;
         wrote.at = Some(Instant::now());
         wrote.on = on;
-        if let Some(gtids) = gtids_of(response)
+        if let Some(gtids) = gtids
             && let Ok(text) = std::str::from_utf8(gtids)
         {
             let gtids = Gtids::reported(text);
@@ -576,10 +566,6 @@ impl Seat {
     ) -> Result<Response> {
         let began = Instant::now();
         let (mut tries, mut refusals) = (0, 0);
-        // What is refused in the middle of a routine may have done something before.
-        let is_one = op
-            .text()
-            .is_none_or(|(sql, _)| !seen::doing(sql).facts.unknown);
         let mut op = op;
         loop {
             let next = op.again();
@@ -599,7 +585,9 @@ impl Seat {
                         }
                         self.note_writes(true);
                         refusals += 1;
-                        is_one && refusals < REFUSALS
+                        // In the middle of a routine it may have done something before.
+                        let is_known = |(sql, _)| !seen::doing(sql).facts.unknown;
+                        refusals < REFUSALS && next.text().is_none_or(is_known)
                     }
                     None => false,
                 },
