@@ -142,6 +142,29 @@ fn links_that_go_are_no_matter_where_there_are_others() {
 }
 
 #[test]
+fn what_is_lost_while_it_is_prepared_is_prepared_elsewhere() {
+    let _alone = alone();
+    let topology = Topology::new();
+    let behind = Behind::new(&topology);
+    let mux = builder().min_idle_links(4).build();
+    for round in 0..12 {
+        let mut handle = mux.connect(behind.opts.clone()).unwrap();
+        eventually("there are links", || {
+            mux.stats()
+                .groups
+                .iter()
+                .all(|(_, group)| group.idle_connections >= 4)
+        });
+        // Each link there ends in the middle of an answer.
+        behind.relay.cut_after(Way::Down, 5 + round);
+        let sql = format!("SELECT id, v FROM {} WHERE id >= {round}", behind.table);
+        let found: Vec<(u32, String)> = handle.exec(&sql, ()).unwrap();
+        assert!(found == behind.rows[round as usize..]);
+        behind.heal(&mux);
+    }
+}
+
+#[test]
 fn a_replica_that_is_far_away_answers_each_reader_what_that_one_asked() {
     let _alone = alone();
     let topology = Topology::new();

@@ -410,7 +410,8 @@ fn what_turns_out_to_write_on_a_replica_goes_to_the_primary() {
     let opts = opts_of(&topology, &user).isolation(Isolation::Reset);
     let mut handle = builder().build().connect(opts).unwrap();
     let count = format!("SELECT COUNT(*) FROM {}", writers.table);
-    let paused = topology.pause();
+    // A group's replicas, as they are held back here, would have it wait and not refuse it.
+    let paused = (!topology.is_group()).then(|| topology.pause());
     for written in 1..=5 {
         handle
             .query_drop(format!("SELECT v FROM {}", writers.view))

@@ -95,6 +95,8 @@ pub(crate) struct How<'a> {
     pub careful: bool,
     /// `FOUND_ROWS()` counts its rows.
     pub is_query: bool,
+    /// Held while it may run, whether anybody waits for it or not.
+    pub under_way: Option<&'a Arc<()>>,
 }
 
 /// What came of it.
@@ -220,6 +222,7 @@ struct Entry {
     insert_id: InsertId,
     is_first: bool,
     limited: bool,
+    _under_way: Option<Arc<()>>,
 }
 
 /// What whoever asked has to do for all.
@@ -437,6 +440,7 @@ impl Lane {
             insert_id: how.insert_id,
             is_first: how.is_first,
             limited: how.limited,
+            _under_way: how.under_way.cloned(),
         });
         if first {
             self.load.begin(now);

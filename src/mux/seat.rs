@@ -258,7 +258,7 @@ impl Seat {
         Ok(response)
     }
 
-    pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
+    async fn prepare_here(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
         let deadline = self.deadline();
         self.come_back();
         // What a failure leaves may be asked for.
@@ -949,7 +949,7 @@ impl Seat {
                 self.mux.warm(&self.account.group);
             }
             parts.inspect(|parts| parts.begin());
-            let how = How {
+            let mut how = How {
                 face: self.face,
                 parts,
                 digest: statement.digest,
@@ -962,12 +962,15 @@ impl Seat {
                 insert_id: self.insert_id,
                 is_first: self.last_link == 0,
                 limited: deadline.is_some(),
+                under_way: None,
             };
             let began = Instant::now();
             // Should nobody wait for the answer, what it leaves is lost.
             let before = (self.insert_id, self.last_link);
             self.forget_what_was_left(statement.effect == Effect::Write);
             self.begin_writing(statement.effect == Effect::Read);
+            let under_way = self.write_under_way();
+            how.under_way = under_way.as_ref();
             let mut answer = lane.ask(asked, how, place).await;
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let Ok(Answer::NotHeld(place)) = answer else {
@@ -1055,6 +1058,7 @@ impl Seat {
             handle: self.id,
             insert_id: InsertId::Lost,
             is_first: false,
+            under_way: None,
             limited: false,
         };
         match lane.ask(Asked::Prepare(sql), how, place).await? {

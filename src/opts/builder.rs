@@ -172,7 +172,7 @@ impl OptsBuilder {
             other: opts.0.other.clone(),
             limits: opts.0.target.limits,
             weight: opts.backends().first().map_or(1, |(_, weight)| *weight),
-            backends: opts.backends().iter().skip(1).map(backend).collect(),
+            backends: further(&opts),
         }
     }
 
@@ -567,11 +567,16 @@ impl OptsBuilder {
     }
 }
 
-/// What a further server was given as. Others than by TCP there are none.
-fn backend((opts, weight): &(Opts, u32)) -> Backend {
-    let mut backend = Backend::new(opts.get_ip_or_hostname(), opts.get_tcp_port()).weight(*weight);
-    backend.limits = opts.target().limits;
-    backend
+/// What further servers were given as. Others than by TCP there are none.
+fn further(opts: &Opts) -> Vec<Backend> {
+    let further = opts.backends().iter().skip(1).map(|(one, weight)| {
+        let mut backend =
+            Backend::new(one.get_ip_or_hostname(), one.get_tcp_port()).weight(*weight);
+        // Limits that hold for all go on to do so when they are changed.
+        backend.limits = one.target().limits.beside(opts.target().limits);
+        backend
+    });
+    further.collect()
 }
 
 fn millis(ms: u32) -> Duration {

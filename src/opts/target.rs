@@ -33,6 +33,16 @@ impl LinkLimits {
             max_idle_links: self.max_idle_links.or(others.max_idle_links),
         }
     }
+
+    /// What these say that the others don't.
+    pub(super) fn beside(self, others: LinkLimits) -> LinkLimits {
+        let own = |own: Option<usize>, other| own.filter(|_| own != other);
+        LinkLimits {
+            max_links: own(self.max_links, others.max_links),
+            min_idle_links: own(self.min_idle_links, others.min_idle_links),
+            max_idle_links: own(self.max_idle_links, others.max_idle_links),
+        }
+    }
 }
 
 /// Transport and address.

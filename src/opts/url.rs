@@ -540,6 +540,10 @@ mod tests {
                 .all(|(opts, _)| opts.get_user() == Some("u"))
         );
         assert_eq!(Opts::from(OptsBuilder::from_opts(all.clone())), all);
+        // Limits are those of all, also where they are said later.
+        let fewer = OptsBuilder::from_opts(opts("mysql://u@one,two/?max_links=9")).max_links(2);
+        let fewer = Opts::from(fewer);
+        assert_eq!(fewer, opts("mysql://u@one,two/?max_links=2"));
         assert!(opts("mysql://u@one/").backends().is_empty());
         for url in ["mysql://one,,two/", "mysql://one,/"] {
             assert!(matches!(fault(url), UrlError::Parse(_)), "{url}");

@@ -52,6 +52,11 @@ impl Topology {
         self.kind == "galera"
     }
 
+    /// MySQL's group replication.
+    pub fn is_group(&self) -> bool {
+        self.kind == "mysql-group"
+    }
+
     pub fn is_mysql(&self) -> bool {
         self.kind.starts_with("mysql")
     }
@@ -160,8 +165,12 @@ impl Topology {
 
     /// Has replicas do an hour later what the primary does, until this ends.
     pub fn late(&self) -> Late<'_> {
-        self.set_delay(3600);
-        Late(self)
+        // There is no delay in a group.
+        let paused = self.is_group().then(|| self.pause());
+        if paused.is_none() {
+            self.set_delay(3600);
+        }
+        Late(self, paused)
     }
 
     fn set_delay(&self, seconds: u32) {
@@ -187,8 +196,17 @@ impl Topology {
 
     /// Has replicas not do what the primary does, until this ends.
     pub fn pause(&self) -> Paused<'_> {
-        self.replicate(false);
-        Paused(self)
+        let mut locks = Vec::new();
+        match self.is_group() {
+            // What applies it can't be stopped in a group.
+            true => locks.extend((1..self.nodes.len()).map(|node| {
+                let mut root = self.root(node);
+                root.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();
+                root
+            })),
+            false => self.replicate(false),
+        }
+        Paused(self, locks)
     }
 
     fn replicate(&self, on: bool) {
@@ -212,21 +230,28 @@ impl Drop for ReadOnly<'_> {
 }
 
 /// Replicas that are late on purpose.
-pub struct Late<'a>(&'a Topology);
+pub struct Late<'a>(&'a Topology, Option<Paused<'a>>);
 
 impl Drop for Late<'_> {
     fn drop(&mut self) {
-        self.0.set_delay(0);
+        if self.1.take().is_none() {
+            self.0.set_delay(0);
+        }
         self.0.settle();
     }
 }
 
-/// Replicas that stand still.
-pub struct Paused<'a>(&'a Topology);
+/// Replicas that stand still, by who holds them there.
+pub struct Paused<'a>(&'a Topology, Vec<Handle>);
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        self.0.replicate(true);
+        if self.1.is_empty() {
+            return self.0.replicate(true);
+        }
+        for root in &mut self.1 {
+            root.query_drop("UNLOCK TABLES").unwrap();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod certs;
 mod chart;
 mod demo;
 mod galera;
+mod group;
 mod mariadb;
 mod miri;
 mod model;

@@ -7,7 +7,7 @@ use crate::node::{Node, Plan};
 use crate::servers::{self, Kind};
 
 /// The account the replicas log in with; connections of the tests' own are counted, and killed.
-const SQL: &str = "\
+pub const ACCOUNT: &str = "\
 CREATE USER 'replica'@'%' IDENTIFIED BY 'replica-pw';
 GRANT REPLICATION SLAVE ON *.* TO 'replica'@'%';
 ";
@@ -28,7 +28,7 @@ pub fn start(kind: Kind, names: &[String]) -> Result<Vec<Node>> {
                     certs: None,
                 };
                 Node::start(&plan, |node| {
-                    node.query(SQL)?;
+                    node.query(ACCOUNT)?;
                     node.query(servers::SQL).map(drop)
                 })
             }
@@ -60,7 +60,7 @@ pub fn start(kind: Kind, names: &[String]) -> Result<Vec<Node>> {
 }
 
 /// Any of the servers may become the primary.
-fn options(kind: Kind, number: u32) -> Vec<String> {
+pub fn options(kind: Kind, number: u32) -> Vec<String> {
     let mut options = vec![
         format!("--server-id={number}"),
         "--log-bin=binlog".into(),

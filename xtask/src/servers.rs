@@ -63,6 +63,7 @@ impl ValueEnum for Setup {
             Setup::One(Kind::Mysql),
             Setup::Several(Topology::MariadbReplication),
             Setup::Several(Topology::MysqlReplication),
+            Setup::Several(Topology::MysqlGroup),
             Setup::Several(Topology::Galera),
         ]
     }

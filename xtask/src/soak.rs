@@ -3,14 +3,17 @@
 use anyhow::{Result, ensure};
 
 use crate::servers::{self, Borrowed, Setup, env_file};
-use crate::topology::Topology;
 use crate::{cargo, run as run_command};
 
 /// Has each chosen server its share of the time, in release mode. What diverges on one does not keep
 /// the next from its turn.
 pub fn run(hours: f64, only: Option<Setup>, args: &[String]) -> Result<()> {
-    let is_cluster = only == Some(Setup::Several(Topology::Galera));
-    ensure!(!is_cluster, "the test knows primaries and replicas only");
+    if let Some(Setup::Several(topology)) = only {
+        ensure!(
+            topology.has_replicas(),
+            "the test knows primaries and replicas only"
+        );
+    }
     let _servers = Borrowed::new(only)?;
     let setups = servers::chosen(only, Setup::USUAL);
     let minutes = hours * 60.0 / setups.len() as f64;

@@ -112,9 +112,8 @@ fn on_topology(summary: &mut Summary, topology: Topology, args: &[String]) -> Re
         return Ok(());
     };
     let _servers = Borrowed::new(Some(Setup::Several(topology)))?;
-    // In a cluster each server takes writes: there is no one that has all. Behind the tests the servers are
-    // not as they were.
-    if args.is_empty() && topology != Topology::Galera {
+    // Behind the tests the servers are not as they were.
+    if args.is_empty() && topology.has_replicas() {
         differential(summary, Setup::Several(topology), REPLICATED)?;
     }
     summary.step(

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::node::Node;
 use crate::servers::{Kind, env_file};
-use crate::{galera, replication};
+use crate::{galera, group, replication};
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Topology {
@@ -16,14 +16,17 @@ pub enum Topology {
     MariadbReplication,
     /// A primary and a replica.
     MysqlReplication,
+    /// Three members of MySQL's group replication, one of which is the primary.
+    MysqlGroup,
     /// Three nodes, each of which takes writes.
     Galera,
 }
 
 impl Topology {
-    pub const ALL: [Topology; 3] = [
+    pub const ALL: [Topology; 4] = [
         Topology::MariadbReplication,
         Topology::MysqlReplication,
+        Topology::MysqlGroup,
         Topology::Galera,
     ];
 
@@ -31,15 +34,24 @@ impl Topology {
         match self {
             Topology::MariadbReplication => "mariadb-replication",
             Topology::MysqlReplication => "mysql-replication",
+            Topology::MysqlGroup => "mysql-group",
             Topology::Galera => "galera",
         }
+    }
+
+    /// A primary and replicas that follow it, and can be held back.
+    pub fn has_replicas(self) -> bool {
+        matches!(
+            self,
+            Topology::MariadbReplication | Topology::MysqlReplication
+        )
     }
 
     /// The names of its servers, the primary's first.
     pub fn nodes(self) -> Vec<String> {
         let count = match self {
             Topology::MysqlReplication => 2,
-            Topology::MariadbReplication | Topology::Galera => 3,
+            Topology::MariadbReplication | Topology::MysqlGroup | Topology::Galera => 3,
         };
         let name = self.name();
         (1..=count)
@@ -57,6 +69,7 @@ impl Topology {
         let nodes = match self {
             Topology::MariadbReplication => replication::start(Kind::Mariadb, &self.nodes()),
             Topology::MysqlReplication => replication::start(Kind::Mysql, &self.nodes()),
+            Topology::MysqlGroup => group::start(&self.nodes()),
             Topology::Galera => galera::start(&self.nodes()),
         }?;
         let files: Vec<_> = nodes.iter().map(Node::file).collect();

@@ -216,6 +216,7 @@ fn call(lane: &Arc<Lane>, face: Face, caller: u8, leaving: bool) -> Vec<(u8, Hea
             is_query: false,
             insert_id: crate::session::InsertId::Lost,
             is_first: false,
+            under_way: None,
             limited: false,
         };
         let mut taken = Vec::new();

@@ -29,6 +29,8 @@ pub(crate) struct Needs<'a> {
     /// How far behind a replica may be.
     pub max_lag: Option<Duration>,
     pub balance: Balance,
+    /// Another one, if there is one: it was lost there.
+    pub not: Option<u32>,
 }
 
 impl Needs<'_> {
@@ -39,6 +41,7 @@ impl Needs<'_> {
         gtids: &Gtids::NONE,
         max_lag: None,
         balance: Balance::PowerOfTwo,
+        not: None,
     };
 }
 
@@ -74,6 +77,16 @@ pub(super) fn choose(all: &[Arc<Member>], wants: Wants, needs: &Needs<'_>) -> Op
     {
         return Some(choice);
     }
+    if primary.is_none() && needs.not.is_some() {
+        return choose(
+            all,
+            wants,
+            &Needs {
+                not: None,
+                ..*needs
+            },
+        );
+    }
     // What the primary has not, nobody has; but nodes of a cluster apply what another has committed.
     primary.map(|primary| Choice {
         member: primary.clone(),
@@ -96,7 +109,8 @@ fn choose_for_reading(
         true => wants == Wants::Any,
         false => member.is_for_reads() && member.is_within(needs.max_lag),
     };
-    let candidates = all.iter().filter(may_serve);
+    let is_other = |member: &&Arc<Member>| needs.not != Some(member.id);
+    let candidates = all.iter().filter(is_other).filter(may_serve);
     let has =
         |member: &&Arc<Member>| is_primary(member) && !member.is_of_cluster() || member.has(needs);
     let can_wait = |member: &&Arc<Member>| member.can_wait(needs);
@@ -236,6 +250,22 @@ mod tests {
         assert_eq!(all_chosen(&all, Wants::Replica, &Needs::NONE), [1]);
         all[0].set_draining(true);
         assert_eq!(chosen(&all, Wants::Primary, &Needs::NONE), None);
+    }
+
+    #[test]
+    fn who_lost_it_is_asked_again_where_there_is_nobody_else() {
+        let all = primary_and_replicas(3);
+        let not = |id| Needs {
+            not: Some(id),
+            ..Needs::NONE
+        };
+        assert_eq!(all_chosen(&all, Wants::Replica, &not(2)), [3]);
+        assert_eq!(all_chosen(&all, Wants::Any, &not(1)), [2, 3]);
+        assert_eq!(all_chosen(&all, Wants::Primary, &not(1)), [1]);
+        all[2].set_draining(true);
+        assert_eq!(all_chosen(&all, Wants::Replica, &not(2)), [1]);
+        all[0].set_draining(true);
+        assert_eq!(all_chosen(&all, Wants::Replica, &not(2)), [2]);
     }
 
     #[test]

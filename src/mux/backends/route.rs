@@ -19,6 +19,8 @@ pub(crate) struct Route {
     pub wants: Wants,
     /// It is more than a read, whatever its text tells.
     pub writes: bool,
+    /// The server that lost it.
+    pub lost_on: Option<u32>,
     pub wrote: Wrote,
 }
 
@@ -34,6 +36,10 @@ pub(crate) struct Wrote {
     pub untold: bool,
     /// A statement that may write has begun, and is not answered yet.
     pub begun: bool,
+    /// Held by those of them that may still run, whether anybody waits for them or not.
+    pub under_way: Arc<()>,
+    /// One that nobody waits for may still run, or may have until just now.
+    pub lingers: bool,
     /// One has failed: what it wrote before is told of by no GTID but that of a later one.
     pub failed: bool,
 }
@@ -48,6 +54,7 @@ impl Route {
             prefer,
             wants: Wants::Any,
             writes: false,
+            lost_on: None,
             wrote: Wrote::default(),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 use super::{Ask, Deadline, Need, Op, Plan, Running, Seat, seen};
 use crate::{
     error::{DriverError, Error, Ran, Result, StatementTimeout},
-    link::{gtids_of, not_run},
+    link::{Prepared, gtids_of, not_run},
     mux::{
         account::Account,
         backends::{Choice, Gtids, Lacks, Member, Needs, Route, Wants},
@@ -159,9 +159,9 @@ impl Seat {
         let must = match self.opts.get_consistency() {
             Consistency::None => false,
             // It may still run.
-            Consistency::Session => wrote.begun,
+            Consistency::Session => wrote.begun || wrote.lingers,
             Consistency::PrimaryFor(time) => {
-                wrote.begun || wrote.at.is_some_and(|at| at.elapsed() < time)
+                wrote.begun || wrote.lingers || wrote.at.is_some_and(|at| at.elapsed() < time)
             }
         };
         match hint.unwrap_or(route.prefer) {
@@ -225,6 +225,7 @@ impl Seat {
         let needs = Needs {
             max_lag: self.opts.get_max_lag(),
             balance: self.opts.get_balance(),
+            not: route.lost_on,
             ..Needs::NONE
         };
         match self.opts.get_consistency() {
@@ -470,14 +471,21 @@ impl Seat {
             ..
         }) = self.route_mut()
         {
-            if wrote.begun {
+            if wrote.begun || wrote.lingers {
                 (wrote.failed, wrote.at) = (true, Some(Instant::now()));
+                wrote.lingers = Arc::strong_count(&wrote.under_way) > 1;
             }
             wrote.begun = !reads && !*on_replica;
             if let Some(at) = at.as_ref().filter(|_| wrote.begun) {
                 wrote.on = at.id;
             }
         }
+    }
+
+    /// To be held by a statement that may write, while it may run.
+    pub(super) fn write_under_way(&self) -> Option<Arc<()>> {
+        let route = self.route().filter(|route| route.wrote.begun);
+        route.map(|route| route.wrote.under_way.clone())
     }
 
     /// A statement that may write is under way.
@@ -524,7 +532,7 @@ impl Seat {
             wrote.untold |= wrote.gtids.has(&gtids);
             wrote.gtids.add(&gtids);
             // It comes behind what those before it did.
-            wrote.failed &= !succeeded;
+            wrote.failed &= !succeeded || wrote.lingers;
         }
     }
 
@@ -542,6 +550,45 @@ impl Seat {
         }
     }
 
+    /// The statement under way was lost where the handle is: that server is asked how it is, and another
+    /// one is better for the next try. `None`: there is none under way.
+    fn note_lost(&mut self, on: Option<&Arc<Member>>) {
+        if let Some(route) = self.route_mut() {
+            route.lost_on = on.map(|member| member.id);
+        }
+        if let Some(member) = on {
+            member.suspect(None);
+        }
+    }
+
+    /// Has a statement prepared, on another server where it is lost. That runs nothing.
+    pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
+        self.note_lost(None);
+        let done = self.prepare_anywhere(sql).await;
+        self.note_lost(None);
+        done
+    }
+
+    async fn prepare_anywhere(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
+        let mut tries = 0;
+        loop {
+            self.come_back();
+            let is_free = self.held.is_none();
+            let done = self.prepare_here(sql).await.map_err(not_run);
+            let Some(member) = self.member().cloned() else {
+                return done;
+            };
+            let Err(Error::ConnectionLost(_)) = &done else {
+                return done;
+            };
+            self.note_lost(Some(&member));
+            tries += 1;
+            if tries == TRIES || !is_free || self.held.is_some() {
+                return done;
+            }
+        }
+    }
+
     /// As [`Seat::statement_here`], on another server where the first one turns out not to be for it.
     pub(super) async fn statement(
         &mut self,
@@ -553,8 +600,10 @@ impl Seat {
             return self.statement_here(op, statement, deadline).await;
         }
         self.note_writes(false);
+        self.note_lost(None);
         let done = self.statement_anywhere(op, statement, deadline).await;
         self.note_writes(false);
+        self.note_lost(None);
         done
     }
 
@@ -592,7 +641,7 @@ impl Seat {
                     None => false,
                 },
                 Err(Error::ConnectionLost(lost)) => {
-                    member.suspect(None);
+                    self.note_lost(Some(&member));
                     tries += 1;
                     let writes = self.route().is_some_and(|route| route.writes);
                     let is_read = statement.effect == Effect::Read && !writes;
