@@ -8,7 +8,10 @@
 //! the program itself runs is counted, too. All servers run on this machine: what replicas bring is seen where a
 //! statement waits for something else than the processor, here for a link to be free.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use mysql::prelude::Queryable as _;
 use mysql_mux::{Backend, Balance, Opts, OptsBuilder};
@@ -24,6 +27,9 @@ use mysql_mux_benches::way::Way;
 
 /// That is close to the noise.
 const ROUNDS: usize = 15;
+
+/// How long a replica may take to have the rows.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const CALLERS: usize = 16;
 
@@ -64,7 +70,13 @@ fn follow(servers: &[Server]) {
                 .ok()
                 .flatten()
         };
+        let began = Instant::now();
         while count() != Some(ROWS) {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "port {} doesn't follow; `cargo xtask servers down` and `up` makes it anew",
+                server.port
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }

@@ -1,5 +1,6 @@
 //! A million rows of an int, a varchar, a datetime and a decimal: how long until a program has them,
-//! and the most memory that it took. Every client alone, in a process of its own.
+//! what of that was the client's own time on a processor, and the most memory that it took. Every client alone,
+//! in a process of its own.
 //!
 //! | shape | what |
 //! | --- | --- |
@@ -28,12 +29,18 @@ const SHAPES: [&str; 3] = ["tuples", "structs", "stream"];
 struct Outcome {
     name: &'static str,
     nanos: Vec<f64>,
+    /// Its own on a processor, without what it waited for the server.
+    own: Vec<f64>,
     kib: Vec<f64>,
 }
 
 impl Outcome {
     fn time(&self) -> f64 {
         median(self.nanos.iter().copied())
+    }
+
+    fn own(&self) -> f64 {
+        median(self.own.iter().copied())
     }
 
     fn peak(&self) -> f64 {
@@ -79,6 +86,7 @@ fn section_outcomes(server: &Server, choice: &Choice, protocol: &str, shape: &st
         .map(|name| Outcome {
             name,
             nanos: Vec::new(),
+            own: Vec::new(),
             kib: Vec::new(),
         })
         .collect();
@@ -87,7 +95,8 @@ fn section_outcomes(server: &Server, choice: &Choice, protocol: &str, shape: &st
             let task = format!("{} {} {protocol} {shape}", server.kind, outcome.name);
             let numbers = child::numbers(&task);
             outcome.nanos.push(numbers[0]);
-            outcome.kib.push(numbers[1]);
+            outcome.own.push(numbers[1]);
+            outcome.kib.push(numbers[2]);
         }
     }
     outcomes
@@ -99,6 +108,8 @@ fn print(outcomes: &[Outcome], rows: u32) {
         "time",
         "a row",
         "of the first",
+        "own, a row",
+        "of the first",
         "peak memory",
         "of the first",
     ];
@@ -109,6 +120,8 @@ fn print(outcomes: &[Outcome], rows: u32) {
             nanos(outcome.time()),
             nanos(outcome.time() / f64::from(rows)),
             digits(outcome.time() / outcomes[0].time()),
+            nanos(outcome.own() / f64::from(rows)),
+            digits(outcome.own() / outcomes[0].own()),
             kib(outcome.peak() as i64),
             digits(outcome.peak() / outcomes[0].peak()),
         ]);
@@ -119,6 +132,7 @@ fn print(outcomes: &[Outcome], rows: u32) {
 fn compare(section: &str, outcomes: &[Outcome], bars: &mut Bars) {
     for (what, value) in [
         ("time", Outcome::time as fn(&Outcome) -> f64),
+        ("own time", Outcome::own),
         ("memory", Outcome::peak),
     ] {
         let figures = outcomes.iter().map(|it| (it.name, 1.0 / value(it)));
@@ -140,13 +154,14 @@ fn fetch_once(task: &[String]) {
     let server = servers.iter().find(|server| server.kind == *kind);
     let server = server.expect("the parent has it too");
     let mut fetch: Box<dyn Fetch> = fetch::connect(client, server, protocol == "binary");
-    let began = Instant::now();
+    let (began, own) = (Instant::now(), child::processor_nanos());
     let rows = match shape.as_str() {
         "tuples" => fetch.tuples(),
         "structs" => fetch.structs(),
         _ => fetch.stream(),
     };
     let took = began.elapsed();
+    let own = child::processor_nanos() - own;
     assert!(rows > 0, "rows");
-    println!("{} {}", took.as_nanos(), child::peak_kib());
+    println!("{} {own} {}", took.as_nanos(), child::peak_kib());
 }
