@@ -15,7 +15,7 @@ mod stream;
 mod transaction;
 mod within;
 
-use std::{cell::Cell, marker::PhantomData, time::Duration};
+use std::{cell::Cell, marker::PhantomData, pin::pin, time::Duration};
 
 pub use lease::Lease;
 pub use pipe::{Pipe, Piped};
@@ -59,7 +59,7 @@ pub struct Handle {
 impl Handle {
     pub(crate) fn open(mux: &Mux, opts: Opts) -> Result<Handle> {
         Ok(Handle {
-            seat: now(Seat::open(mux, opts, Face::Blocking))?,
+            seat: now(pin!(Seat::open(mux, opts, Face::Blocking)))?,
             not_sync: PhantomData,
         })
     }
@@ -77,7 +77,7 @@ impl Handle {
     }
 
     fn run(&mut self, sql: &str) -> Result<Response> {
-        now(self.seat.query(sql.as_bytes()))
+        now(pin!(self.seat.query(sql.as_bytes())))
     }
 
     /// Asks the server for a sign of life (`COM_PING`).
@@ -85,7 +85,7 @@ impl Handle {
     /// # Errors
     /// No link could be had, or it was lost.
     pub fn ping(&mut self) -> Result<()> {
-        now(self.seat.ping())
+        now(pin!(self.seat.ping()))
     }
 
     /// Makes the session as new: an open transaction is rolled back, what was set is undone, the
@@ -94,7 +94,7 @@ impl Handle {
     /// # Errors
     /// No link could be had, it was lost, or an init statement failed.
     pub fn reset(&mut self) -> Result<()> {
-        now(self.seat.reset())
+        now(pin!(self.seat.reset()))
     }
 
     /// Becomes another user, with a session as new. The credentials are checked. Nobody else on the
@@ -103,7 +103,7 @@ impl Handle {
     /// # Errors
     /// As opening a handle; it then stays who it was, with a session as new.
     pub fn change_user(&mut self, opts: ChangeUserOpts) -> Result<()> {
-        now(self.seat.change_user(opts))
+        now(pin!(self.seat.change_user(opts)))
     }
 
     /// Makes a schema the current one (`COM_INIT_DB`).
@@ -111,7 +111,7 @@ impl Handle {
     /// # Errors
     /// The server doesn't have it or doesn't give it to this user.
     pub fn select_db(&mut self, schema: &str) -> Result<()> {
-        now(self.seat.select_db(schema))
+        now(pin!(self.seat.select_db(schema)))
     }
 
     /// A line of the server's statistics for people (`COM_STATISTICS`).
@@ -119,7 +119,7 @@ impl Handle {
     /// # Errors
     /// No link could be had, or it was lost.
     pub fn statistics(&mut self) -> Result<String> {
-        now(self.seat.statistics())
+        now(pin!(self.seat.statistics()))
     }
 
     /// Begins a transaction and keeps the link for it. Dropped without a commit it is rolled back.
@@ -158,7 +158,7 @@ impl Handle {
         let mut pipe = Pipe::default();
         fill(&mut pipe)?;
         let (asks, kinds) = pipe.into_parts();
-        Ok(pipe::results(now(self.seat.run_all(asks))?, &kinds))
+        Ok(pipe::results(now(pin!(self.seat.run_all(asks)))?, &kinds))
     }
 
     /// Runs a query whose rows come one by one as they are read, for results too large to hold. The
@@ -181,7 +181,7 @@ impl Handle {
         &mut self,
         query: Q,
     ) -> Result<QueryStream<'_, Text, T>> {
-        now(self.seat.start_query(query.as_ref().as_bytes()))?;
+        now(pin!(self.seat.start_query(query.as_ref().as_bytes())))?;
         QueryStream::new(&mut self.seat)
     }
 
@@ -196,7 +196,7 @@ impl Handle {
     ) -> Result<QueryStream<'_, Binary, T>> {
         let stmt = stmt.as_statement(self)?.into_owned();
         let values = stmt.bind(params.into())?;
-        now(self.seat.start_execute(&stmt.prepared, &values))?;
+        now(pin!(self.seat.start_execute(&stmt.prepared, &values)))?;
         QueryStream::new(&mut self.seat)
     }
 
@@ -215,7 +215,7 @@ impl Handle {
     /// # Errors
     /// No link could be had.
     pub fn lease(&mut self) -> Result<Lease<'_, Handle>> {
-        now(self.seat.lease())?;
+        now(pin!(self.seat.lease()))?;
         Ok(Lease::new(self))
     }
 

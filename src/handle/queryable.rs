@@ -1,6 +1,6 @@
 //! Running statements: the trait that handles and transactions share, and how a handle does it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, pin::pin};
 
 use mysql_common::{
     params::Params,
@@ -361,13 +361,13 @@ impl Queryable for Handle {
     fn prep<Q: AsRef<str>>(&mut self, query: Q) -> Result<Statement> {
         let (sql, names) = params::parse(query.as_ref())?;
         Ok(Statement {
-            prepared: now(self.seat.prepare(&sql))?,
+            prepared: now(pin!(self.seat.prepare(&sql)))?,
             names: names.map(Into::into),
         })
     }
 
     fn close(&mut self, stmt: Statement) -> Result<()> {
-        now(self.seat.close_statement(&stmt.prepared))
+        now(pin!(self.seat.close_statement(&stmt.prepared)))
     }
 
     fn exec_iter<S: AsStatement, P: Into<Params>>(
@@ -377,7 +377,7 @@ impl Queryable for Handle {
     ) -> Result<QueryResult<Binary>> {
         let stmt = stmt.as_statement(self)?;
         let values = stmt.bind(params.into())?;
-        QueryResult::new(now(self.seat.execute(&stmt.prepared, &values))?)
+        QueryResult::new(now(pin!(self.seat.execute(&stmt.prepared, &values)))?)
     }
 
     fn query_rows<T, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> T) -> Result<Vec<T>> {
@@ -407,7 +407,7 @@ impl Queryable for Handle {
     {
         let stmt = stmt.as_statement(self)?.into_owned();
         for asks in pipe::batches(&stmt, params) {
-            pipe::first_error(now(self.seat.run_all(asks?))?)?;
+            pipe::first_error(now(pin!(self.seat.run_all(asks?)))?)?;
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ use mysql_common::{
 use crate::{
     error::{Error, Result},
     proto::{
-        result::{OkInfo, Outcome, Response, Rows},
+        few::Few,
+        result::{OkInfo, Outcome, Response, ResultSet as RawSet},
         row::{self, Malformed, Values},
     },
 };
@@ -65,7 +66,7 @@ mod sealed {
 /// The result sets of one statement or several. Iterates over the rows of the current set.
 #[derive(Debug)]
 pub struct QueryResult<T: Protocol> {
-    outcomes: std::collections::VecDeque<Outcome>,
+    outcomes: Few<Outcome>,
     set: Set,
     protocol: PhantomData<T>,
 }
@@ -74,14 +75,8 @@ pub struct QueryResult<T: Protocol> {
 enum Set {
     /// [`QueryResult::iter`] or the iterator has not come to it.
     Ahead,
-    Rows {
-        columns: Arc<[Column]>,
-        rows: Rows,
-        ok: OkInfo,
-    },
-    Empty {
-        ok: OkInfo,
-    },
+    Rows(Box<RawSet>),
+    Empty(OkInfo),
     /// It failed, and its error was or is to be told.
     Failed(Option<Error>),
     /// There is none left.
@@ -105,12 +100,8 @@ impl<T: Protocol> QueryResult<T> {
 
     fn step(&mut self) {
         self.set = match self.outcomes.pop_front() {
-            Some(Outcome::Set(set)) => Set::Rows {
-                columns: set.columns,
-                rows: set.rows,
-                ok: set.ok,
-            },
-            Some(Outcome::Ok(ok)) => Set::Empty { ok },
+            Some(Outcome::Set(set)) => Set::Rows(set),
+            Some(Outcome::Ok(ok)) => Set::Empty(ok),
             Some(Outcome::Err(failure)) => Set::Failed(Some(failure.into())),
             None => Set::None,
         };
@@ -137,7 +128,8 @@ impl<T: Protocol> QueryResult<T> {
 
     fn ok(&self) -> Option<&OkInfo> {
         match &self.set {
-            Set::Rows { ok, .. } | Set::Empty { ok } => Some(ok),
+            Set::Rows(set) => Some(&set.ok),
+            Set::Empty(ok) => Some(ok),
             _ => None,
         }
     }
@@ -145,7 +137,7 @@ impl<T: Protocol> QueryResult<T> {
     /// Rows of the current set that are left.
     fn left(&self) -> usize {
         match &self.set {
-            Set::Rows { rows, .. } => rows.len(),
+            Set::Rows(set) => set.rows.len(),
             _ => 0,
         }
     }
@@ -175,11 +167,12 @@ impl<T: Protocol> QueryResult<T> {
 
     fn next_row(&mut self) -> Option<Result<Row>> {
         match &mut self.set {
-            Set::Rows { columns, rows, .. } => {
+            Set::Rows(set) => {
+                let RawSet { columns, rows, .. } = &mut **set;
                 rows.next_with(|payload| T::decode(payload, columns))
             }
             Set::Failed(e) => e.take().map(Err),
-            Set::Ahead | Set::Empty { .. } | Set::None => None,
+            Set::Ahead | Set::Empty(_) | Set::None => None,
         }
     }
 
@@ -227,7 +220,7 @@ impl<T: Protocol> QueryResult<T> {
     /// Columns of the current set.
     pub fn columns(&self) -> SetColumns {
         SetColumns(match &self.set {
-            Set::Rows { columns, .. } => columns.clone(),
+            Set::Rows(set) => set.columns.clone(),
             _ => Arc::new([]),
         })
     }
@@ -249,7 +242,7 @@ impl<T: Protocol> Iterator for QueryResult<T> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         match &self.set {
-            Set::Rows { rows, .. } => (rows.len(), Some(rows.len())),
+            Set::Rows(set) => (set.rows.len(), Some(set.rows.len())),
             _ => (0, None),
         }
     }
@@ -308,7 +301,7 @@ mod tests {
     use super::*;
     use crate::{
         error::MySqlError,
-        proto::result::{Failure, ResultSet as RawSet},
+        proto::result::{Failure, Rows},
     };
     use bytes::Bytes;
     use mysql_common::constants::ColumnType;
@@ -318,14 +311,14 @@ mod tests {
         rows.iter()
             .for_each(|row| raw.push_whole(Bytes::from_static(row)));
         let columns = Arc::new([Column::new(ColumnType::MYSQL_TYPE_VAR_STRING).with_name(b"a")]);
-        Outcome::Set(RawSet {
+        Outcome::Set(Box::new(RawSet {
             columns,
             rows: raw,
             ok: OkInfo {
                 warnings: 3,
                 ..OkInfo::default()
             },
-        })
+        }))
     }
 
     fn err() -> Outcome {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
@@ -73,7 +73,7 @@ impl<P: Protocol> Pieces<P> {
         let is_rows = |outcome: &Outcome| !matches!(outcome, Outcome::Err(_));
         let first = match self.whole {
             true => None,
-            false => outcomes.pop_front_if(|outcome| is_rows(outcome)),
+            false => outcomes.pop_front_if(is_rows),
         };
         // What comes after the first set has no rows for anybody, but may have failed.
         self.failed = outcomes.into_iter().find_map(|outcome| match outcome {
@@ -85,11 +85,13 @@ impl<P: Protocol> Pieces<P> {
                 self.whole = true;
                 Some(outcome)
             }
-            (None, Some((columns, rows))) if !self.whole => Some(Outcome::Set(ResultSet {
-                columns,
-                rows,
-                ok: OkInfo::default(),
-            })),
+            (None, Some((columns, rows))) if !self.whole => {
+                Some(Outcome::Set(Box::new(ResultSet {
+                    columns,
+                    rows,
+                    ok: OkInfo::default(),
+                })))
+            }
             (None, _) => None,
         };
         let result = set.map(|outcome| QueryResult::new(Response::from(outcome)));
@@ -132,7 +134,7 @@ impl<'a, P: Protocol, T> QueryStream<'a, P, T> {
     }
 
     fn read(&mut self) {
-        self.pieces.take(now(self.seat.next_part()));
+        self.pieces.take(now(pin!(self.seat.next_part())));
     }
 }
 
@@ -157,7 +159,8 @@ impl<P: Protocol, T: FromRow> Iterator for QueryStream<'_, P, T> {
 impl<P: Protocol, T> Drop for QueryStream<'_, P, T> {
     fn drop(&mut self) {
         // Session state that is lost with the link is told to the handle's next statement.
-        if let Err(e) = now(self.seat.end_stream()) {
+        let ended = now(pin!(self.seat.end_stream()));
+        if let Err(e) = ended {
             self.seat.owe(e);
         }
     }

@@ -1,6 +1,6 @@
 //! Transactions that the API begins and ends.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, pin::pin};
 
 use super::{Handle, Queryable};
 use crate::{error::Result, link::now, opts::LocalInfileHandler};
@@ -110,7 +110,7 @@ pub struct Transaction<'a> {
 impl<'a> Transaction<'a> {
     pub(super) fn begin(handle: &'a mut Handle, opts: TxOpts) -> Result<Transaction<'a>> {
         let (set, start) = opts.sql();
-        now(handle.seat.hold(opts.reads_only()))?;
+        now(pin!(handle.seat.hold(opts.reads_only())))?;
         // Dropping it releases the link, whatever happens from here on.
         let mut transaction = Transaction { handle, over: true };
         if let Some(set) = set {

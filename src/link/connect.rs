@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -271,7 +272,7 @@ impl Link {
     fn set_up(&mut self, limit: Limit) -> Result<(), Fault> {
         // The login's deadline holds here too.
         self.login = Some(limit);
-        let done = now(self.begin_session());
+        let done = now(pin!(self.begin_session()));
         self.login = None;
         done.map_err(|e| (ConnectPhase::Setup, cause_of(e)))
     }

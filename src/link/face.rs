@@ -6,7 +6,7 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    pin::pin,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     thread,
@@ -23,9 +23,9 @@ pub(crate) enum Face {
     Async,
 }
 
-/// Runs what waits only as [`Face::Blocking`].
-pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+/// Runs what waits only as [`Face::Blocking`]. It is large, and so is not moved: `now(pin!(…))`.
+pub(crate) fn now<T>(future: Pin<&mut impl Future<Output = T>>) -> T {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
         Poll::Pending => unreachable!("a blocking caller waits inside of poll"),
     }

@@ -6,6 +6,7 @@
 //! because a server that is busy does not look.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -35,11 +36,11 @@ pub(crate) fn kill(opts: &Opts, what: Kill, connection_id: u32, counters: &Arc<C
         Kill::Query => "QUERY",
         Kill::Connection => "CONNECTION",
     };
-    let killed = now(link.query(
+    let killed = now(pin!(link.query(
         format!("KILL {what} {connection_id}").as_bytes(),
         None,
         None,
-    ));
+    )));
     Link::close(link);
     killed.is_ok()
 }

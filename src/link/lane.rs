@@ -11,6 +11,7 @@
 //! Only for statements that neither need nor change the session. Knows nothing of who may use it.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     future::poll_fn,
     io,
@@ -24,7 +25,7 @@ use mysql_common::{constants::StatusFlags, packets::Column, value::Value};
 
 use super::{
     Common, Face, KEEP_BUFFER, Link, MANY, NOBODY, Parts, Prepared, Stream,
-    load::Load,
+    load::{Load, Moment},
     reactor::{Readied, Timer},
     slot::{Heard, Slot, Told},
     sync::{AtomicBool, AtomicU64, DEFER_BYTES, Mutex, MutexGuard, Ordering, now},
@@ -33,7 +34,7 @@ use super::{
 use crate::{
     error::{Error, LostCause, ProtocolError, Ran},
     proto::{
-        command::{Command, execute},
+        command::{Command, execute_into},
         handshake::ServerInfo,
         pipeline::{Due, Event, Fatal, Pipeline, PrepareOk, Receiver, Reply, Sender},
         result::{Outcome, Response, Rows},
@@ -48,6 +49,9 @@ use crate::{
 /// A task that asks waits with the flush until others have asked too, but not behind one that
 /// began to wait longer ago than this.
 const DEFER: Duration = Duration::from_micros(100);
+
+/// A thread's buffer for parameters that took more is not kept.
+const KEEP_PAYLOAD: usize = 4 << 10;
 
 /// An id that is not known. No table gives it.
 const UNKNOWN: u64 = u64::MAX;
@@ -201,7 +205,7 @@ struct Lead {
     rx: Box<Receiver>,
     due: VecDeque<Entry>,
     /// When the last reply came.
-    last: Option<Instant>,
+    last: Option<(Instant, Moment)>,
     /// A statement changed the session although nothing in its text can: those behind it ran in
     /// another session than theirs.
     spoilt: bool,
@@ -212,7 +216,7 @@ struct Entry {
     slot: Arc<Slot>,
     due: Due,
     digest: u64,
-    asked: Instant,
+    asked: Moment,
     /// Plain bytes made up to its end.
     end: u64,
     /// Running it twice would be wrong.
@@ -232,6 +236,21 @@ struct Duty {
     soon: bool,
     lead: Option<Box<Lead>>,
     arm: bool,
+}
+
+/// Of who reads for all, its own: there is no need to lay that where others would.
+struct Own<'a> {
+    slot: &'a Arc<Slot>,
+    reply: Option<Result<Reply, Error>>,
+}
+
+/// What came of reading for all.
+enum Led {
+    Reply(Result<Reply, Error>),
+    /// Rows of the own reply, which is not complete.
+    Part(Arc<[Column]>, Rows),
+    /// The reply is in the slot, or will be.
+    Nothing,
 }
 
 impl Lane {
@@ -312,7 +331,7 @@ impl Lane {
         common.session.insert_id_known = (known != UNKNOWN).then_some(known);
         common.session.rows_of = self.rows_of.load(Ordering::Relaxed);
         common.session.warnings_of = self.warnings_of.load(Ordering::Relaxed);
-        common.used = lead.last.unwrap_or(common.used);
+        common.used = lead.last.map_or(common.used, |(at, _)| at);
         common.count_bytes();
         Some(Link::join(common, Pipeline::join(tx, lead.rx)))
     }
@@ -338,7 +357,7 @@ impl Lane {
         common.count_bytes();
         let (used, opened) = (common.used, common.opened);
         let last = core.lead.as_ref().and_then(|lead| lead.last);
-        Some((last.unwrap_or(used), opened))
+        Some((last.map_or(used, |(at, _)| at), opened))
     }
 
     /// Has the reply of one statement in a place that was taken before.
@@ -348,19 +367,22 @@ impl Lane {
     pub(crate) async fn ask(
         self: &Arc<Self>,
         asked: Asked<'_>,
-        how: How<'_>,
+        how: &How<'_>,
         place: Place,
     ) -> Result<Answer, Error> {
-        // A parameter's bytes are laid out before the lock; the id comes under it.
-        let mut payload = match asked {
-            Asked::Execute(_, params) => execute(0, params, usize::MAX).1,
-            _ => Vec::new(),
-        };
         let slot = match how.face {
             Face::Blocking => Slot::of_thread(),
             Face::Async => Slot::of_task(how.parts.is_some()),
         };
-        let Some(duty) = self.submit(asked, &mut payload, &slot, how)? else {
+        // A parameter's bytes are laid out before the lock; the id comes under it.
+        let submitted = match asked {
+            Asked::Execute(_, params) => with_payload(|payload| {
+                execute_into(payload, 0, params, usize::MAX);
+                self.submit(asked, payload, &slot, how)
+            }),
+            _ => self.submit(asked, &mut [], &slot, how),
+        };
+        let Some(duty) = submitted? else {
             return Ok(Answer::NotHeld(place));
         };
         // From here on the place is given back by who reads.
@@ -378,9 +400,10 @@ impl Lane {
         asked: Asked<'_>,
         payload: &mut [u8],
         slot: &Arc<Slot>,
-        how: How<'_>,
+        how: &How<'_>,
     ) -> Result<Option<Duty>, Error> {
         let now = now();
+        let moment = Moment::of(now);
         let mut guard = self.core.lock();
         let core = &mut *guard;
         let first = core.all_answered();
@@ -428,11 +451,11 @@ impl Lane {
         common.session.was_limited |= how.limited;
         core.made += (tx.out().len() - had) as u64;
         core.asked_count += 1;
-        core.asked.push_back(Entry {
+        let entry = Entry {
             slot: slot.clone(),
             due,
             digest: how.digest,
-            asked: now,
+            asked: moment,
             end: core.made,
             careful: how.careful,
             is_query: how.is_query,
@@ -441,9 +464,9 @@ impl Lane {
             is_first: how.is_first,
             limited: how.limited,
             _under_way: how.under_way.cloned(),
-        });
+        };
         if first {
-            self.load.begin(now);
+            self.load.begin(moment);
         }
         let last = self.last.load(Ordering::Relaxed);
         let last = last_behind(last, how.handle, matches!(asked, Asked::Prepare(_)));
@@ -468,9 +491,18 @@ impl Lane {
             (Flush::Idle | Flush::Deferred(_), _) => (true, Flush::Active),
         };
         core.flush = state;
-        let lead = match how.face {
-            Face::Blocking => core.lead.take(),
-            Face::Async => None,
+        let lead = match (how.face, core.lead.take()) {
+            // Who reads knows of it at once.
+            (Face::Blocking, Some(mut lead)) => {
+                lead.learn(core);
+                lead.add(entry);
+                Some(lead)
+            }
+            (_, lead) => {
+                core.lead = lead;
+                core.asked.push_back(entry);
+                None
+            }
         };
         let arm = how.face == Face::Async && core.lead.is_some() && !core.armed;
         core.armed |= arm;
@@ -487,7 +519,7 @@ impl Lane {
         self: &Arc<Self>,
         slot: Arc<Slot>,
         duty: Duty,
-        how: How<'_>,
+        how: &How<'_>,
     ) -> Result<Answer, Error> {
         if duty.flush {
             self.flush();
@@ -495,13 +527,19 @@ impl Lane {
         let mut lead = duty.lead;
         loop {
             while let Some(leading) = lead.take() {
-                let part = self.lead(leading, &slot, how);
-                if let (Some((columns, rows)), Some(parts)) = (part, how.parts) {
-                    // What the caller makes of them may panic.
-                    let away = Away(self, &slot);
-                    parts.put(columns, rows).await;
-                    std::mem::forget(away);
-                    lead = self.core.lock().lead.take();
+                match (self.lead(leading, &slot, how), how.parts) {
+                    (Led::Reply(reply), _) => {
+                        slot.keep();
+                        return reply.map(Answer::Reply);
+                    }
+                    (Led::Part(columns, rows), Some(parts)) => {
+                        // What the caller makes of them may panic.
+                        let away = Away(self, &slot);
+                        parts.put(columns, rows).await;
+                        std::mem::forget(away);
+                        lead = self.core.lock().lead.take();
+                    }
+                    _ => {}
                 }
             }
             match slot.wait(how.deadline) {
@@ -529,7 +567,7 @@ impl Lane {
         self: &Arc<Self>,
         slot: Arc<Slot>,
         duty: Duty,
-        how: How<'_>,
+        how: &How<'_>,
     ) -> Result<Answer, Error> {
         let waiting = Waiting { lane: self, slot };
         if duty.arm {
@@ -669,22 +707,18 @@ impl Lane {
     }
 
     /// Reads for all until the own reply is there, or a part of it, and passes the lead on.
-    fn lead(
-        self: &Arc<Self>,
-        mut lead: Box<Lead>,
-        slot: &Arc<Slot>,
-        how: How<'_>,
-    ) -> Option<(Arc<[Column]>, Rows)> {
+    fn lead(self: &Arc<Self>, mut lead: Box<Lead>, slot: &Arc<Slot>, how: &How<'_>) -> Led {
         let deadline = how.deadline;
         let limit = Limit {
             until: deadline,
             ..self.read_limit
         };
-        while !slot.is_done() {
+        let mut own = Own { slot, reply: None };
+        while own.reply.is_none() && !slot.is_done() {
             match self.wire.read(lead.rx.room(), limit) {
                 Ok(0) => {
                     self.ended(lead, LostCause::Closed);
-                    return None;
+                    return Led::Nothing;
                 }
                 Ok(_) => {}
                 Err(e) if is_late(&e, deadline) => {
@@ -698,30 +732,35 @@ impl Lane {
                         _ => LostCause::Io(Arc::new(e)),
                     };
                     self.ended(lead, cause);
-                    return None;
+                    return Led::Nothing;
                 }
             }
-            if let Err(cause) = self.take_in(&mut lead) {
+            if let Err(cause) = self.take_in(&mut lead, Some(&mut own)) {
                 self.ended(lead, cause);
-                return None;
+                return own.reply.map_or(Led::Nothing, Led::Reply);
             }
             if how.parts.is_some()
-                && let Some(part) = lead.part_for(slot)
+                && let Some((columns, rows)) = lead.part_for(slot)
             {
                 self.pass(lead, Some(slot));
-                return Some(part);
+                return Led::Part(columns, rows);
             }
         }
         self.pass(lead, None);
-        None
+        own.reply.map_or(Led::Nothing, Led::Reply)
     }
 
-    /// Hands out the replies that are there.
-    fn take_in(self: &Arc<Self>, lead: &mut Lead) -> Result<(), LostCause> {
+    /// Hands out the replies that are there; who reads keeps its `own`.
+    fn take_in(
+        self: &Arc<Self>,
+        lead: &mut Lead,
+        mut own: Option<&mut Own<'_>>,
+    ) -> Result<(), LostCause> {
         lead.learn(&mut self.core.lock());
-        let now = now();
+        let at = now();
+        let now = Moment::of(at);
         let mut replies = 0;
-        let mut served = Duration::ZERO;
+        let mut served = 0;
         let owner = self.owner.upgrade();
         let ended = loop {
             match lead.rx.next_event() {
@@ -732,16 +771,15 @@ impl Lane {
                         )));
                     };
                     replies += 1;
-                    let rtt = now.saturating_duration_since(entry.asked);
                     // Its turn began when the reply before it came, or when it reached the server.
-                    let reached = entry.asked + self.load.rtt();
-                    let began = lead.last.map_or(reached, |last| last.max(reached));
-                    let service = now.saturating_duration_since(began);
-                    lead.last = Some(now);
+                    let reached = entry.asked.behind(self.load.rtt());
+                    let began = lead.last.map_or(reached, |(_, last)| last.max(reached));
+                    let service = now.since(began);
+                    lead.last = Some((at, now));
                     served += service;
-                    self.load.took(rtt);
+                    self.load.took(now.since(entry.asked));
                     if let Some(owner) = &owner {
-                        owner.took(entry.digest, service);
+                        owner.took(entry.digest, Duration::from_nanos(service));
                     }
                     let reply = match (lead.spoilt, entry.careful) {
                         (false, _) => Ok(reply),
@@ -760,7 +798,10 @@ impl Lane {
                             owner.store(MANY, Ordering::Relaxed);
                         }
                     }
-                    if let Some(Ok(Reply::Prepared(Ok(made)))) = entry.slot.complete(reply) {
+                    let own = own.as_mut();
+                    if let Some(own) = own.filter(|own| Arc::ptr_eq(own.slot, &entry.slot)) {
+                        own.reply = Some(reply);
+                    } else if let Some(Ok(Reply::Prepared(Ok(made)))) = entry.slot.complete(reply) {
                         // Nobody knows its id.
                         self.core.lock().close(&[made.id]);
                     }
@@ -787,8 +828,9 @@ impl Lane {
         {
             first.slot.put(columns, rows);
         }
-        if replies > 0 {
-            self.load.served(served / replies as u32);
+        // Nothing, where no reply came.
+        if let Some(each) = served.checked_div(replies) {
+            self.load.served(each);
             self.load.begin(now);
             self.load
                 .taken
@@ -822,7 +864,6 @@ impl Lane {
         };
         if response
             .outcomes
-            .iter()
             .any(|outcome| is_remarkable(outcome, limited))
         {
             let mut core = self.core.lock();
@@ -911,16 +952,10 @@ impl Lane {
         if core.link.is_none() {
             return self.fail(core, Some(lead), LostCause::Closed);
         }
-        let mut waiting = lead
-            .due
-            .iter()
-            .rev()
-            .filter(|entry| away.is_none_or(|slot| !Arc::ptr_eq(slot, &entry.slot)))
-            .peekable();
-        let nobody = waiting.peek().is_none() || waiting.any(|entry| entry.slot.offer_lead());
         let at_rest = lead.due.is_empty();
+        let is_offered = at_rest || lead.is_offered(away);
         core.lead = Some(lead);
-        let arm = !nobody && !core.armed;
+        let arm = !is_offered && !core.armed;
         core.armed |= arm;
         drop(core);
         if arm {
@@ -1088,10 +1123,25 @@ impl Drop for Place {
 impl Lead {
     /// Learns what was asked meanwhile.
     fn learn(&mut self, core: &mut Core) {
-        for entry in core.asked.drain(..) {
-            self.rx.expect(entry.due);
-            self.due.push_back(entry);
+        while let Some(entry) = core.asked.pop_front() {
+            self.add(entry);
         }
+    }
+
+    /// Somebody who waits will take it, or nobody but who is `away` waits.
+    fn is_offered(&self, away: Option<&Arc<Slot>>) -> bool {
+        let mut waiting = self
+            .due
+            .iter()
+            .rev()
+            .filter(|entry| away.is_none_or(|slot| !Arc::ptr_eq(slot, &entry.slot)))
+            .peekable();
+        waiting.peek().is_none() || waiting.any(|entry| entry.slot.offer_lead())
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.rx.expect(entry.due);
+        self.due.push_back(entry);
     }
 
     /// Rows for whoever waits in `slot`, where its response is the one at hand.
@@ -1119,7 +1169,7 @@ impl Readied for Lane {
             match self.wire.try_read(buffer) {
                 Ok(0) => return self.ended(lead, LostCause::Closed),
                 Ok(read) => {
-                    if let Err(cause) = self.take_in(&mut lead) {
+                    if let Err(cause) = self.take_in(&mut lead, None) {
                         return self.ended(lead, cause);
                     }
                     // There was room for more than there was.
@@ -1199,6 +1249,21 @@ fn is_remarkable(outcome: &Outcome, limited: bool) -> bool {
         || ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
 }
 
+std::thread_local! {
+    static PAYLOAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// With a buffer that the thread uses again and again.
+fn with_payload<T>(lay: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    // A thread that ends has none.
+    let mut payload = PAYLOAD.try_with(Cell::take).unwrap_or_default();
+    let done = lay(&mut payload);
+    if payload.capacity() <= KEEP_PAYLOAD {
+        let _ = PAYLOAD.try_with(|kept| kept.set(payload));
+    }
+    done
+}
+
 fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {
     e.kind() == io::ErrorKind::TimedOut && deadline.is_some_and(|at| now() >= at)
 }
@@ -1208,7 +1273,7 @@ fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {
 /// `theirs`: there were another handle's warnings. On MariaDB a statement that uses no tables leaves
 /// them, and tells how many they are.
 pub(crate) fn has_warnings(response: &Response, theirs: bool) -> bool {
-    response.outcomes.iter().any(|outcome| {
+    response.outcomes.any(|outcome| {
         let ok = outcome.ok();
         ok.is_none_or(|ok| ok.warnings > 0 && !theirs)
     })
@@ -1226,7 +1291,7 @@ pub(crate) fn last_behind(last: u64, handle: u64, prepares: bool) -> u64 {
 /// Whether a neutral statement with this response may have changed `LAST_INSERT_ID()`: the id that
 /// is told may be one that the statement named, and after an error nobody knows.
 pub(crate) fn leaves_insert_id(response: &Response, writes: bool) -> bool {
-    response.outcomes.iter().any(|outcome| match outcome {
+    response.outcomes.any(|outcome| match outcome {
         Outcome::Ok(ok) => ok.last_insert_id != 0,
         // `INSERT … RETURNING` doesn't tell.
         Outcome::Set(_) => writes,

@@ -22,8 +22,24 @@ pub(crate) struct Load {
 
 static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
 
-fn nanos(at: Instant) -> u64 {
-    u64::try_from(at.saturating_duration_since(*EPOCH).as_nanos()).unwrap_or(u64::MAX)
+/// In nanoseconds of [`EPOCH`]: what is reckoned with for each statement, which an [`Instant`] makes dear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(u64);
+
+impl Moment {
+    pub(super) fn of(at: Instant) -> Moment {
+        let since = at.saturating_duration_since(*EPOCH);
+        Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Nanoseconds since an earlier one.
+    pub(super) fn since(self, earlier: Moment) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    pub(super) fn behind(self, nanos: u64) -> Moment {
+        Moment(self.0.saturating_add(nanos))
+    }
 }
 
 impl Load {
@@ -62,7 +78,8 @@ impl Load {
         if self.taken.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        let running = nanos(now).saturating_sub(self.head.load(Ordering::Relaxed));
+        let head = Moment(self.head.load(Ordering::Relaxed));
+        let running = Moment::of(now).since(head);
         let rtt = self.rtt.load(Ordering::Relaxed);
         let usual = self.service.load(Ordering::Relaxed) * 8;
         let rtt = if rtt == u64::MAX { 0 } else { rtt * 2 };
@@ -70,14 +87,13 @@ impl Load {
     }
 
     /// A caller begins to be the oldest.
-    pub(super) fn begin(&self, now: Instant) {
-        self.head.store(nanos(now), Ordering::Relaxed);
+    pub(super) fn begin(&self, now: Moment) {
+        self.head.store(now.0, Ordering::Relaxed);
     }
 
-    /// Replies came in one piece that had their turns for that long each. Time in which this
+    /// Replies came in one piece that had their turns for so many nanoseconds each. Time in which this
     /// process did not get to read counts too, so that the average follows the low values.
-    pub(super) fn served(&self, service: Duration) {
-        let service = service.as_nanos() as u64;
+    pub(super) fn served(&self, service: u64) {
         let old = self.service.load(Ordering::Relaxed);
         let new = match service < old {
             true => old - (old - service) / 4,
@@ -86,8 +102,11 @@ impl Load {
         self.service.store(new, Ordering::Relaxed);
     }
 
-    pub(super) fn took(&self, rtt: Duration) {
-        self.rtt.fetch_min(rtt.as_nanos() as u64, Ordering::Relaxed);
+    /// A reply came so many nanoseconds behind its question.
+    pub(super) fn took(&self, rtt: u64) {
+        if rtt < self.rtt.load(Ordering::Relaxed) {
+            self.rtt.fetch_min(rtt, Ordering::Relaxed);
+        }
     }
 
     /// So many statements at the server keep it busy until more can reach it.
@@ -102,10 +121,11 @@ impl Load {
         })
     }
 
-    pub(super) fn rtt(&self) -> Duration {
+    /// In nanoseconds.
+    pub(super) fn rtt(&self) -> u64 {
         match self.rtt.load(Ordering::Relaxed) {
-            u64::MAX => Duration::ZERO,
-            nanos => Duration::from_nanos(nanos),
+            u64::MAX => 0,
+            nanos => nanos,
         }
     }
 }
@@ -118,14 +138,14 @@ mod tests {
     fn the_window_follows_the_server_and_not_our_own_delays() {
         let load = Load::new();
         for _ in 0..200 {
-            load.served(Duration::from_micros(10));
+            load.served(10_000);
         }
         let quick = load.window(false);
         // The reader did not get to run for a while.
-        load.served(Duration::from_millis(20));
+        load.served(20_000_000);
         assert!(load.window(false) > quick / 100);
         for _ in 0..2000 {
-            load.served(Duration::from_millis(20));
+            load.served(20_000_000);
         }
         assert_eq!(load.window(false), 16, "the least");
         assert_eq!(load.window(true), 1);
@@ -135,7 +155,7 @@ mod tests {
     fn a_lane_is_stuck_when_its_oldest_statement_runs_for_much_longer_than_statements_do() {
         let load = Load::new();
         let now = Instant::now();
-        load.begin(now);
+        load.begin(Moment::of(now));
         assert!(
             !load.is_stuck(now + Duration::from_secs(1)),
             "nobody is there"
@@ -143,7 +163,7 @@ mod tests {
         load.taken.store(1, Ordering::Relaxed);
         assert!(!load.is_stuck(now + Duration::from_millis(1)));
         assert!(load.is_stuck(now + Duration::from_secs(1)));
-        load.took(Duration::from_millis(600));
+        load.took(600_000_000);
         assert!(
             !load.is_stuck(now + Duration::from_secs(1)),
             "it is far away"
@@ -154,8 +174,8 @@ mod tests {
     fn enough_is_known_only_when_the_server_was_measured() {
         let load = Load::new();
         assert_eq!(load.enough(), u64::MAX);
-        load.served(Duration::from_micros(10));
-        load.took(Duration::from_millis(1));
+        load.served(10_000);
+        load.took(1_000_000);
         assert!((16..u64::MAX).contains(&load.enough()));
     }
 }

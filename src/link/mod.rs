@@ -27,6 +27,7 @@ mod transport;
 use std::{
     io,
     ops::{Deref, DerefMut},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -631,7 +632,7 @@ impl io::Write for FileWriter<'_> {
         self.link.pipeline.infile_data(data);
         let sent = match self.link.pipeline.out().len() {
             0..=0xffff => Ok(()),
-            _ => now(self.link.flush(self.attempted)),
+            _ => now(pin!(self.link.flush(self.attempted))),
         };
         match sent {
             Ok(()) => Ok(data.len()),

@@ -158,7 +158,7 @@ impl Session {
     /// Takes what a statement's response says.
     pub(super) fn observe(&mut self, response: &Response) {
         self.unsure = false;
-        for outcome in &response.outcomes {
+        for outcome in response.outcomes.iter() {
             match outcome {
                 Outcome::Ok(ok) => self.observe_ok(ok),
                 Outcome::Set(set) => self.observe_ok(&set.ok),

@@ -76,7 +76,9 @@ impl Slot {
     /// Keeps it for the thread's next wait. Its reply came: nobody will touch it again.
     pub(super) fn keep(self: Arc<Self>) {
         // The lead may have been offered, and taken by somebody else on the way.
-        *self.state.lock() = State::default();
+        let mut state = self.state.lock();
+        (state.lead, state.asleep) = (false, false);
+        drop(state);
         // A thread that ends needs none.
         let _ = MINE.try_with(|mine| mine.set(Some(self)));
     }

@@ -55,7 +55,7 @@ impl Link {
                 Ok(Some(Event::Infile(name))) => self.send_file(&name, infile, WHAT).await?,
                 Ok(None) => {
                     let part = self.pipeline.rx.take_part();
-                    for outcome in &part.outcomes {
+                    for outcome in part.outcomes.iter() {
                         match outcome {
                             Outcome::Ok(ok) => self.session.observe_ok(ok),
                             Outcome::Set(set) => self.session.observe_ok(&set.ok),

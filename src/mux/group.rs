@@ -5,6 +5,7 @@
 
 use std::{
     borrow::Cow,
+    pin::pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
@@ -22,7 +23,7 @@ use super::{
     marks::Marks,
     stats::{Counters, Counts},
     waiter::{Queue, Waiter},
-    wish::{Close, Got, Grant, Need, Wish},
+    wish::{Close, Got, Grant, Like, Need, Wish},
 };
 use crate::{
     error::{AcquireTimeout, ConnectCause, ConnectError, ConnectPhase, DriverError, Error, Result},
@@ -225,10 +226,6 @@ impl Group {
         until: Option<Instant>,
     ) -> Result<Got> {
         let account = wish.account.clone();
-        // The usual case needs no clock.
-        if let Some(Grant::Place(place, lane)) = self.place(&wish) {
-            return Ok(Got::Place(place, lane));
-        }
         let began = Instant::now();
         let deadline = began + self.limits.acquire_timeout;
         let deadline = until.map_or(deadline, |until| until.min(deadline));
@@ -449,16 +446,14 @@ impl Group {
         Ok(Box::new(link))
     }
 
-    /// A place on a lane that is there, without more ado.
-    fn place(&self, wish: &Wish) -> Option<Grant> {
-        if wish.need != Need::Place || wish.owns {
-            return None;
-        }
+    /// A place on a lane that is there, without more ado: the usual case, which needs no clock. `None`:
+    /// it takes more; see [`Self::acquire`].
+    pub(super) fn place(&self, like: Like<'_>) -> Option<(Place, Arc<Lane>)> {
         let mut state = self.state.lock();
-        if state.closed || state.queue.has_line(wish) {
+        if state.closed || state.queue.has_line(like.account, Need::Place) {
             return None;
         }
-        self.lane_for(&mut state, wish)
+        self.lane_for(&mut state, like)
     }
 
     /// What can be done now, or a place in the queue.
@@ -473,7 +468,7 @@ impl Group {
             return Ok(Grant::Failed(DriverError::MuxShutDown.into()));
         }
         // Nobody overtakes those who wait for the same.
-        if (pausing || !state.queue.has_line(wish))
+        if (pausing || !state.queue.has_line(&wish.account, wish.need))
             && let Some(grant) = self.grant(&mut state, wish, pausing)
         {
             return Ok(grant);
@@ -528,11 +523,11 @@ impl Group {
     }
 
     /// The least busy lane that fits and has room.
-    fn lane_for(&self, state: &mut State, wish: &Wish) -> Option<Grant> {
+    fn lane_for(&self, state: &mut State, like: Like<'_>) -> Option<(Place, Arc<Lane>)> {
         let mut best: Option<(&Shared, usize)> = None;
         let mut now = None;
         for shared in &state.lanes {
-            if !shared.is_open_to(wish) {
+            if !shared.is_open_to(like) {
                 continue;
             }
             let load = &shared.lane.load;
@@ -548,10 +543,10 @@ impl Group {
             }
         }
         let (shared, taken) = best?;
-        let place = Grant::Place(Place::take(&shared.lane), shared.lane.clone());
+        let place = (Place::take(&shared.lane), shared.lane.clone());
         if taken < BUSY || shared.lane.load.wait(taken) < WAIT {
             state.busy_since = None;
-        } else if state.open < self.limits.max_links && wish.account.may_open() {
+        } else if state.open < self.limits.max_links && like.account.may_open() {
             // What has lasted as long as a connect takes may well last longer.
             let since = *state.busy_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= self.connect_time() {
@@ -565,7 +560,7 @@ impl Group {
     /// A lane that fits is only full, and goes on.
     fn has_hope(&self, state: &State, wish: &Wish) -> bool {
         let now = Instant::now();
-        let mut open = state.lanes.iter().filter(|s| s.is_open_to(wish));
+        let mut open = state.lanes.iter().filter(|s| s.is_open_to(wish.like()));
         wish.need == Need::Place && open.any(|s| !s.lane.load.is_stuck(now))
     }
 
@@ -650,20 +645,20 @@ impl Group {
                 });
             }
             Need::Place => {
-                if let Some(place) = self.lane_for(state, wish) {
-                    return Some(place);
+                if let Some((place, lane)) = self.lane_for(state, wish.like()) {
+                    return Some(Grant::Place(place, lane));
                 }
             }
             Need::Slow => {
                 if self.slow_left(state) == 0 {
                     return None;
                 }
-                if let Some(link) = take_lane(state, |s| s.fits(wish)) {
+                if let Some(link) = take_lane(state, |s| s.fits(wish.like())) {
                     return Some(Grant::Link(link));
                 }
             }
             Need::Alone => {
-                if let Some(link) = take_lane(state, |s| s.fits(wish)) {
+                if let Some(link) = take_lane(state, |s| s.fits(wish.like())) {
                     return Some(Grant::Link(link));
                 }
             }
@@ -1018,7 +1013,7 @@ impl Group {
                 Ok(mut link) => {
                     // A session as the account's own options begin it, for whoever comes.
                     let begin = account.opts.session().clone();
-                    let begun = link::now(link.begin(begin.as_begun(), false));
+                    let begun = link::now(pin!(link.begin(begin.as_begun(), false)));
                     let clean = begun.is_ok() && link.session.is_shareable();
                     self.release(link, &account, clean.then_some(&begin));
                 }
@@ -1199,8 +1194,8 @@ impl State {
 
 impl Shared {
     /// A statement of this handle may go there, if there is room.
-    fn is_open_to(&self, wish: &Wish) -> bool {
-        !self.draining && !self.claimed && self.fits(wish) && !self.lane.is_tainted()
+    fn is_open_to(&self, like: Like<'_>) -> bool {
+        !self.draining && !self.claimed && self.fits(like) && !self.lane.is_tainted()
     }
 
     /// The link, if nobody uses it.
@@ -1212,14 +1207,14 @@ impl Shared {
     }
 
     /// The session on it is as this handle's.
-    fn fits(&self, wish: &Wish) -> bool {
-        Arc::ptr_eq(&self.account, &wish.account)
+    fn fits(&self, like: Like<'_>) -> bool {
+        Arc::ptr_eq(&self.account, like.account)
             && (self.account.is_shared()
-                || (self.lane.schema == wish.schema
-                    && same(&self.lane.vars, &wish.vars)
-                    && same(&self.lane.user_variables, &wish.user)
-                    && (Arc::ptr_eq(&self.begin, &wish.begin)
-                        || self.begin.begins_like(&wish.begin))))
+                || (self.lane.schema == *like.schema
+                    && same(&self.lane.vars, like.vars)
+                    && same(&self.lane.user_variables, like.user)
+                    && (Arc::ptr_eq(&self.begin, like.begin)
+                        || self.begin.begins_like(like.begin))))
     }
 }
 

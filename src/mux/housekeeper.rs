@@ -2,6 +2,7 @@
 //! old, keeps `min_idle_links` warm. It does nothing that a caller waits for.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Weak,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -81,7 +82,7 @@ pub(super) fn clean(leftover: Leftover) {
     link.face = Face::Blocking;
     link.deadline = Some((Instant::now() + PATIENCE, PATIENCE));
     // The error would be for a handle that is gone; the link tells by itself whether it is usable.
-    let done = now(async {
+    let done = now(pin!(async {
         if left.streaming && !link.drain().await {
             return Err(DriverError::MuxShutDown.into());
         }
@@ -95,7 +96,7 @@ pub(super) fn clean(leftover: Leftover) {
         }
         let nothing = Arc::<SessionOpts>::default();
         link.begin(nothing.as_begun(), false).await
-    });
+    }));
     match done {
         Ok(()) => account.group.release(link, &account, None),
         Err(_) => {

@@ -30,7 +30,7 @@ use super::{
     marks::half,
     op::{Done, Op},
     recent,
-    wish::{Close, Got, Need, Wish},
+    wish::{Close, Got, Like, Need, Wish},
 };
 use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
@@ -748,7 +748,10 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Response> {
         self.come_back();
-        let (reached, neutral) = self.look(&op, &statement, deadline).await?;
+        let (reached, neutral) = match self.is_known_neutral(&op, &statement) {
+            true => (None, true),
+            false => self.look(&op, &statement, deadline).await?,
+        };
         if !neutral {
             self.note_writes(true);
         }
@@ -806,6 +809,13 @@ impl Seat {
             digests.took(statement.digest, began.elapsed());
         }
         Ok(done.response())
+    }
+
+    /// What [`Self::look`] would find, if it is that, where nothing has to be done for it.
+    fn is_known_neutral(&self, op: &Op<'_>, statement: &sql::Statement) -> bool {
+        self.route().is_none()
+            && self.reaches_nothing(op, statement)
+            && self.is_neutral(statement.effect, &None)
     }
 
     /// What a statement reaches, and whether it is neutral. The seat is where it is to run then.
@@ -875,12 +885,32 @@ impl Seat {
         }
     }
 
+    /// A place on a lane that is there.
+    fn place_now(&self) -> Option<(Place, Arc<Lane>)> {
+        if self.owns {
+            return None;
+        }
+        let like = Like {
+            account: &self.account,
+            schema: &self.schema,
+            vars: &self.vars,
+            user: &self.user,
+            begin: self.opts.session(),
+        };
+        self.account.group.place(like)
+    }
+
     /// A place on a lane, or nothing: then the seat has a link alone.
     async fn place(
         &mut self,
         need: Need,
         deadline: Deadline,
     ) -> Result<Option<(Place, Arc<Lane>)>> {
+        if need == Need::Place
+            && let Some(placed) = self.place_now()
+        {
+            return Ok(Some(placed));
+        }
         match self.acquire("a statement", need, deadline).await? {
             Got::Place(place, lane) => Ok(Some((place, lane))),
             Got::Link(link) => {
@@ -971,7 +1001,7 @@ impl Seat {
             self.begin_writing(statement.effect == Effect::Read);
             let under_way = self.write_under_way();
             how.under_way = under_way.as_ref();
-            let mut answer = lane.ask(asked, how, place).await;
+            let mut answer = lane.ask(asked, &how, place).await;
             if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let Ok(Answer::NotHeld(place)) = answer else {
                     unreachable!("matched above")
@@ -983,7 +1013,7 @@ impl Seat {
                     .prepare_on(sql, Some(prepared), &lane, place, deadline)
                     .await;
                 answer = match made {
-                    Ok(_) => lane.ask(asked, how, second).await,
+                    Ok(_) => lane.ask(asked, &how, second).await,
                     Err(e) => Err(e),
                 };
             }
@@ -1061,7 +1091,7 @@ impl Seat {
             under_way: None,
             limited: false,
         };
-        match lane.ask(Asked::Prepare(sql), how, place).await? {
+        match lane.ask(Asked::Prepare(sql), &how, place).await? {
             Answer::Reply(Reply::Prepared(made)) => {
                 let made = made?;
                 if let Some(known) = known

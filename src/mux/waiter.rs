@@ -30,19 +30,20 @@ impl Queue {
     }
 
     /// Somebody waits for the same.
-    pub(super) fn has_line(&self, wish: &Wish) -> bool {
-        self.line(wish).is_some()
+    pub(super) fn has_line(&self, account: &Arc<Account>, need: Need) -> bool {
+        self.line(account, need).is_some()
     }
 
-    fn line(&self, wish: &Wish) -> Option<usize> {
+    fn line(&self, account: &Arc<Account>, need: Need) -> Option<usize> {
+        let is_it = |waiter: &Arc<Waiter>| waiter.wish.is_like(account, need);
         self.lines
             .iter()
-            .position(|line| line.front().is_some_and(|w| w.wish.is_like(wish)))
+            .position(|line| line.front().is_some_and(is_it))
     }
 
     pub(super) fn join(&mut self, wish: Wish, face: Face) -> Arc<Waiter> {
         self.next_ticket += 1;
-        let at = self.line(&wish);
+        let at = self.line(&wish.account, wish.need);
         let waiter = Arc::new(Waiter {
             wish,
             ticket: self.next_ticket,
@@ -64,7 +65,7 @@ impl Queue {
     }
 
     pub(super) fn leave(&mut self, waiter: &Arc<Waiter>) {
-        if let Some(at) = self.line(&waiter.wish) {
+        if let Some(at) = self.line(&waiter.wish.account, waiter.wish.need) {
             let line = &mut self.lines[at];
             match line.front() {
                 Some(first) if Arc::ptr_eq(first, waiter) => drop(line.pop_front()),

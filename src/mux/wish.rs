@@ -64,6 +64,17 @@ impl Wish {
         }
     }
 
+    /// Where a place would do for it.
+    pub(super) fn like(&self) -> Like<'_> {
+        Like {
+            account: &self.account,
+            schema: &self.schema,
+            vars: &self.vars,
+            user: &self.user,
+            begin: &self.begin,
+        }
+    }
+
     /// The session that is wished for.
     pub(super) fn want(&self) -> Shape<'_> {
         Shape {
@@ -74,9 +85,19 @@ impl Wish {
         }
     }
 
-    pub(super) fn is_like(&self, other: &Wish) -> bool {
-        Arc::ptr_eq(&self.account, &other.account) && self.need == other.need
+    pub(super) fn is_like(&self, account: &Arc<Account>, need: Need) -> bool {
+        Arc::ptr_eq(&self.account, account) && self.need == need
     }
+}
+
+/// The account and the session that a link must have, for whoever keeps nothing of his wish.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Like<'a> {
+    pub account: &'a Arc<Account>,
+    pub schema: &'a Option<Arc<str>>,
+    pub vars: &'a Shared,
+    pub user: &'a Shared,
+    pub begin: &'a Arc<SessionOpts>,
 }
 
 /// What a caller may do now.

@@ -13,7 +13,6 @@
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
 use mysql_common::{
     auth::plugins::{AuthProc, ChallengeResponsePlugin, Context, Error as PluginError},
     constants::CapabilityFlags,
@@ -211,7 +210,7 @@ impl Auth {
         let answer = match payload {
             [] => return Err(ProtocolError::new("an empty packet in a login").into()),
             [0x00, ..] => {
-                let ok = parse_ok(&Bytes::copy_from_slice(payload), self.capabilities)?;
+                let ok = parse_ok(payload, self.capabilities)?;
                 return Ok(AuthStep::Done(ok));
             }
             [0xff, ..] => return Ok(AuthStep::Denied(parse_err(payload, self.capabilities)?)),

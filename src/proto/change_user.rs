@@ -126,7 +126,7 @@ mod tests {
         assert!(matches!(change.on_packet(b"\x01\x03"), Ok(AuthStep::Wait)));
         assert!(matches!(
             change.on_packet(&hex("0000000240000000060104036d7578")),
-            Ok(AuthStep::Done(ok)) if ok.changes == b"\x01\x04\x03mux"[..]
+            Ok(AuthStep::Done(ok)) if ok.changes[..] == b"\x01\x04\x03mux"[..]
         ));
     }
 

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mysql_common::{io::ParseBuf, packets::Column};
 
 use crate::error::ProtocolError;
@@ -54,7 +53,7 @@ impl Reading {
     pub(super) fn take(
         &mut self,
         known: &mut Known,
-        payload: &Bytes,
+        payload: &[u8],
     ) -> Result<Option<Arc<[Column]>>, ProtocolError> {
         if self.place == PLACES {
             self.place = place_of(self.left, payload);
@@ -122,7 +121,7 @@ fn place_of(count: usize, first: &[u8]) -> usize {
 }
 
 /// One definition.
-pub(super) fn parse(payload: &Bytes) -> Result<Column, ProtocolError> {
+pub(super) fn parse(payload: &[u8]) -> Result<Column, ProtocolError> {
     ParseBuf(payload)
         .parse::<Column>(())
         .map_err(|e| ProtocolError::new(format!("a column definition: {e}")))
@@ -131,6 +130,7 @@ pub(super) fn parse(payload: &Bytes) -> Result<Column, ProtocolError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use mysql_common::{constants::ColumnType, proto::MySerialize};
     use proptest::prelude::*;
 
@@ -184,7 +184,7 @@ mod tests {
             for _ in 0..2 {
                 let mut reading = Reading::new(payloads.len());
                 for payload in &payloads {
-                    if reading.take(&mut known, &payload.clone().into()).is_err() {
+                    if reading.take(&mut known, payload).is_err() {
                         break;
                     }
                 }

@@ -70,6 +70,18 @@ impl Command<'_> {
 ///
 /// Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html>
 pub(crate) fn execute(id: u32, params: &[Value], max_packet: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let mut payload = Vec::new();
+    let ahead = execute_into(&mut payload, id, params, max_packet);
+    (ahead, payload)
+}
+
+/// The same with a buffer that is used again.
+pub(crate) fn execute_into(
+    payload: &mut Vec<u8>,
+    id: u32,
+    params: &[Value],
+    max_packet: usize,
+) -> Vec<Vec<u8>> {
     /// Command, statement, flags, iterations; whether types follow.
     const HEAD: usize = 10 + 1;
     let max = max_packet.min(MAX_PAYLOAD_LEN);
@@ -80,13 +92,14 @@ pub(crate) fn execute(id: u32, params: &[Value], max_packet: usize) -> (Vec<Vec<
         true => long_data(id, params, max.saturating_sub(16).max(1)),
         false => Vec::new(),
     };
-    let mut payload = Vec::with_capacity(fixed + if is_long { 0 } else { size });
+    payload.clear();
+    payload.reserve(fixed + if is_long { 0 } else { size });
     payload.push(0x17);
     payload.extend_from_slice(&id.to_le_bytes());
     // No cursor, and one iteration.
     payload.extend_from_slice(&[0, 1, 0, 0, 0]);
     if params.is_empty() {
-        return (ahead, payload);
+        return ahead;
     }
     for eight in params.chunks(8) {
         let nulls = eight.iter().enumerate().map(|(i, value)| {
@@ -102,10 +115,10 @@ pub(crate) fn execute(id: u32, params: &[Value], max_packet: usize) -> (Vec<Vec<
     }
     for value in params {
         if !(is_long && matches!(value, Value::Bytes(_))) {
-            value.serialize(&mut payload);
+            value.serialize(payload);
         }
     }
-    (ahead, payload)
+    ahead
 }
 
 /// How a value goes over the wire: its type, and 0x80 where it has no sign.

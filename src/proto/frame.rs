@@ -6,7 +6,7 @@
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>
 
-use std::io::Write as _;
+use std::{io::Write as _, ops::Deref};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flate2::write::ZlibEncoder;
@@ -26,6 +26,36 @@ pub(crate) struct Packet {
     pub seq: u8,
 }
 
+/// A packet's payload, as long as nothing else is made of the bytes that came.
+#[derive(Debug)]
+pub(crate) enum Payload<'a> {
+    /// Where it lies in the read buffer.
+    There(&'a [u8]),
+    /// Of several packets, put together.
+    Joined(Bytes),
+}
+
+impl Payload<'_> {
+    /// To keep it.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Payload::There(bytes) => Bytes::copy_from_slice(bytes),
+            Payload::Joined(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Payload<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Payload::There(bytes) => bytes,
+            Payload::Joined(bytes) => bytes,
+        }
+    }
+}
+
 /// Whole packets one after the other, each with its header and less than 16 MiB - 1.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Run {
@@ -43,6 +73,8 @@ pub(crate) struct FrameReader {
     /// Payload of the packets so far, of a payload that takes several.
     partial: BytesMut,
     max_payload: usize,
+    /// Bytes of the packet that is looked at.
+    looked: usize,
 }
 
 impl FrameReader {
@@ -54,6 +86,7 @@ impl FrameReader {
             inflate: None,
             partial: BytesMut::new(),
             max_payload,
+            looked: 0,
         }
     }
 
@@ -98,7 +131,15 @@ impl FrameReader {
         ))
     }
 
+    #[inline]
     fn inflate(&mut self) -> Result<(), ProtocolError> {
+        match self.inflate {
+            Some(_) => self.inflate_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn inflate_all(&mut self) -> Result<(), ProtocolError> {
         if let Some(decoder) = &mut self.inflate {
             while decoder
                 .decode(&mut self.raw, &mut self.plain, MAX_PAYLOAD_LEN)
@@ -111,40 +152,82 @@ impl FrameReader {
 
     /// The next whole packet, if it is there.
     pub(crate) fn next_packet(&mut self) -> Result<Option<Packet>, ProtocolError> {
-        self.inflate()?;
-        loop {
-            let Some((len, seq)) = self.head() else {
-                return Ok(None);
-            };
-            if self.partial.len() + len > self.max_payload {
-                return Err(ProtocolError::new(format!(
-                    "a packet of {} bytes, {} are allowed",
-                    self.partial.len() + len,
-                    self.max_payload
-                )));
-            }
-            if self.plain.len() < HEADER + len {
-                return Ok(None);
-            }
-            self.plain.advance(HEADER);
-            if len == MAX_PAYLOAD_LEN {
-                let part = self.plain.split_to(len);
-                self.partial.extend_from_slice(&part);
-                continue;
-            }
-            let payload = self.plain.split_to(len);
-            if self.partial.is_empty() {
-                return Ok(Some(Packet {
-                    payload: payload.freeze(),
-                    seq,
-                }));
-            }
-            self.partial.extend_from_slice(&payload);
-            return Ok(Some(Packet {
-                payload: self.partial.split().freeze(),
-                seq,
-            }));
+        let Some((len, seq)) = self.whole()? else {
+            return Ok(None);
+        };
+        let payload = self.take(len);
+        Ok(Some(Packet { payload, seq }))
+    }
+
+    /// There may be a packet. Else there is none.
+    #[inline]
+    pub(crate) fn has_something(&self) -> bool {
+        self.plain.len() >= HEADER || self.inflate.is_some()
+    }
+
+    /// The next whole packet and its number, to be looked at where it lies; [`Self::pass`] goes behind it.
+    #[inline]
+    pub(crate) fn look(&mut self) -> Result<Option<(Payload<'_>, u8)>, ProtocolError> {
+        let Some((len, seq)) = self.whole()? else {
+            return Ok(None);
+        };
+        if !self.partial.is_empty() {
+            return Ok(Some((Payload::Joined(self.take(len)), seq)));
         }
+        self.looked = HEADER + len;
+        Ok(Some((
+            Payload::There(&self.plain[HEADER..self.looked]),
+            seq,
+        )))
+    }
+
+    /// Goes behind the packet that was looked at.
+    pub(crate) fn pass(&mut self) {
+        self.plain.advance(std::mem::take(&mut self.looked));
+    }
+
+    /// The length and the number of the next packet that ends a payload, once it is there whole. What is
+    /// before it of the same payload is put together.
+    #[inline]
+    fn whole(&mut self) -> Result<Option<(usize, u8)>, ProtocolError> {
+        self.inflate()?;
+        match self.head() {
+            None => Ok(None),
+            Some((len, _)) if self.partial.len() + len > self.max_payload => {
+                Err(self.too_large(len))
+            }
+            Some((len, _)) if self.plain.len() < HEADER + len => Ok(None),
+            Some((len, _)) if len == MAX_PAYLOAD_LEN => self.join(),
+            head => Ok(head),
+        }
+    }
+
+    /// The same where the next packet is one that ends nothing.
+    fn join(&mut self) -> Result<Option<(usize, u8)>, ProtocolError> {
+        self.plain.advance(HEADER);
+        let part = self.plain.split_to(MAX_PAYLOAD_LEN);
+        self.partial.extend_from_slice(&part);
+        self.whole()
+    }
+
+    #[cold]
+    fn too_large(&self, len: usize) -> ProtocolError {
+        ProtocolError::new(format!(
+            "a packet of {} bytes, {} are allowed",
+            self.partial.len() + len,
+            self.max_payload
+        ))
+    }
+
+    /// The payload that the next packet, of so many bytes, ends.
+    fn take(&mut self, len: usize) -> Bytes {
+        self.plain.advance(HEADER);
+        let payload = self.plain.split_to(len);
+        if self.partial.is_empty() {
+            return payload.freeze();
+        }
+        self.partial.extend_from_slice(&payload);
+        self.partial.split().freeze()
     }
 
     /// Takes as many whole packets as there are, headers included, while `wanted` says so of their

@@ -489,7 +489,7 @@ pub(super) mod tests {
         assert_eq!(done.server.default_plugin, b"mysql_native_password");
         assert_eq!(done.server.nonce.len(), 20);
         assert_eq!(done.capabilities.bits(), 0x01be_a20d);
-        assert_eq!(done.ok.changes, &b"\x01\x04\x03mux"[..]);
+        assert_eq!(done.ok.changes[..], b"\x01\x04\x03mux"[..]);
         assert_eq!(done.compress, None);
         assert!(login.on_packet(b"\0").is_err());
     }

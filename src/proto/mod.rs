@@ -9,6 +9,7 @@ pub(crate) mod capabilities;
 pub(crate) mod change_user;
 mod columns;
 pub(crate) mod command;
+pub(crate) mod few;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod ok;

@@ -18,7 +18,8 @@ use mysql_common::{
 use super::{
     columns,
     command::{Command, Expect},
-    frame::{FrameReader, FrameWriter, Packet, SeqCheck},
+    few::Few,
+    frame::{FrameReader, FrameWriter, Packet, Payload, SeqCheck},
     ok,
     result::{Failure, OkInfo, Outcome, Response, ResultSet, Rows},
 };
@@ -47,7 +48,7 @@ pub(crate) struct PrepareOk {
 /// A piece of a response that is not complete.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub outcomes: VecDeque<Outcome>,
+    pub outcomes: Few<Outcome>,
     pub set: Option<(Arc<[Column]>, Rows)>,
 }
 
@@ -109,8 +110,14 @@ pub(crate) struct Due {
 /// The receiving half: bytes become replies, in the order in which they are due.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    capabilities: CapabilityFlags,
     reader: FrameReader,
+    answers: Answers,
+}
+
+/// What packets come to, one after the other.
+#[derive(Debug)]
+struct Answers {
+    capabilities: CapabilityFlags,
     in_flight: VecDeque<Due>,
     seq: SeqCheck,
     state: State,
@@ -136,10 +143,8 @@ enum State {
     ColumnsEof {
         columns: Arc<[Column]>,
     },
-    Rows {
-        columns: Arc<[Column]>,
-        rows: Rows,
-    },
+    /// Its rows come, and then its end.
+    Rows(Box<ResultSet>),
     PrepareParams {
         id: u32,
         left: usize,
@@ -169,17 +174,19 @@ impl Pipeline {
                 max_packet: usize::MAX,
             }),
             rx: Box::new(Receiver {
-                capabilities,
                 reader,
-                in_flight: VecDeque::new(),
-                seq: SeqCheck::from(1, lenient),
-                state: State::Start,
-                response: Response::default(),
-                size: 0,
-                failure: None,
-                in_parts: false,
-                known: columns::Known::default(),
-                left: None,
+                answers: Answers {
+                    capabilities,
+                    in_flight: VecDeque::new(),
+                    seq: SeqCheck::from(1, lenient),
+                    state: State::Start,
+                    response: Response::default(),
+                    size: 0,
+                    failure: None,
+                    in_parts: false,
+                    known: columns::Known::default(),
+                    left: None,
+                },
             }),
             max_result: usize::MAX,
         }
@@ -195,7 +202,7 @@ impl Pipeline {
     }
 
     pub(crate) fn capabilities(&self) -> CapabilityFlags {
-        self.rx.capabilities
+        self.rx.answers.capabilities
     }
 
     /// Bytes that the response of a command pushed from here on may take.
@@ -213,7 +220,7 @@ impl Pipeline {
 
     /// Commands whose responses are not complete.
     pub(crate) fn in_flight(&self) -> usize {
-        self.rx.in_flight.len()
+        self.rx.answers.in_flight.len()
     }
 
     /// Nothing is in flight and nothing was received. Commands without a reply may wait to be sent.
@@ -238,24 +245,24 @@ impl Pipeline {
 
     /// The server waits for a file.
     pub(crate) fn wants_file(&self) -> bool {
-        matches!(self.rx.state, State::Infile)
+        matches!(self.rx.answers.state, State::Infile)
     }
 
     /// A part of the file that the server asked for.
     pub(crate) fn infile_data(&mut self, data: &[u8]) {
         // An empty packet would be the end.
         for chunk in data.chunks(1 << 20) {
-            let seq = self.rx.seq.ours();
+            let seq = self.rx.answers.seq.ours();
             self.tx.push_raw(seq, chunk);
         }
     }
 
     /// The end of the file; `failure` becomes the statement's result in place of the server's.
     pub(crate) fn infile_end(&mut self, failure: Option<DriverError>) {
-        let seq = self.rx.seq.ours();
+        let seq = self.rx.answers.seq.ours();
         self.tx.push_raw(seq, &[]);
-        self.rx.failure = failure.map(Error::DriverError);
-        self.rx.state = State::Start;
+        self.rx.answers.failure = failure.map(Error::DriverError);
+        self.rx.answers.state = State::Start;
     }
 }
 
@@ -320,26 +327,17 @@ impl Sender {
 impl Receiver {
     /// A command was sent, or will be before its response is looked for.
     pub(crate) fn expect(&mut self, due: Due) {
-        if self.in_flight.is_empty() {
-            self.begin(Some(due));
+        self.answers.in_flight.push_back(due);
+        if self.answers.in_flight.len() == 1 {
+            self.begin();
         }
-        self.in_flight.push_back(due);
     }
 
     /// A response is the next one.
-    fn begin(&mut self, due: Option<Due>) {
-        self.seq = SeqCheck::from(due.map_or(1, |due| due.first), self.seq.lenient);
-        if let Some(due) = due {
-            // A row over the limit is read and dropped like others, up to the size of one packet.
-            self.reader
-                .set_max_payload(due.max_result.saturating_mul(2).max(1 << 24));
+    fn begin(&mut self) {
+        if let Some(most) = self.answers.begin() {
+            self.reader.set_max_payload(most);
         }
-    }
-
-    fn max_result(&self) -> usize {
-        self.in_flight
-            .front()
-            .map_or(usize::MAX, |due| due.max_result)
     }
 
     /// The next packet of an exchange that is not a command's response.
@@ -353,19 +351,20 @@ impl Receiver {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.in_flight.is_empty() && self.reader.is_empty()
+        self.answers.in_flight.is_empty() && self.reader.is_empty()
     }
 
     /// What of the response at hand is there already: outcomes that are complete, then the columns
     /// and the rows of the set that is not. The response goes on without them, and they no longer
     /// count against its limit.
     pub(crate) fn take_part(&mut self) -> Part {
-        self.size = 0;
-        self.in_parts = !self.in_flight.is_empty();
+        let answers = &mut self.answers;
+        answers.size = 0;
+        answers.in_parts = !answers.in_flight.is_empty();
         Part {
-            outcomes: mem::take(&mut self.response.outcomes),
-            set: match &mut self.state {
-                State::Rows { columns, rows } => Some((columns.clone(), mem::take(rows))),
+            outcomes: mem::take(&mut answers.response.outcomes),
+            set: match &mut answers.state {
+                State::Rows(set) => Some((set.columns.clone(), mem::take(&mut set.rows))),
                 _ => None,
             },
         }
@@ -373,7 +372,7 @@ impl Receiver {
 
     /// The rows that came with the error that ended a response of which parts were taken.
     pub(crate) fn take_left(&mut self) -> Option<(Arc<[Column]>, Rows)> {
-        self.left.take()
+        self.answers.left.take()
     }
 
     /// The rows so far of the response's first set, where they are many. They count against its limit
@@ -381,11 +380,10 @@ impl Receiver {
     pub(crate) fn take_many(&mut self) -> Option<(Arc<[Column]>, Rows)> {
         /// What is worth a turn: no more than fits the processor's cache.
         const MANY: usize = if cfg!(mysql_mux_model) { 1 } else { 32 << 10 };
-        match &mut self.state {
-            State::Rows { columns, rows }
-                if self.response.outcomes.is_empty() && rows.size() >= MANY =>
-            {
-                Some((columns.clone(), mem::take(rows)))
+        let answers = &mut self.answers;
+        match &mut answers.state {
+            State::Rows(set) if answers.response.outcomes.is_empty() && set.rows.size() >= MANY => {
+                Some((set.columns.clone(), mem::take(&mut set.rows)))
             }
             _ => None,
         }
@@ -395,7 +393,7 @@ impl Receiver {
     pub(crate) fn room(&mut self) -> &mut BytesMut {
         const SMALL: usize = 8 << 10;
         const LARGE: usize = 64 << 10;
-        let (least, new) = match self.size > LARGE {
+        let (least, new) = match self.answers.size > LARGE {
             true => (LARGE / 8, LARGE),
             false => (SMALL, 4 * SMALL),
         };
@@ -409,44 +407,78 @@ impl Receiver {
     }
 
     /// What the bytes come to; `None`: more are needed.
+    #[inline]
     pub(crate) fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
+        match self.reader.has_something() {
+            true => self.next_of_some(),
+            false => Ok(None),
+        }
+    }
+
+    fn next_of_some(&mut self) -> Result<Option<Event>, Fatal> {
+        let Receiver { reader, answers } = self;
         loop {
-            if matches!(self.state, State::Infile) {
-                return Ok(None);
+            match answers.state {
+                State::Infile => return Ok(None),
+                State::Rows(_) => answers.take_rows(reader)?,
+                _ => {}
             }
-            if let State::Rows { .. } = &self.state {
-                self.take_rows()?;
-            }
-            let Some(packet) = self.reader.next_packet()? else {
+            let Some((payload, seq)) = reader.look()? else {
                 return Ok(None);
             };
-            let is_err = packet.payload.first() == Some(&0xff);
-            if self.in_flight.is_empty() {
-                return Err(match is_err {
-                    true => Fatal::Server(ok::parse_err(&packet.payload, self.capabilities)?),
-                    false => {
-                        ProtocolError::new("the server sent a packet that nobody asked for").into()
-                    }
-                });
-            }
-            if self.reader_seq_jumps(&packet) {
-                self.seq.jump(packet.seq);
-            } else if let Err(e) = self.seq.check(packet.seq) {
-                // A server that shuts down or times out says so out of turn.
-                return Err(match is_err {
-                    true => Fatal::Server(ok::parse_err(&packet.payload, self.capabilities)?),
-                    false => e.into(),
-                });
-            }
-            if let Some(event) = self.on_packet(packet.payload)? {
+            let event = answers.on_packet(payload, seq);
+            reader.pass();
+            if let Some(event) = event? {
+                self.begin_next(&event);
                 return Ok(Some(event));
             }
         }
     }
 
-    /// A payload over 16 MiB used up the numbers of its packets.
-    fn reader_seq_jumps(&self, packet: &Packet) -> bool {
-        packet.payload.len() >= mysql_common::constants::MAX_PAYLOAD_LEN
+    /// Behind a reply another response is the next one.
+    fn begin_next(&mut self, event: &Event) {
+        if let Event::Reply(_) = event {
+            self.begin();
+        }
+    }
+}
+
+impl Answers {
+    /// A response is the next one, if one is due; gives the largest payload that it may have.
+    fn begin(&mut self) -> Option<usize> {
+        let due = self.in_flight.front();
+        self.seq = SeqCheck::from(due.map_or(1, |due| due.first), self.seq.lenient);
+        // A row over the limit is read and dropped like others, up to the size of one packet.
+        due.map(|due| due.max_result.saturating_mul(2).max(1 << 24))
+    }
+
+    fn max_result(&self) -> usize {
+        self.in_flight
+            .front()
+            .map_or(usize::MAX, |due| due.max_result)
+    }
+
+    fn on_packet(&mut self, payload: Payload<'_>, seq: u8) -> Result<Option<Event>, Fatal> {
+        let is_err = payload.first() == Some(&0xff);
+        if self.in_flight.is_empty() {
+            return Err(match is_err {
+                true => Fatal::Server(ok::parse_err(&payload, self.capabilities)?),
+                false => {
+                    ProtocolError::new("the server sent a packet that nobody asked for").into()
+                }
+            });
+        }
+        // A payload over 16 MiB used up the numbers of its packets.
+        if payload.len() >= mysql_common::constants::MAX_PAYLOAD_LEN {
+            self.seq.jump(seq);
+        } else if let Err(e) = self.seq.check(seq) {
+            // A server that shuts down or times out says so out of turn.
+            return Err(match is_err {
+                true => Fatal::Server(ok::parse_err(&payload, self.capabilities)?),
+                false => e.into(),
+            });
+        }
+        self.on_payload(payload)
     }
 
     fn deprecate_eof(&self) -> bool {
@@ -455,16 +487,14 @@ impl Receiver {
     }
 
     /// The common case, many rows in the buffer, without a step for each.
-    fn take_rows(&mut self) -> Result<(), Fatal> {
-        let run = self
-            .reader
-            .take_run(&mut self.seq, |_, first| first != 0xfe && first != 0xff)?;
+    fn take_rows(&mut self, reader: &mut FrameReader) -> Result<(), Fatal> {
+        let run = reader.take_run(&mut self.seq, |_, first| first != 0xfe && first != 0xff)?;
         if run.count == 0 {
             return Ok(());
         }
         self.grow(run.bytes.len())?;
-        if let (State::Rows { rows, .. }, None) = (&mut self.state, &self.failure) {
-            rows.push_framed(run);
+        if let (State::Rows(set), None) = (&mut self.state, &self.failure) {
+            set.rows.push_framed(run);
         }
         Ok(())
     }
@@ -481,34 +511,26 @@ impl Receiver {
             if self.failure.is_none() {
                 self.failure = Some(Error::ResultTooLarge { max });
                 self.response.outcomes.clear();
-                if let State::Rows { rows, .. } = &mut self.state {
-                    *rows = Rows::default();
+                if let State::Rows(set) = &mut self.state {
+                    set.rows = Rows::default();
                 }
             }
         }
         Ok(())
     }
 
-    fn on_packet(&mut self, payload: Bytes) -> Result<Option<Event>, Fatal> {
+    fn on_payload(&mut self, payload: Payload<'_>) -> Result<Option<Event>, Fatal> {
         let Some(&Due { expect, .. }) = self.in_flight.front() else {
             return Ok(None);
         };
+        match self.state {
+            State::Start => return self.on_first(expect, payload),
+            State::Columns(_) => return self.on_column(&payload),
+            _ => {}
+        }
         let first = payload.first().copied();
         match mem::replace(&mut self.state, State::Start) {
-            State::Start => self.on_first(expect, payload),
-            State::Infile => Ok(None),
-            State::Columns(mut reading) => {
-                self.grow(payload.len())?;
-                self.state = match reading.take(&mut self.known, &payload)? {
-                    None => State::Columns(reading),
-                    Some(columns) if self.deprecate_eof() => State::Rows {
-                        columns,
-                        rows: Rows::default(),
-                    },
-                    Some(columns) => State::ColumnsEof { columns },
-                };
-                Ok(None)
-            }
+            State::Start | State::Columns(_) | State::Infile => Ok(None),
             State::ColumnsEof { columns } => {
                 if first == Some(0xff) {
                     return self.on_err(&payload);
@@ -516,33 +538,30 @@ impl Receiver {
                 if first != Some(0xfe) || payload.len() >= 9 {
                     return Err(ProtocolError::new("no EOF after the columns").into());
                 }
-                self.state = State::Rows {
-                    columns,
-                    rows: Rows::default(),
-                };
+                self.state = State::Rows(Box::new(ResultSet::new(columns)));
                 Ok(None)
             }
-            State::Rows { columns, mut rows } => match first {
+            State::Rows(mut set) => match first {
                 Some(0xff) => {
-                    self.left = self.in_parts.then_some((columns, rows));
+                    self.left = self.in_parts.then_some((set.columns, set.rows));
                     self.on_err(&payload)
                 }
                 Some(0xfe) if payload.len() < self.terminator_limit() => {
-                    let ok = match self.deprecate_eof() {
+                    set.ok = match self.deprecate_eof() {
                         true => ok::parse_ok_terminator(&payload, self.capabilities)?,
                         false => ok::parse_eof(&payload, self.capabilities)?,
                     };
-                    let status = ok.status;
-                    Ok(self.on_part(Outcome::Set(ResultSet { columns, rows, ok }), status))
+                    let status = set.ok.status;
+                    Ok(self.on_part(Outcome::Set(set), status))
                 }
                 // An empty row packet can't be: every row has a column.
                 None => Err(ProtocolError::new("an empty packet among rows").into()),
                 Some(_) => {
                     self.grow(payload.len())?;
                     if self.failure.is_none() {
-                        rows.push_whole(payload);
+                        set.rows.push_whole(payload.into_bytes());
                     }
-                    self.state = State::Rows { columns, rows };
+                    self.state = State::Rows(set);
                     Ok(None)
                 }
             },
@@ -600,6 +619,20 @@ impl Receiver {
         }
     }
 
+    fn on_column(&mut self, payload: &[u8]) -> Result<Option<Event>, Fatal> {
+        self.grow(payload.len())?;
+        let State::Columns(reading) = &mut self.state else {
+            return Ok(None);
+        };
+        if let Some(columns) = reading.take(&mut self.known, payload)? {
+            self.state = match self.deprecate_eof() {
+                true => State::Rows(Box::new(ResultSet::new(columns))),
+                false => State::ColumnsEof { columns },
+            };
+        }
+        Ok(None)
+    }
+
     /// An OK that ends rows may carry trackers and be as long as a packet; an EOF is short.
     fn terminator_limit(&self) -> usize {
         match self.deprecate_eof() {
@@ -608,12 +641,14 @@ impl Receiver {
         }
     }
 
-    fn on_first(&mut self, expect: Expect, payload: Bytes) -> Result<Option<Event>, Fatal> {
+    fn on_first(&mut self, expect: Expect, payload: Payload<'_>) -> Result<Option<Event>, Fatal> {
         let Some(&first) = payload.first() else {
             return Err(ProtocolError::new("an empty packet as response").into());
         };
         match (expect, first) {
-            (Expect::Line, _) if first != 0xff => Ok(Some(self.complete(Reply::Line(payload)))),
+            (Expect::Line, _) if first != 0xff => {
+                Ok(Some(self.complete(Reply::Line(payload.into_bytes()))))
+            }
             (_, 0xff) => self.on_err(&payload),
             (Expect::Prepare, 0x00) => self.on_prepare_ok(&payload),
             (Expect::Ok | Expect::Text | Expect::Binary, 0x00) => {
@@ -628,7 +663,7 @@ impl Receiver {
             }
             (Expect::Text, 0xfb) => {
                 self.state = State::Infile;
-                Ok(Some(Event::Infile(payload.slice(1..))))
+                Ok(Some(Event::Infile(payload.into_bytes().slice(1..))))
             }
             (Expect::Text | Expect::Binary, _) => {
                 let count = ParseBuf(&payload).checked_eat_lenenc_int().unwrap_or(0);
@@ -644,7 +679,7 @@ impl Receiver {
         }
     }
 
-    fn on_err(&mut self, payload: &Bytes) -> Result<Option<Event>, Fatal> {
+    fn on_err(&mut self, payload: &[u8]) -> Result<Option<Event>, Fatal> {
         let e = ok::parse_err(payload, self.capabilities)?;
         if matches!(self.in_flight.front(), Some(due) if due.expect == Expect::Prepare) {
             return Ok(Some(self.complete(Reply::Prepared(Err(e)))));
@@ -668,7 +703,7 @@ impl Receiver {
         Some(self.complete(Reply::Response(response)))
     }
 
-    fn on_prepare_ok(&mut self, payload: &Bytes) -> Result<Option<Event>, Fatal> {
+    fn on_prepare_ok(&mut self, payload: &[u8]) -> Result<Option<Event>, Fatal> {
         // status 1, id 4, columns 2, params 2, filler 1, warnings 2
         let Some(head) = payload.get(..9) else {
             return Err(ProtocolError::new("a cut answer to COM_STMT_PREPARE").into());
@@ -730,8 +765,6 @@ impl Receiver {
         self.in_flight.pop_front();
         self.state = State::Start;
         self.size = 0;
-        let next = self.in_flight.front().copied();
-        self.begin(next);
         Event::Reply(reply)
     }
 }

@@ -3,12 +3,12 @@
 //! Rows stay the bytes that came over the wire, shared with the read buffer, and are decoded when
 //! somebody looks at them: no allocation for a row that nobody reads.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
 use bytes::Bytes;
 use mysql_common::{constants::StatusFlags, packets::Column};
 
-use super::frame::Run;
+use super::{few::Few, frame::Run};
 use crate::error::{Error, MySqlError};
 
 /// An OK packet, or the end of a result set.
@@ -20,9 +20,27 @@ pub(crate) struct OkInfo {
     pub status: StatusFlags,
     pub warnings: u16,
     /// Human-readable, in the connection's character set; empty where the server sent none.
-    pub info: Bytes,
+    pub info: Note,
     /// The session trackers as they came; see [`super::tracker`].
-    pub changes: Bytes,
+    pub changes: Note,
+}
+
+/// Bytes that mostly are none. Who keeps them keeps nothing of what was read with them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Note(Option<Arc<[u8]>>);
+
+impl From<&[u8]> for Note {
+    fn from(bytes: &[u8]) -> Self {
+        Note((!bytes.is_empty()).then(|| bytes.into()))
+    }
+}
+
+impl Deref for Note {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
 }
 
 /// One part of a response.
@@ -31,7 +49,7 @@ pub(crate) enum Outcome {
     /// A statement without a result set.
     Ok(OkInfo),
     /// A result set, whole.
-    Set(ResultSet),
+    Set(Box<ResultSet>),
     /// The statement failed. Nothing follows: the server stops at the first error.
     Err(Failure),
 }
@@ -78,13 +96,13 @@ impl From<Failure> for Error {
 /// All parts of one command's response, in order; never empty.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Response {
-    pub outcomes: VecDeque<Outcome>,
+    pub outcomes: Few<Outcome>,
 }
 
 impl From<Outcome> for Response {
     fn from(outcome: Outcome) -> Self {
         Response {
-            outcomes: [outcome].into(),
+            outcomes: Few::of(outcome),
         }
     }
 }
@@ -97,10 +115,21 @@ pub(crate) struct ResultSet {
     pub ok: OkInfo,
 }
 
+impl ResultSet {
+    /// Of which no row is there yet.
+    pub(crate) fn new(columns: Arc<[Column]>) -> Self {
+        ResultSet {
+            columns,
+            rows: Rows::default(),
+            ok: OkInfo::default(),
+        }
+    }
+}
+
 /// Row packets as they came. What was read of them is let go, segment by segment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
-    segments: VecDeque<Segment>,
+    segments: Few<Segment>,
     /// Bytes of the first segment that were read.
     read: usize,
     /// Rows that were not read.

@@ -2,6 +2,7 @@
 //! and then, and at once where somebody met an error there.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -300,7 +301,7 @@ impl Member {
     pub(super) fn probe(&self, patience: Duration) -> Probed {
         let before = self.state.load(Ordering::Acquire);
         let mut began = Instant::now();
-        let mut answer = now(self.ask(patience));
+        let mut answer = now(pin!(self.ask(patience)));
         let heard = self.account.group.counts().bytes_received;
         let mut inner = self.inner.lock();
         let is_talking = std::mem::replace(&mut inner.heard, heard) != heard;
@@ -313,7 +314,7 @@ impl Member {
             // All links are in use and nothing comes: it hangs, or those who use them do nothing.
             drop(inner);
             began = Instant::now();
-            answer = now(self.ask_beside(patience)).map(Some);
+            answer = now(pin!(self.ask_beside(patience))).map(Some);
             inner = self.inner.lock();
             // What came there is no word from those links.
             inner.heard = self.account.group.counts().bytes_received;

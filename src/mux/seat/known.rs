@@ -43,17 +43,13 @@ impl Seat {
         statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Reached> {
-        let elsewhere = match op {
-            Op::Execute(prepared, ..) | Op::StartExecute(prepared, _) => Some(&prepared.schema),
-            _ => None,
-        };
-        if !self.is_own() || self.is_harmless(statement, elsewhere) {
+        if self.reaches_nothing(op, statement) {
             return Ok(None);
         }
         let Some((text, doing)) = op.text() else {
             return Ok(None);
         };
-        let schema = elsewhere.unwrap_or(&self.schema).clone();
+        let schema = schema_of(op).unwrap_or(&self.schema).clone();
         let reached = self.reach_in(schema, text, doing, statement, deadline);
         // Few statements come here: the others need not carry its future.
         Box::pin(reached).await
@@ -80,6 +76,11 @@ impl Seat {
             all.push(reached);
         }
         Ok(all)
+    }
+
+    /// It is known to, or of no matter.
+    pub(super) fn reaches_nothing(&self, op: &Op<'_>, statement: &sql::Statement) -> bool {
+        !self.is_own() || self.is_harmless(statement, schema_of(op))
     }
 
     /// It is known to reach nothing.
@@ -417,6 +418,14 @@ impl Drop for Borrowed<'_> {
 /// What the statement before it left.
 fn asks_what_was_left(facts: &Facts) -> bool {
     facts.needs_diagnostics || facts.needs_row_count || facts.needs_found_rows || facts.needs_gtid
+}
+
+/// Where the names of a prepared statement are; `None`: it is none.
+fn schema_of<'a>(op: &Op<'a>) -> Option<&'a Option<Arc<str>>> {
+    match op {
+        Op::Execute(prepared, ..) | Op::StartExecute(prepared, _) => Some(&prepared.schema),
+        _ => None,
+    }
 }
 
 fn name_of(schema: &Option<Arc<str>>) -> &str {
