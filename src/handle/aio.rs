@@ -155,7 +155,7 @@ impl Handle {
     /// # Errors
     /// As [`Queryable::query_iter`](crate::prelude::Queryable::query_iter).
     pub async fn query_iter<Q: AsRef<str>>(&mut self, query: Q) -> Result<QueryResult<Text>> {
-        QueryResult::new(self.seat.query(query.as_ref().as_bytes()).await?)
+        QueryResult::new(self.seat.query(query.as_ref().as_bytes(), None).await?)
     }
 
     async fn query_rows<T, Q: AsRef<str>>(
@@ -164,7 +164,7 @@ impl Handle {
         convert: fn(Row) -> T,
     ) -> Result<Vec<T>> {
         let parts = Parts::default();
-        let running = self.seat.query_in(query.as_ref().as_bytes(), Some(&parts));
+        let running = self.seat.query(query.as_ref().as_bytes(), Some(&parts));
         gather_as_task::<Text, _>(&parts, running, convert).await
     }
 
@@ -178,7 +178,7 @@ impl Handle {
         let stmt = self.prepared(&stmt).await?;
         let values = stmt.bind(params)?;
         let parts = Parts::default();
-        let running = self.seat.execute_in(&stmt.prepared, &values, Some(&parts));
+        let running = self.seat.execute(&stmt.prepared, &values, Some(&parts));
         gather_as_task::<Binary, _>(&parts, running, convert).await
     }
 
@@ -277,7 +277,7 @@ impl Handle {
         let params = params.into();
         let stmt = self.prepared(&stmt).await?;
         let values = stmt.bind(params)?;
-        QueryResult::new(self.seat.execute(&stmt.prepared, &values).await?)
+        QueryResult::new(self.seat.execute(&stmt.prepared, &values, None).await?)
     }
 
     /// All rows of the first result set.

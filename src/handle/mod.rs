@@ -77,7 +77,7 @@ impl Handle {
     }
 
     fn run(&mut self, sql: &str) -> Result<Response> {
-        now(pin!(self.seat.query(sql.as_bytes())))
+        now(pin!(self.seat.query(sql.as_bytes(), None)))
     }
 
     /// Asks the server for a sign of life (`COM_PING`).

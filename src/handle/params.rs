@@ -18,6 +18,7 @@ pub(super) fn parse(sql: &str) -> Result<(Vec<u8>, Option<Names>)> {
 }
 
 /// The values in the order of the statement's `?`.
+#[inline]
 pub(super) fn bind(
     params: Params,
     names: Option<&[Vec<u8>]>,

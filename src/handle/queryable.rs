@@ -377,12 +377,12 @@ impl Queryable for Handle {
     ) -> Result<QueryResult<Binary>> {
         let stmt = stmt.as_statement(self)?;
         let values = stmt.bind(params.into())?;
-        QueryResult::new(now(pin!(self.seat.execute(&stmt.prepared, &values)))?)
+        QueryResult::new(now(pin!(self.seat.execute(&stmt.prepared, &values, None)))?)
     }
 
     fn query_rows<T, Q: AsRef<str>>(&mut self, query: Q, convert: fn(Row) -> T) -> Result<Vec<T>> {
         let parts = Parts::default();
-        let running = self.seat.query_in(query.as_ref().as_bytes(), Some(&parts));
+        let running = self.seat.query(query.as_ref().as_bytes(), Some(&parts));
         gather::<Text, _>(&parts, running, convert)
     }
 
@@ -395,7 +395,7 @@ impl Queryable for Handle {
         let stmt = stmt.as_statement(self)?;
         let values = stmt.bind(params.into())?;
         let parts = Parts::default();
-        let running = self.seat.execute_in(&stmt.prepared, &values, Some(&parts));
+        let running = self.seat.execute(&stmt.prepared, &values, Some(&parts));
         gather::<Binary, _>(&parts, running, convert)
     }
 

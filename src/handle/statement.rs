@@ -17,6 +17,7 @@ pub struct Statement {
 
 impl Statement {
     /// The values for its parameters, in their order.
+    #[inline]
     pub(super) fn bind(&self, params: Params) -> Result<Vec<Value>> {
         params::bind(
             params,

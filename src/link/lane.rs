@@ -80,6 +80,8 @@ pub(crate) enum Asked<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct How<'a> {
     pub face: Face,
+    /// When.
+    pub asked: Instant,
     /// Where the caller takes rows of a large result that is still being read.
     pub parts: Option<&'a Parts>,
     pub digest: u64,
@@ -402,7 +404,7 @@ impl Lane {
         slot: &Arc<Slot>,
         how: &How<'_>,
     ) -> Result<Option<Duty>, Error> {
-        let now = now();
+        let now = how.asked;
         let moment = Moment::of(now);
         let mut guard = self.core.lock();
         let core = &mut *guard;

@@ -27,6 +27,7 @@ static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
 pub(super) struct Moment(u64);
 
 impl Moment {
+    #[inline]
     pub(super) fn of(at: Instant) -> Moment {
         let since = at.saturating_duration_since(*EPOCH);
         Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
@@ -87,12 +88,14 @@ impl Load {
     }
 
     /// A caller begins to be the oldest.
+    #[inline]
     pub(super) fn begin(&self, now: Moment) {
         self.head.store(now.0, Ordering::Relaxed);
     }
 
     /// Replies came in one piece that had their turns for so many nanoseconds each. Time in which this
     /// process did not get to read counts too, so that the average follows the low values.
+    #[inline]
     pub(super) fn served(&self, service: u64) {
         let old = self.service.load(Ordering::Relaxed);
         let new = match service < old {
@@ -103,6 +106,7 @@ impl Load {
     }
 
     /// A reply came so many nanoseconds behind its question.
+    #[inline]
     pub(super) fn took(&self, rtt: u64) {
         if rtt < self.rtt.load(Ordering::Relaxed) {
             self.rtt.fetch_min(rtt, Ordering::Relaxed);
@@ -110,6 +114,7 @@ impl Load {
     }
 
     /// So many statements at the server keep it busy until more can reach it.
+    #[inline]
     pub(super) fn enough(&self) -> u64 {
         const LEAST: u64 = 16;
         let service = self.service.load(Ordering::Relaxed);

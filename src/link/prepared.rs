@@ -136,6 +136,7 @@ impl Cache {
     }
 
     /// The id of a statement that runs with these variables, which is then the last used.
+    #[inline]
     pub(super) fn id(&mut self, statement: &Arc<Prepared>, vars: &Shared) -> Option<u32> {
         // The usual case costs two comparisons.
         if let Some(last) = self.entries.back()

@@ -62,6 +62,7 @@ thread_local! {
 
 impl Slot {
     /// The calling thread's.
+    #[inline]
     pub(super) fn of_thread() -> Arc<Slot> {
         let mine = MINE.try_with(Cell::take).ok().flatten();
         mine.unwrap_or_else(|| {
@@ -74,6 +75,7 @@ impl Slot {
     }
 
     /// Keeps it for the thread's next wait. Its reply came: nobody will touch it again.
+    #[inline]
     pub(super) fn keep(self: Arc<Self>) {
         // The lead may have been offered, and taken by somebody else on the way.
         let mut state = self.state.lock();
@@ -139,6 +141,7 @@ impl Slot {
     }
 
     /// The reply is here.
+    #[inline]
     pub(super) fn is_done(&self) -> bool {
         self.state.lock().reply.is_some()
     }

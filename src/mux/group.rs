@@ -448,6 +448,7 @@ impl Group {
 
     /// A place on a lane that is there, without more ado: the usual case, which needs no clock. `None`:
     /// it takes more; see [`Self::acquire`].
+    #[inline]
     pub(super) fn place(&self, like: Like<'_>) -> Option<(Place, Arc<Lane>)> {
         let mut state = self.state.lock();
         if state.closed || state.queue.has_line(like.account, Need::Place) {
@@ -523,6 +524,7 @@ impl Group {
     }
 
     /// The least busy lane that fits and has room.
+    #[inline]
     fn lane_for(&self, state: &mut State, like: Like<'_>) -> Option<(Place, Arc<Lane>)> {
         let mut best: Option<(&Shared, usize)> = None;
         let mut now = None;
@@ -1194,6 +1196,7 @@ impl State {
 
 impl Shared {
     /// A statement of this handle may go there, if there is room.
+    #[inline]
     fn is_open_to(&self, like: Like<'_>) -> bool {
         !self.draining && !self.claimed && self.fits(like) && !self.lane.is_tainted()
     }
@@ -1207,6 +1210,7 @@ impl Shared {
     }
 
     /// The session on it is as this handle's.
+    #[inline]
     fn fits(&self, like: Like<'_>) -> bool {
         Arc::ptr_eq(&self.account, like.account)
             && (self.account.is_shared()

@@ -243,12 +243,8 @@ impl Seat {
         self.timeout = nanos(timeout);
     }
 
-    pub(crate) async fn query(&mut self, sql: &[u8]) -> Result<Response> {
-        self.query_in(sql, None).await
-    }
-
-    /// The same; the caller takes the rows of a large result while it comes.
-    pub(crate) async fn query_in(&mut self, sql: &[u8], parts: Option<&Parts>) -> Result<Response> {
+    /// Runs a text. Where there are `parts` the caller takes the rows of a large result while it comes.
+    pub(crate) async fn query(&mut self, sql: &[u8], parts: Option<&Parts>) -> Result<Response> {
         let statement = seen::read(sql);
         let deadline = self.deadline();
         let response = self
@@ -304,16 +300,8 @@ impl Seat {
         }
     }
 
+    /// As [`Self::query`], of a statement that was prepared.
     pub(crate) async fn execute(
-        &mut self,
-        statement: &Arc<Prepared>,
-        params: &[Value],
-    ) -> Result<Response> {
-        self.execute_in(statement, params, None).await
-    }
-
-    /// The same; the caller takes the rows of a large result while it comes.
-    pub(crate) async fn execute_in(
         &mut self,
         statement: &Arc<Prepared>,
         params: &[Value],
@@ -328,6 +316,7 @@ impl Seat {
 
     /// As neutral as it may be, it is not for a lane: it was prepared with another schema or other variables,
     /// or it would hold up all others there.
+    #[inline]
     fn is_apart(&self, op: &Op<'_>) -> bool {
         let Op::Execute(statement, params, _) = op else {
             return false;
@@ -735,6 +724,7 @@ impl Seat {
     }
 
     /// The last OK is what a connection of one's own would tell: an error leaves zeros.
+    #[inline]
     fn keep_ok(&mut self, response: &Response) {
         let ok = response.outcomes.back().and_then(Outcome::ok);
         self.ok = ok.cloned().unwrap_or_default();
@@ -812,6 +802,7 @@ impl Seat {
     }
 
     /// What [`Self::look`] would find, if it is that, where nothing has to be done for it.
+    #[inline]
     fn is_known_neutral(&self, op: &Op<'_>, statement: &sql::Statement) -> bool {
         self.route().is_none()
             && self.reaches_nothing(op, statement)
@@ -886,8 +877,8 @@ impl Seat {
     }
 
     /// A place on a lane that is there.
-    fn place_now(&self) -> Option<(Place, Arc<Lane>)> {
-        if self.owns {
+    fn place_now(&self, need: Need) -> Option<(Place, Arc<Lane>)> {
+        if self.owns || need != Need::Place {
             return None;
         }
         let like = Like {
@@ -906,11 +897,6 @@ impl Seat {
         need: Need,
         deadline: Deadline,
     ) -> Result<Option<(Place, Arc<Lane>)>> {
-        if need == Need::Place
-            && let Some(placed) = self.place_now()
-        {
-            return Ok(Some(placed));
-        }
         match self.acquire("a statement", need, deadline).await? {
             Got::Place(place, lane) => Ok(Some((place, lane))),
             Got::Link(link) => {
@@ -968,7 +954,11 @@ impl Seat {
         let mut lost = None;
         loop {
             tries += 1;
-            let (place, lane) = match (self.place(need, deadline).await, lost.take()) {
+            let placed = match self.place_now(need) {
+                Some(placed) => Ok(Some(placed)),
+                None => self.place(need, deadline).await,
+            };
+            let (place, lane) = match (placed, lost.take()) {
                 (Ok(Some(got)), _) => got,
                 (Ok(None), _) => return Ok(None),
                 // There is no other link: what happened to the first one is what there is to tell.
@@ -979,8 +969,10 @@ impl Seat {
                 self.mux.warm(&self.account.group);
             }
             parts.inspect(|parts| parts.begin());
+            let began = Instant::now();
             let mut how = How {
                 face: self.face,
+                asked: began,
                 parts,
                 digest: statement.digest,
                 max_result: self.opts.get_max_result_size(),
@@ -994,7 +986,6 @@ impl Seat {
                 limited: deadline.is_some(),
                 under_way: None,
             };
-            let began = Instant::now();
             // Should nobody wait for the answer, what it leaves is lost.
             let before = (self.insert_id, self.last_link);
             self.forget_what_was_left(statement.effect == Effect::Write);
@@ -1012,6 +1003,10 @@ impl Seat {
                 let made = self
                     .prepare_on(sql, Some(prepared), &lane, place, deadline)
                     .await;
+                let how = How {
+                    asked: Instant::now(),
+                    ..how
+                };
                 answer = match made {
                     Ok(_) => lane.ask(asked, &how, second).await,
                     Err(e) => Err(e),
@@ -1079,6 +1074,7 @@ impl Seat {
     ) -> Result<Arc<Prepared>> {
         let how = How {
             face: self.face,
+            asked: Instant::now(),
             parts: None,
             digest: 0,
             max_result: usize::MAX,

@@ -12,6 +12,9 @@ use crate::error::ProtocolError;
 /// Definitions that are kept at a time.
 const PLACES: usize = 16;
 
+/// The number of the first definition's packet, behind a command of one packet.
+const FIRST: u8 = 2;
+
 /// Definitions of more bytes are not kept.
 const MOST: usize = 4 << 10;
 
@@ -21,9 +24,41 @@ pub(super) struct Known([Option<Box<Set>>; PLACES]);
 
 #[derive(Debug)]
 struct Set {
-    /// The packets' payloads one behind the other, each behind its length.
+    /// The packets one behind the other, as they come behind one that says how many they are.
     bytes: Vec<u8>,
     columns: Arc<[Column]>,
+}
+
+/// All definitions of a set, at once.
+pub(super) struct Whole<'a> {
+    pub columns: &'a Arc<[Column]>,
+    /// Bytes of the packets, with the one that counts them.
+    pub len: usize,
+    /// Of these the definitions.
+    pub payload: usize,
+    /// The number of the packet behind them.
+    pub next: u8,
+}
+
+impl Known {
+    /// The usual case, definitions that are known and all there, without a step for each: what `bytes` begin
+    /// with, if they are a response's first. `None`: they have to be read.
+    #[inline]
+    pub(super) fn whole(&self, bytes: &[u8]) -> Option<Whole<'_>> {
+        let [1, 0, 0, 1, count @ 1..=0xfa, packets @ ..] = bytes else {
+            return None;
+        };
+        let (len, rest) = split(packets)?;
+        let count = usize::from(*count);
+        let set = self.0[place_of(count, rest.get(..len)?)].as_deref()?;
+        let is_it = set.columns.len() == count && packets.starts_with(&set.bytes);
+        is_it.then(|| Whole {
+            columns: &set.columns,
+            len: bytes.len() - packets.len() + set.bytes.len(),
+            payload: set.bytes.len() - 4 * count,
+            next: FIRST.wrapping_add(count as u8),
+        })
+    }
 }
 
 /// Definitions that are being read.
@@ -73,8 +108,9 @@ impl Reading {
                 self.same = None;
                 self.columns.push(parse(payload)?);
                 if self.bytes.len() <= MOST {
-                    let len = (payload.len() as u32).to_le_bytes();
-                    self.bytes.extend_from_slice(&len);
+                    let seq = FIRST.wrapping_add(self.columns.len() as u8 - 1);
+                    let head = payload.len() as u32 | u32::from(seq) << 24;
+                    self.bytes.extend_from_slice(&head.to_le_bytes());
                     self.bytes.extend_from_slice(payload);
                 }
             }
@@ -103,20 +139,26 @@ impl Reading {
 }
 
 fn is_next(kept: &[u8], payload: &[u8]) -> bool {
-    kept.split_first_chunk::<4>().is_some_and(|(len, rest)| {
-        u32::from_le_bytes(*len) as usize == payload.len() && rest.starts_with(payload)
-    })
+    split(kept).is_some_and(|(len, rest)| len == payload.len() && rest.starts_with(payload))
+}
+
+/// A packet's length, and what is behind its header.
+fn split(packets: &[u8]) -> Option<(usize, &[u8])> {
+    let (head, rest) = packets.split_first_chunk::<4>()?;
+    Some(((u32::from_le_bytes(*head) & 0xff_ffff) as usize, rest))
 }
 
 /// Where definitions lie that begin like this. Two of one place displace each other.
+#[inline]
 fn place_of(count: usize, first: &[u8]) -> usize {
     let mut hash = count as u64;
-    for chunk in first.chunks(8) {
-        let mut eight = [0; 8];
-        eight[..chunk.len()].copy_from_slice(chunk);
-        hash =
-            (hash.rotate_left(5) ^ u64::from_le_bytes(eight)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
+    let mut add = |eight: &[u8; 8]| {
+        let eight = u64::from_le_bytes(*eight);
+        hash = (hash.rotate_left(5) ^ eight).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    };
+    // The last one may overlap; what is shorter is no definition.
+    first.as_chunks().0.iter().for_each(&mut add);
+    first.last_chunk().into_iter().for_each(&mut add);
     (hash >> 32) as usize % PLACES
 }
 
@@ -159,6 +201,38 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &read(&mut known, &a)));
         assert_eq!(read(&mut known, &ab).len(), 2);
         assert!(Arc::ptr_eq(&read(&mut known, &ab), &read(&mut known, &ab)));
+    }
+
+    /// The packets, behind one that counts them.
+    fn packets(names: &[String], first: u8) -> Vec<u8> {
+        let mut bytes = vec![1, 0, 0, first, names.len() as u8];
+        for (name, seq) in names.iter().zip(first + 1..) {
+            let definition = definition(name);
+            bytes.extend_from_slice(&(definition.len() as u32).to_le_bytes()[..3]);
+            bytes.push(seq);
+            bytes.extend_from_slice(&definition);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_is_known_is_read_at_once_where_it_is_there_whole_and_in_order() {
+        let mut known = Known::default();
+        let (a, ab) = (["a".to_owned()], ["a".to_owned(), "b".to_owned()]);
+        assert!(known.whole(&packets(&ab, 1)).is_none());
+        let columns = read(&mut known, &ab);
+        let mut bytes = packets(&ab, 1);
+        let len = bytes.len();
+        bytes.extend_from_slice(b"more");
+        let whole = known.whole(&bytes).unwrap();
+        assert!(Arc::ptr_eq(whole.columns, &columns));
+        assert_eq!((whole.len, whole.next), (len, 4));
+        assert_eq!(whole.payload, definition("a").len() + definition("b").len());
+        for cut in 0..len {
+            assert!(known.whole(&bytes[..cut]).is_none());
+        }
+        assert!(known.whole(&packets(&ab, 2)).is_none(), "numbers of others");
+        assert!(known.whole(&packets(&a, 1)).is_none(), "fewer");
     }
 
     proptest! {

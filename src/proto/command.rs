@@ -76,6 +76,7 @@ pub(crate) fn execute(id: u32, params: &[Value], max_packet: usize) -> (Vec<Vec<
 }
 
 /// The same with a buffer that is used again.
+#[inline]
 pub(crate) fn execute_into(
     payload: &mut Vec<u8>,
     id: u32,
@@ -94,10 +95,9 @@ pub(crate) fn execute_into(
     };
     payload.clear();
     payload.reserve(fixed + if is_long { 0 } else { size });
-    payload.push(0x17);
-    payload.extend_from_slice(&id.to_le_bytes());
+    let [a, b, c, d] = id.to_le_bytes();
     // No cursor, and one iteration.
-    payload.extend_from_slice(&[0, 1, 0, 0, 0]);
+    payload.extend_from_slice(&[0x17, a, b, c, d, 0, 1, 0, 0, 0]);
     if params.is_empty() {
         return ahead;
     }

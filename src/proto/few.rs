@@ -31,6 +31,7 @@ impl<T> Few<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -43,11 +44,13 @@ impl<T> Few<T> {
         self.first.as_ref()
     }
 
+    #[inline]
     pub(crate) fn back(&self) -> Option<&T> {
         let last = self.more.as_ref().and_then(|more| more.0.back());
         last.or(self.first.as_ref())
     }
 
+    #[inline]
     pub(crate) fn push_back(&mut self, element: T) {
         if self.first.is_none() {
             self.first = Some(element);
@@ -59,6 +62,7 @@ impl<T> Few<T> {
         more.0.push_back(element);
     }
 
+    #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<T> {
         let first = self.first.take();
         if let Some(more) = &mut self.more {
@@ -79,6 +83,7 @@ impl<T> Few<T> {
     }
 
     /// As of [`Self::iter`], in fewer steps.
+    #[inline]
     pub(crate) fn any(&self, mut is_it: impl FnMut(&T) -> bool) -> bool {
         self.first.as_ref().is_some_and(&mut is_it)
             || self

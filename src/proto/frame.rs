@@ -181,6 +181,22 @@ impl FrameReader {
         )))
     }
 
+    /// The bytes that are there, from the beginning of a payload on; none, where it began before.
+    #[inline]
+    pub(crate) fn ahead(&mut self) -> Result<&[u8], ProtocolError> {
+        self.inflate()?;
+        Ok(match self.partial.is_empty() {
+            true => &self.plain,
+            false => &[],
+        })
+    }
+
+    /// Goes behind so many bytes of them, which are whole packets.
+    #[inline]
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.plain.advance(len);
+    }
+
     /// Goes behind the packet that was looked at.
     pub(crate) fn pass(&mut self) {
         self.plain.advance(std::mem::take(&mut self.looked));
@@ -233,6 +249,7 @@ impl FrameReader {
     /// Takes as many whole packets as there are, headers included, while `wanted` says so of their
     /// first byte, and checks their sequence. Stops before a packet of 16 MiB - 1 and before an
     /// empty one.
+    #[inline]
     pub(crate) fn take_run(
         &mut self,
         seq: &mut SeqCheck,
@@ -279,6 +296,11 @@ impl SeqCheck {
         SeqCheck { next, lenient }
     }
 
+    /// This is the number that is due.
+    pub(crate) fn is_at(&self, seq: u8) -> bool {
+        self.next == seq
+    }
+
     pub(crate) fn check(&mut self, seq: u8) -> Result<(), ProtocolError> {
         if seq != self.next && !self.lenient {
             return Err(ProtocolError::new(format!(
@@ -317,6 +339,7 @@ impl FrameWriter {
 
     /// Appends one payload, made of `parts`, beginning with sequence number `seq`; returns the
     /// number after the last packet's.
+    #[inline]
     pub(crate) fn put(&mut self, seq: u8, parts: &[&[u8]], out: &mut BytesMut) -> u8 {
         let Some(level) = self.level else {
             return put_plain(seq, parts, out);

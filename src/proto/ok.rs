@@ -84,6 +84,7 @@ pub(crate) fn parse_ok(
 }
 
 /// The OK packet that ends a result set where `CLIENT_DEPRECATE_EOF` is in force (header 0xfe).
+#[inline]
 pub(crate) fn parse_ok_terminator(
     payload: &[u8],
     capabilities: CapabilityFlags,
@@ -92,6 +93,7 @@ pub(crate) fn parse_ok_terminator(
         .ok_or_else(|| ProtocolError::new("malformed end of a result set"))
 }
 
+#[inline]
 fn ok(payload: &[u8], header: u8, capabilities: CapabilityFlags) -> Option<OkInfo> {
     let mut fields = Fields(payload);
     if fields.byte()? != header {

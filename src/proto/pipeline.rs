@@ -417,6 +417,7 @@ impl Receiver {
 
     fn next_of_some(&mut self) -> Result<Option<Event>, Fatal> {
         let Receiver { reader, answers } = self;
+        answers.take_head(reader)?;
         loop {
             match answers.state {
                 State::Infile => return Ok(None),
@@ -484,6 +485,27 @@ impl Answers {
     fn deprecate_eof(&self) -> bool {
         self.capabilities
             .contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+    }
+
+    /// The common case, a set whose columns are known.
+    fn take_head(&mut self, reader: &mut FrameReader) -> Result<(), Fatal> {
+        let is_first = matches!(self.state, State::Start);
+        let expect = self.in_flight.front().map(|due| due.expect);
+        if !is_first || !matches!(expect, Some(Expect::Text | Expect::Binary)) {
+            return Ok(());
+        }
+        let ahead = reader.ahead()?;
+        let Some(head) = self.known.whole(ahead).filter(|_| self.seq.is_at(1)) else {
+            return Ok(());
+        };
+        let columns = head.columns.clone();
+        self.state = match self.deprecate_eof() {
+            true => State::Rows(Box::new(ResultSet::new(columns))),
+            false => State::ColumnsEof { columns },
+        };
+        self.seq = SeqCheck::from(head.next, self.seq.lenient);
+        reader.skip(head.len);
+        self.grow(head.payload)
     }
 
     /// The common case, many rows in the buffer, without a step for each.

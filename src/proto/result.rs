@@ -146,6 +146,7 @@ enum Segment {
 
 impl Rows {
     /// Adds whole packets with their headers, each under 16 MiB - 1.
+    #[inline]
     pub(crate) fn push_framed(&mut self, packets: Run) {
         if packets.count > 0 {
             self.left += packets.count;
@@ -178,6 +179,7 @@ impl Rows {
     }
 
     /// What `decode` makes of the next row's payload.
+    #[inline]
     pub(crate) fn next_with<T>(&mut self, decode: impl FnOnce(&[u8]) -> T) -> Option<T> {
         const HEADER: usize = 4;
         let (row, is_last) = match self.segments.front()? {

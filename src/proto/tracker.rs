@@ -42,6 +42,7 @@ pub(crate) fn changes(raw: &[u8]) -> Changes<'_> {
 
 /// Whether there is more in it than what comes with every statement, or every transaction (MySQL's
 /// `statement_id`, GTIDs), where all variables are tracked, and than that `but` was set.
+#[inline]
 pub(crate) fn says_something(raw: &[u8], but: Option<&[u8]>) -> bool {
     if let Some(but) = but {
         return changes(raw).any(|change| match change {

@@ -1,7 +1,7 @@
 //! What texts of statements tell, read once for those that come again: each thread keeps some of them.
 //! It is the same as [`sql::read`] and [`Doing::new`] tell, and knows nothing of handles and links.
 //!
-//! A thread keeps at most 84 KiB, for as long as it lives; texts with their literals among it. Handles
+//! A thread keeps at most 130 KiB, for as long as it lives; texts with their literals among it. Handles
 //! on it share that, whoever's they are: what a text says by itself is the same for all.
 
 use std::{cell::RefCell, sync::Arc};

@@ -4,7 +4,8 @@
 //! time, and never tells one what the other does. It is not seeded for the same reason.
 //!
 //! A text is kept when it comes once more, with no other of its set between: texts whose literals
-//! never come again are hashed and leave nothing but that hash. It knows nothing of what else is made of
+//! never come again are hashed and leave nothing but that hash, and what is common to such texts in
+//! [`Alike`]. It knows nothing of what else is made of
 //! a text, and forgets nothing by time: what is kept stays until others need its place.
 //!
 //! # Memory
@@ -13,7 +14,7 @@
 
 use std::sync::Arc;
 
-use super::{Statement, read};
+use super::{Statement, alike::Alike, read};
 
 /// Longer texts are not looked for: they are hardly the same twice, and reading them is little beside
 /// what a server does with them.
@@ -36,6 +37,7 @@ pub(crate) struct Cache<T, const SETS: usize = 128> {
     bytes: usize,
     /// The set that makes room next.
     hand: usize,
+    alike: Alike,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl<T, const SETS: usize> Cache<T, SETS> {
             sets: Vec::new(),
             bytes: 0,
             hand: 0,
+            alike: Alike::new(),
         }
     }
 
@@ -107,7 +110,11 @@ impl<T, const SETS: usize> Cache<T, SETS> {
             set.used = way;
             return kept.statement;
         }
-        let statement = read(sql);
+        let statement = self.alike.find(sql).unwrap_or_else(|| {
+            let statement = read(sql);
+            self.alike.note(sql, statement);
+            statement
+        });
         if is_again {
             self.keep(hash, sql, statement);
         }
@@ -178,7 +185,7 @@ fn index<const SETS: usize>(hash: u64) -> usize {
 }
 
 /// Sixteen bytes at a time, by a multiplication whose halves are folded, as wyhash does it.
-fn hash(text: &[u8]) -> u64 {
+pub(super) fn hash(text: &[u8]) -> u64 {
     let mut hash = text.len() as u64;
     let (pairs, _) = text.as_chunks::<16>();
     for pair in pairs {

@@ -24,6 +24,7 @@
 //! - Stored and loadable functions with the name of a built-in one, on servers older than MySQL
 //!   5.7.22 and MariaDB 10.5 (see `functions`).
 
+mod alike;
 mod bodies;
 mod cache;
 mod definitions;

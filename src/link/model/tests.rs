@@ -206,6 +206,7 @@ fn call(lane: &Arc<Lane>, face: Face, caller: u8, leaving: bool) -> Vec<(u8, Hea
         }
         let how = How {
             face,
+            asked: sync::now(),
             parts: (large && thread_rng().r#gen()).then_some(&parts),
             digest: 0,
             max_result: usize::MAX,

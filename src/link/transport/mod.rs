@@ -253,6 +253,7 @@ impl Wire {
 
     /// Moves what is to be sent to `raw`, as the stream wants it. `raw` must be sent before what
     /// comes after it is sealed.
+    #[inline]
     pub(crate) fn seal(&self, plain: &mut BytesMut, raw: &mut BytesMut) -> io::Result<()> {
         #[cfg(feature = "rustls-tls")]
         if let Some(tls) = &self.tls {
@@ -292,6 +293,7 @@ impl Wire {
     }
 
     /// Reads what is there, at least a byte; 0: the server closed.
+    #[inline]
     pub(crate) fn read(&self, buf: &mut BytesMut, limit: Limit) -> io::Result<usize> {
         self.read_with(buf, |wire, buf| wire.recv(buf, limit))
     }
@@ -301,6 +303,7 @@ impl Wire {
         self.read_with(buf, Wire::try_recv)
     }
 
+    #[inline]
     fn read_with(
         &self,
         buf: &mut BytesMut,
@@ -359,6 +362,7 @@ impl Wire {
 
     /// Sends what the system takes now; `WouldBlock`: nothing. A pipe takes all, and may block.
     #[cfg_attr(not(windows), allow(unused_variables))]
+    #[inline]
     pub(crate) fn try_send(&self, bytes: &[u8], limit: Limit) -> io::Result<usize> {
         loop {
             let sent = match &*self.stream {
@@ -424,6 +428,7 @@ impl Wire {
         Ok(())
     }
 
+    #[inline]
     fn recv(&self, buf: &mut BytesMut, limit: Limit) -> io::Result<usize> {
         loop {
             let timeout = limit.next()?;
@@ -473,6 +478,7 @@ impl Wire {
         }
     }
 
+    #[inline]
     fn filled(&self, buf: &mut BytesMut, n: usize) -> usize {
         // SAFETY: the transport wrote `n` bytes at the start of the spare capacity.
         unsafe { buf.advance_mut(n) };

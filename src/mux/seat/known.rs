@@ -79,11 +79,13 @@ impl Seat {
     }
 
     /// It is known to, or of no matter.
+    #[inline]
     pub(super) fn reaches_nothing(&self, op: &Op<'_>, statement: &sql::Statement) -> bool {
         !self.is_own() || self.is_harmless(statement, schema_of(op))
     }
 
     /// It is known to reach nothing.
+    #[inline]
     fn is_harmless(&self, statement: &sql::Statement, schema: Option<&Option<Arc<str>>>) -> bool {
         let schema = schema.unwrap_or(&self.schema);
         let sight = || Sight {

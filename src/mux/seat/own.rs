@@ -156,6 +156,7 @@ impl Seat {
     }
 
     /// A statement that is neutral by its text runs on a link alone all the same.
+    #[inline]
     pub(super) fn must_be_alone(&self, statement: &sql::Statement) -> bool {
         self.is_own()
             && (self.keeps_diagnostics
@@ -540,6 +541,7 @@ impl Seat {
     }
 
     /// Notes where the insert id of a statement is that ran on a lane.
+    #[inline]
     pub(super) fn note_on_lane(
         &mut self,
         response: &Response,
