@@ -11,7 +11,6 @@
 //! Only for statements that neither need nor change the session. Knows nothing of who may use it.
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     future::poll_fn,
     io,
@@ -34,7 +33,7 @@ use super::{
 use crate::{
     error::{Error, LostCause, ProtocolError, Ran},
     proto::{
-        command::{Command, execute_into},
+        command::{Command, execute},
         handshake::ServerInfo,
         pipeline::{Due, Event, Fatal, Pipeline, PrepareOk, Receiver, Reply, Sender},
         result::{Outcome, Response, Rows},
@@ -49,9 +48,6 @@ use crate::{
 /// A task that asks waits with the flush until others have asked too, but not behind one that
 /// began to wait longer ago than this.
 const DEFER: Duration = Duration::from_micros(100);
-
-/// A thread's buffer for parameters that took more is not kept.
-const KEEP_PAYLOAD: usize = 4 << 10;
 
 /// An id that is not known. No table gives it.
 const UNKNOWN: u64 = u64::MAX;
@@ -376,15 +372,12 @@ impl Lane {
             Face::Blocking => Slot::of_thread(),
             Face::Async => Slot::of_task(how.parts.is_some()),
         };
-        // A parameter's bytes are laid out before the lock; the id comes under it.
-        let submitted = match asked {
-            Asked::Execute(_, params) => with_payload(|payload| {
-                execute_into(payload, 0, params, usize::MAX);
-                self.submit(asked, payload, &slot, how)
-            }),
-            _ => self.submit(asked, &mut [], &slot, how),
+        // What takes time is laid out before the lock; the id comes under it.
+        let mut payload = match asked {
+            Asked::Execute(_, params) if are_large(params) => execute(0, params, usize::MAX).1,
+            _ => Vec::new(),
         };
-        let Some(duty) = submitted? else {
+        let Some(duty) = self.submit(asked, &mut payload, &slot, how)? else {
             return Ok(Answer::NotHeld(place));
         };
         // From here on the place is given back by who reads.
@@ -427,27 +420,30 @@ impl Lane {
             return Err(self.lost(Ran::No, LostCause::Closed));
         }
         let had = tx.out().len();
-        let command = match asked {
+        let due = match asked {
             Asked::Query(sql) => {
                 common.counters.statements.fetch_add(1, Ordering::Relaxed);
-                Command::Query(sql)
+                tx.push(Command::Query(sql), how.max_result)
             }
             Asked::Prepare(sql) => {
                 common.counters.prepares.fetch_add(1, Ordering::Relaxed);
-                Command::Prepare(sql)
+                tx.push(Command::Prepare(sql), how.max_result)
             }
-            Asked::Execute(statement, _) => {
+            Asked::Execute(statement, params) => {
                 let Some(id) = common.statements.id(statement, &self.text_vars) else {
                     return Ok(None);
                 };
-                if let Some(at) = payload.get_mut(1..5) {
-                    at.copy_from_slice(&id.to_le_bytes());
-                }
                 common.counters.statements.fetch_add(1, Ordering::Relaxed);
-                Command::Execute(payload)
+                match payload.get_mut(1..5) {
+                    Some(at) => {
+                        at.copy_from_slice(&id.to_le_bytes());
+                        tx.push(Command::Execute(payload), how.max_result)
+                    }
+                    None => tx.push_execute(id, params, how.max_result),
+                }
             }
         };
-        let Some(due) = tx.push(command, how.max_result)? else {
+        let Some(due) = due? else {
             unreachable!("every command that can be asked has a reply")
         };
         common.session.was_limited |= how.limited;
@@ -668,6 +664,7 @@ impl Lane {
     fn send(&self, raw: &mut BytesMut) -> io::Result<()> {
         while !raw.is_empty() {
             match self.wire.try_send(raw, Limit::default()) {
+                Ok(sent) if sent == raw.len() => raw.clear(),
                 Ok(sent) => raw.advance(sent),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) => return Err(e),
@@ -1251,19 +1248,12 @@ fn is_remarkable(outcome: &Outcome, limited: bool) -> bool {
         || ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
 }
 
-std::thread_local! {
-    static PAYLOAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// With a buffer that the thread uses again and again.
-fn with_payload<T>(lay: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    // A thread that ends has none.
-    let mut payload = PAYLOAD.try_with(Cell::take).unwrap_or_default();
-    let done = lay(&mut payload);
-    if payload.capacity() <= KEEP_PAYLOAD {
-        let _ = PAYLOAD.try_with(|kept| kept.set(payload));
-    }
-    done
+/// To lay these parameters out takes more than a moment.
+fn are_large(params: &[Value]) -> bool {
+    const MANY: usize = 32;
+    const LONG: usize = 256;
+    let is_long = |value: &Value| matches!(value, Value::Bytes(bytes) if bytes.len() > LONG);
+    params.len() > MANY || params.iter().any(is_long)
 }
 
 fn is_late(e: &io::Error, deadline: Option<Instant>) -> bool {

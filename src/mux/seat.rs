@@ -248,7 +248,7 @@ impl Seat {
         let statement = seen::read(sql);
         let deadline = self.deadline();
         let response = self
-            .statement(Op::Query(sql, parts), statement, deadline)
+            .statement(Op::Query(sql, parts), &statement, deadline)
             .await?;
         self.keep_ok(&response);
         Ok(response)
@@ -309,7 +309,7 @@ impl Seat {
     ) -> Result<Response> {
         let op = Op::Execute(statement, params, parts);
         let deadline = self.deadline();
-        let response = self.statement(op, statement.statement, deadline).await?;
+        let response = self.statement(op, &statement.statement, deadline).await?;
         self.keep_ok(&response);
         Ok(response)
     }
@@ -726,31 +726,33 @@ impl Seat {
     /// The last OK is what a connection of one's own would tell: an error leaves zeros.
     #[inline]
     fn keep_ok(&mut self, response: &Response) {
-        let ok = response.outcomes.back().and_then(Outcome::ok);
-        self.ok = ok.cloned().unwrap_or_default();
+        self.ok = match response.outcomes.back().and_then(Outcome::ok) {
+            Some(ok) => ok.clone(),
+            None => OkInfo::default(),
+        };
     }
 
     /// Where a statement runs is decided by what it may do.
     async fn statement_here(
         &mut self,
         op: Op<'_>,
-        statement: sql::Statement,
+        statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Response> {
         self.come_back();
-        let (reached, neutral) = match self.is_known_neutral(&op, &statement) {
+        let (reached, neutral) = match self.is_known_neutral(&op, statement) {
             true => (None, true),
-            false => self.look(&op, &statement, deadline).await?,
+            false => self.look(&op, statement, deadline).await?,
         };
         if !neutral {
             self.note_writes(true);
         }
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
-        if neutral && self.can_share() && !self.must_be_alone(&statement) && !self.is_apart(&op) {
+        if neutral && self.can_share() && !self.must_be_alone(statement) && !self.is_apart(&op) {
             let limited = match (&op, deadline) {
                 (Op::Query(sql, _), Some((_, time))) => {
                     let server = self.server.as_deref();
-                    Some(server.and_then(|server| limited::query(sql, &statement, time, server)))
+                    Some(server.and_then(|server| limited::query(sql, statement, time, server)))
                 }
                 // A prepared statement can't carry a limit.
                 (_, Some(_)) => Some(None),
@@ -792,7 +794,7 @@ impl Seat {
             }
             op => op,
         };
-        let plan = self.plan(neutral, &statement, op.text_that(&reached, &statement))?;
+        let plan = self.plan(neutral, statement, op.text_that(&reached, statement))?;
         let done = self.alone(op, plan, deadline).await?;
         if let Some(began) = began {
             let digests = &self.account.group.digests;
@@ -946,7 +948,7 @@ impl Seat {
         &mut self,
         asked: Asked<'_>,
         parts: Option<&Parts>,
-        statement: sql::Statement,
+        statement: &sql::Statement,
         need: Need,
         deadline: Deadline,
     ) -> Result<Option<Response>> {
@@ -1028,7 +1030,7 @@ impl Seat {
                     }
                     self.note_written(&response, statement.effect == Effect::Read);
                     if self.is_own() {
-                        self.note_on_lane(&response, &statement, &lane);
+                        self.note_on_lane(&response, statement, &lane);
                         if lane.was_changed_by(self.id) {
                             self.claim(lane.id, statement.digest, deadline).await?;
                         }

@@ -20,7 +20,11 @@ const MOST: usize = 4 << 10;
 
 /// The definitions that came lately.
 #[derive(Debug, Default)]
-pub(super) struct Known([Option<Box<Set>>; PLACES]);
+pub(super) struct Known {
+    places: [Option<Box<Set>>; PLACES],
+    /// The place of those that came last.
+    last: usize,
+}
 
 #[derive(Debug)]
 struct Set {
@@ -30,8 +34,8 @@ struct Set {
 }
 
 /// All definitions of a set, at once.
-pub(super) struct Whole<'a> {
-    pub columns: &'a Arc<[Column]>,
+pub(super) struct Whole {
+    pub columns: Arc<[Column]>,
     /// Bytes of the packets, with the one that counts them.
     pub len: usize,
     /// Of these the definitions.
@@ -44,20 +48,32 @@ impl Known {
     /// The usual case, definitions that are known and all there, without a step for each: what `bytes` begin
     /// with, if they are a response's first. `None`: they have to be read.
     #[inline]
-    pub(super) fn whole(&self, bytes: &[u8]) -> Option<Whole<'_>> {
+    pub(super) fn whole(&mut self, bytes: &[u8]) -> Option<Whole> {
         let [1, 0, 0, 1, count @ 1..=0xfa, packets @ ..] = bytes else {
             return None;
         };
-        let (len, rest) = split(packets)?;
         let count = usize::from(*count);
-        let set = self.0[place_of(count, rest.get(..len)?)].as_deref()?;
-        let is_it = set.columns.len() == count && packets.starts_with(&set.bytes);
-        is_it.then(|| Whole {
-            columns: &set.columns,
+        if !self.is_in(self.last, count, packets) {
+            let (len, rest) = split(packets)?;
+            let place = place_of(count, rest.get(..len)?);
+            if !self.is_in(place, count, packets) {
+                return None;
+            }
+            self.last = place;
+        }
+        let set = self.places[self.last].as_deref()?;
+        Some(Whole {
+            columns: set.columns.clone(),
             len: bytes.len() - packets.len() + set.bytes.len(),
             payload: set.bytes.len() - 4 * count,
             next: FIRST.wrapping_add(count as u8),
         })
+    }
+
+    /// So many definitions are kept there, and packets begin with all of them.
+    fn is_in(&self, place: usize, count: usize, packets: &[u8]) -> bool {
+        let set = self.places[place].as_deref();
+        set.is_some_and(|set| set.columns.len() == count && packets.starts_with(&set.bytes))
     }
 }
 
@@ -95,7 +111,7 @@ impl Reading {
             self.same = Some((0, 0));
         }
         self.left = self.left.saturating_sub(1);
-        let kept = known.0[self.place].as_deref();
+        let kept = known.places[self.place].as_deref();
         match (self.same, kept) {
             (Some((at, count)), Some(set)) if is_next(&set.bytes[at..], payload) => {
                 self.same = Some((at + 4 + payload.len(), count + 1));
@@ -119,7 +135,7 @@ impl Reading {
     }
 
     fn finish(&mut self, known: &mut Known) -> Arc<[Column]> {
-        let kept = &mut known.0[self.place];
+        let kept = &mut known.places[self.place];
         if let (Some((at, count)), Some(set)) = (self.same, &*kept) {
             return match at == set.bytes.len() {
                 true => set.columns.clone(),
@@ -225,7 +241,7 @@ mod tests {
         let len = bytes.len();
         bytes.extend_from_slice(b"more");
         let whole = known.whole(&bytes).unwrap();
-        assert!(Arc::ptr_eq(whole.columns, &columns));
+        assert!(Arc::ptr_eq(&whole.columns, &columns));
         assert_eq!((whole.len, whole.next), (len, 4));
         assert_eq!(whole.payload, definition("a").len() + definition("b").len());
         for cut in 0..len {

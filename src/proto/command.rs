@@ -65,24 +65,11 @@ impl Command<'_> {
 }
 
 /// The payloads of a `COM_STMT_EXECUTE`: any `COM_STMT_SEND_LONG_DATA` that must go before it, and
-/// itself. Parameters go ahead one by one only where together they don't fit into one packet of the
+/// itself. Parameters go ahead of it one by one only where together they don't fit into one packet of the
 /// wire or into `max_packet` bytes.
 ///
 /// Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html>
 pub(crate) fn execute(id: u32, params: &[Value], max_packet: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
-    let mut payload = Vec::new();
-    let ahead = execute_into(&mut payload, id, params, max_packet);
-    (ahead, payload)
-}
-
-/// The same with a buffer that is used again.
-#[inline]
-pub(crate) fn execute_into(
-    payload: &mut Vec<u8>,
-    id: u32,
-    params: &[Value],
-    max_packet: usize,
-) -> Vec<Vec<u8>> {
     /// Command, statement, flags, iterations; whether types follow.
     const HEAD: usize = 10 + 1;
     let max = max_packet.min(MAX_PAYLOAD_LEN);
@@ -93,13 +80,19 @@ pub(crate) fn execute_into(
         true => long_data(id, params, max.saturating_sub(16).max(1)),
         false => Vec::new(),
     };
-    payload.clear();
-    payload.reserve(fixed + if is_long { 0 } else { size });
+    let mut payload = Vec::with_capacity(fixed + if is_long { 0 } else { size });
+    lay_out(id, params, is_long, &mut payload);
+    (ahead, payload)
+}
+
+/// Appends the payload of a `COM_STMT_EXECUTE`. `is_long`: the bytes of its parameters went ahead.
+#[inline]
+pub(super) fn lay_out(id: u32, params: &[Value], is_long: bool, payload: &mut Vec<u8>) {
     let [a, b, c, d] = id.to_le_bytes();
     // No cursor, and one iteration.
     payload.extend_from_slice(&[0x17, a, b, c, d, 0, 1, 0, 0, 0]);
     if params.is_empty() {
-        return ahead;
+        return;
     }
     for eight in params.chunks(8) {
         let nulls = eight.iter().enumerate().map(|(i, value)| {
@@ -118,7 +111,6 @@ pub(crate) fn execute_into(
             value.serialize(payload);
         }
     }
-    ahead
 }
 
 /// How a value goes over the wire: its type, and 0x80 where it has no sign.

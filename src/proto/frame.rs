@@ -194,12 +194,17 @@ impl FrameReader {
     /// Goes behind so many bytes of them, which are whole packets.
     #[inline]
     pub(crate) fn skip(&mut self, len: usize) {
-        self.plain.advance(len);
+        match len == self.plain.len() {
+            true => self.plain.clear(),
+            false => self.plain.advance(len),
+        }
     }
 
     /// Goes behind the packet that was looked at.
+    #[inline]
     pub(crate) fn pass(&mut self) {
-        self.plain.advance(std::mem::take(&mut self.looked));
+        let looked = std::mem::take(&mut self.looked);
+        self.skip(looked);
     }
 
     /// The length and the number of the next packet that ends a payload, once it is there whole. What is

@@ -13,11 +13,12 @@ use mysql_common::{
     constants::{CapabilityFlags, StatusFlags},
     io::ParseBuf,
     packets::Column,
+    value::Value,
 };
 
 use super::{
     columns,
-    command::{Command, Expect},
+    command::{Command, Expect, lay_out},
     few::Few,
     frame::{FrameReader, FrameWriter, Packet, Payload, SeqCheck},
     ok,
@@ -93,6 +94,8 @@ pub(crate) struct Pipeline {
 pub(crate) struct Sender {
     writer: FrameWriter,
     out: BytesMut,
+    /// A buffer for small payloads.
+    payload: Vec<u8>,
     /// Bytes of the largest payload that the server takes.
     max_packet: usize,
 }
@@ -171,6 +174,7 @@ impl Pipeline {
             tx: Box::new(Sender {
                 writer,
                 out: BytesMut::new(),
+                payload: Vec::new(),
                 max_packet: usize::MAX,
             }),
             rx: Box::new(Receiver {
@@ -306,6 +310,21 @@ impl Sender {
                 max_result,
             }),
         })
+    }
+
+    /// The same of a `COM_STMT_EXECUTE` whose parameters are few and small.
+    pub(crate) fn push_execute(
+        &mut self,
+        id: u32,
+        params: &[Value],
+        max_result: usize,
+    ) -> Result<Option<Due>, Error> {
+        let mut payload = mem::take(&mut self.payload);
+        payload.clear();
+        lay_out(id, params, false, &mut payload);
+        let pushed = self.push(Command::Execute(&payload), max_result);
+        self.payload = payload;
+        pushed
     }
 
     /// Sends bytes that belong to an exchange of their own (`COM_CHANGE_USER`).
@@ -498,11 +517,7 @@ impl Answers {
         let Some(head) = self.known.whole(ahead).filter(|_| self.seq.is_at(1)) else {
             return Ok(());
         };
-        let columns = head.columns.clone();
-        self.state = match self.deprecate_eof() {
-            true => State::Rows(Box::new(ResultSet::new(columns))),
-            false => State::ColumnsEof { columns },
-        };
+        self.state = self.behind_columns(head.columns);
         self.seq = SeqCheck::from(head.next, self.seq.lenient);
         reader.skip(head.len);
         self.grow(head.payload)
@@ -647,12 +662,16 @@ impl Answers {
             return Ok(None);
         };
         if let Some(columns) = reading.take(&mut self.known, payload)? {
-            self.state = match self.deprecate_eof() {
-                true => State::Rows(Box::new(ResultSet::new(columns))),
-                false => State::ColumnsEof { columns },
-            };
+            self.state = self.behind_columns(columns);
         }
         Ok(None)
+    }
+
+    fn behind_columns(&self, columns: Arc<[Column]>) -> State {
+        match self.deprecate_eof() {
+            true => State::Rows(Box::new(ResultSet::new(columns))),
+            false => State::ColumnsEof { columns },
+        }
     }
 
     /// An OK that ends rows may carry trackers and be as long as a packet; an EOF is short.
@@ -710,10 +729,15 @@ impl Answers {
     }
 
     fn on_part(&mut self, outcome: Outcome, status: StatusFlags) -> Option<Event> {
+        let is_last = !status.contains(StatusFlags::SERVER_MORE_RESULTS_EXISTS);
+        if is_last && self.failure.is_none() && self.response.outcomes.is_empty() {
+            // The usual case: there is no other.
+            return Some(self.complete(Reply::Response(outcome.into())));
+        }
         if self.failure.is_none() {
             self.response.outcomes.push_back(outcome);
         }
-        if status.contains(StatusFlags::SERVER_MORE_RESULTS_EXISTS) {
+        if !is_last {
             return None;
         }
         let mut response = mem::take(&mut self.response);

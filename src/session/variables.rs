@@ -259,6 +259,7 @@ pub(crate) fn awaits_transaction(variables: &Shared) -> bool {
 }
 
 /// Whether two sessions have the same.
+#[inline]
 pub(crate) fn same(one: &Shared, other: &Shared) -> bool {
     match (one, other) {
         (None, None) => true,

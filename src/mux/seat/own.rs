@@ -552,15 +552,15 @@ impl Seat {
         self.last_link = lane.id;
         let writes = statement.effect == Effect::Write;
         let clears = writes || !lane.server.mariadb;
-        self.has_left_warnings =
-            has_warnings(response, false) || (self.has_left_warnings && !clears);
+        let warns = has_warnings(response, false);
+        self.has_left_warnings = warns || (self.has_left_warnings && !clears);
         if let Some(Outcome::Set(_)) = response.outcomes.back()
             && statement.is_query
         {
             self.rows_link = lane.id;
         }
         // Whose they are, the lane knows.
-        if is_first || clears || has_warnings(response, false) {
+        if is_first || clears || warns {
             self.warnings_link = lane.id;
         } else if self.warnings_link != lane.id {
             self.warnings_link = 0;

@@ -593,7 +593,7 @@ impl Seat {
     pub(super) async fn statement(
         &mut self,
         op: Op<'_>,
-        statement: sql::Statement,
+        statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Response> {
         if self.route().is_none() {
@@ -610,7 +610,7 @@ impl Seat {
     async fn statement_anywhere(
         &mut self,
         op: Op<'_>,
-        statement: sql::Statement,
+        statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Response> {
         let began = Instant::now();
