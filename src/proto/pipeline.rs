@@ -809,7 +809,10 @@ impl Answers {
     fn complete(&mut self, reply: Reply) -> Event {
         self.in_parts = false;
         self.in_flight.pop_front();
-        self.state = State::Start;
+        // Mostly it is there already, and there is nothing to drop.
+        if !matches!(self.state, State::Start) {
+            self.state = State::Start;
+        }
         self.size = 0;
         Event::Reply(reply)
     }
