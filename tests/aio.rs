@@ -529,9 +529,9 @@ fn threads_and_tasks_share_one_link() {
                     ids.lock().unwrap().insert(handle.connection_id());
                 }
                 handle.query_drop("SET @x = 1").unwrap();
-                ids.lock()
-                    .unwrap()
-                    .insert(one(&mut handle, "SELECT CONNECTION_ID()"));
+                // Not while the ids are locked: tasks that wait for those may have the link.
+                let id = one(&mut handle, "SELECT CONNECTION_ID()");
+                ids.lock().unwrap().insert(id);
             })
         })
         .collect();
