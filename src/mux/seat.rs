@@ -740,7 +740,9 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Response> {
         self.come_back();
-        let (reached, neutral) = match self.is_known_neutral(&op, statement) {
+        // The usual case, of which there is nothing to wait for.
+        let is_known = self.is_known_neutral(&op, statement);
+        let (reached, neutral) = match is_known && self.is_where_it_runs(&op, statement) {
             true => (None, true),
             false => self.look(&op, statement, deadline).await?,
         };
@@ -806,9 +808,16 @@ impl Seat {
     /// What [`Self::look`] would find, if it is that, where nothing has to be done for it.
     #[inline]
     fn is_known_neutral(&self, op: &Op<'_>, statement: &sql::Statement) -> bool {
-        self.route().is_none()
-            && self.reaches_nothing(op, statement)
-            && self.is_neutral(statement.effect, &None)
+        self.reaches_nothing(op, statement) && self.is_neutral(statement.effect, &None)
+    }
+
+    /// Goes there, if there are several servers.
+    #[inline]
+    fn is_where_it_runs(&mut self, op: &Op<'_>, statement: &sql::Statement) -> bool {
+        self.route().is_none() || {
+            let sql = op.text().map(|(sql, _)| sql);
+            self.goes_for(statement.effect, sql)
+        }
     }
 
     /// What a statement reaches, and whether it is neutral. The seat is where it is to run then.

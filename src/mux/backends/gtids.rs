@@ -4,7 +4,7 @@
 //! A replica is taken to commit in the order of its source, as MySQL's do by default since 8.0.27
 //! (`replica_preserve_commit_order`) and MariaDB's do: who has a transaction has those before it.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// The last transaction of each source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,13 +25,20 @@ impl Gtids {
     /// What is reported of transactions: MySQL's `uuid:5` or `uuid:tag:5`, MariaDB's `0-1-5`.
     pub(crate) fn reported(text: &str) -> Gtids {
         let mut all = Gtids::default();
+        all.add_reported(text);
+        all
+    }
+
+    /// What is reported as well. Whether anything of it is new.
+    pub(crate) fn add_reported(&mut self, text: &str) -> bool {
+        let mut is_new = false;
         for part in parts(text) {
             match part.contains(':') {
-                true => mysql(part, |source, _, end| all.put(source, end)),
-                false => all.mariadb(part),
+                true => mysql(part, |source, _, end| is_new |= self.mysql(source, end)),
+                false => is_new |= self.mariadb(part),
             }
         }
-        all
+        is_new
     }
 
     /// What a server has executed. Of what has gaps, as MySQL writes it, only what is before the first.
@@ -41,47 +48,67 @@ impl Gtids {
             match part.contains(':') {
                 true => mysql(part, |source, begin, end| {
                     if begin == 1 {
-                        all.put(source, end);
+                        all.mysql(source, end);
                     }
                 }),
-                false => all.mariadb(part),
+                false => drop(all.mariadb(part)),
             }
         }
         all
     }
 
-    fn mariadb(&mut self, part: &str) {
+    fn mariadb(&mut self, part: &str) -> bool {
         let mut fields = part.splitn(3, '-');
         let (Some(domain), Some(_), Some(number)) = (fields.next(), fields.next(), fields.next())
         else {
-            return;
+            return false;
         };
-        if let Ok(number) = number.parse() {
-            let before = &part[..part.len() - fields_len(part)];
-            self.last(domain.into(), before.into(), number);
-        }
-    }
-
-    fn put(&mut self, source: &str, number: u64) {
-        self.last(source.into(), format!("{source}:").into(), number);
-    }
-
-    fn last(&mut self, source: Arc<str>, before: Arc<str>, number: u64) {
-        match self.0.iter_mut().find(|last| last.source == source) {
-            Some(last) if last.number >= number => {}
-            Some(last) => (last.before, last.number) = (before, number),
+        let Ok(number) = number.parse() else {
+            return false;
+        };
+        let before = &part[..part.len() - fields_len(part)];
+        match self.of(domain) {
+            Some(last) if last.number >= number => return false,
+            Some(last) => {
+                last.number = number;
+                if *last.before != *before {
+                    last.before = before.into();
+                }
+            }
             None => self.0.push(Last {
-                source,
-                before,
+                source: domain.into(),
+                before: before.into(),
                 number,
             }),
         }
+        true
+    }
+
+    fn mysql(&mut self, source: &str, number: u64) -> bool {
+        match self.of(source) {
+            Some(last) if last.number >= number => return false,
+            Some(last) => last.number = number,
+            None => self.0.push(Last {
+                source: source.into(),
+                before: format!("{source}:").into(),
+                number,
+            }),
+        }
+        true
+    }
+
+    fn of(&mut self, source: &str) -> Option<&mut Last> {
+        self.0.iter_mut().find(|last| *last.source == *source)
     }
 
     /// These as well.
     pub(crate) fn add(&mut self, other: &Gtids) {
         for last in &other.0 {
-            self.last(last.source.clone(), last.before.clone(), last.number);
+            match self.of(&last.source) {
+                Some(known) if known.number >= last.number => {}
+                Some(known) => *known = last.clone(),
+                None => self.0.push(last.clone()),
+            }
         }
     }
 
@@ -121,13 +148,13 @@ fn fields_len(part: &str) -> usize {
 fn mysql(part: &str, mut each: impl FnMut(&str, u64, u64)) {
     let mut fields = part.split(':').map(str::trim);
     let Some(uuid) = fields.next() else { return };
-    let mut source = uuid.to_owned();
+    let mut source = Cow::Borrowed(uuid);
     for field in fields {
         let (begin, end) = field.split_once('-').unwrap_or((field, field));
         match (begin.parse(), end.parse()) {
             (Ok(begin), Ok(end)) => each(&source, begin, end),
             // A tag has no digit in front.
-            _ => source = format!("{uuid}:{field}"),
+            _ => source = format!("{uuid}:{field}").into(),
         }
     }
 }
@@ -174,6 +201,14 @@ mod tests {
         let mut all = Gtids::reported("0-1-5");
         all.add(&Gtids::reported("0-1-3,1-1-1"));
         assert_eq!(all.to_string(), "0-1-5,1-1-1");
+        assert!(!all.add_reported("0-2-5,1-1-1"));
+        assert!(all.add_reported("0-2-5,1-2-2"));
+        assert_eq!(all.to_string(), "0-1-5,1-2-2");
+        let mut all = Gtids::reported(&mysql_set("5"));
+        assert!(!all.add_reported(&mysql_set("4")));
+        assert!(all.add_reported(&mysql_set("4:tag:1")));
+        assert!(all.add_reported(&mysql_set("6")));
+        assert!(all.has(&Gtids::reported(&mysql_set("6:tag:1"))));
     }
 
     proptest! {

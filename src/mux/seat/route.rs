@@ -12,7 +12,7 @@ use crate::{
     link::{Prepared, gtids_of, not_run},
     mux::{
         account::Account,
-        backends::{Choice, Gtids, Lacks, Member, Needs, Route, Wants},
+        backends::{Choice, Lacks, Member, Needs, Route, Wants},
     },
     opts::{Consistency, Prefer},
     proto::result::{Outcome, Response},
@@ -81,17 +81,41 @@ impl Seat {
         if self.route().is_none() {
             return Ok(());
         }
-        let wants = match effect {
+        let wants = self.wants_for(effect, sql);
+        if !self.leave(wants, sql).await? {
+            return self.may_stay(sql);
+        }
+        self.go(wants, deadline).await
+    }
+
+    /// As [`Self::go_for`], where nothing has to be waited for: the usual case. `false`: it takes more.
+    pub(super) fn goes_for(&mut self, effect: Effect, sql: Option<&[u8]>) -> bool {
+        if self.held.is_some() {
+            return false;
+        }
+        let wants = self.wants_for(effect, sql);
+        let needs = self.needs();
+        let choice = self
+            .route()
+            .and_then(|route| route.backends.choose(wants, &needs));
+        let Some(choice) = choice.filter(|choice| choice.lacks == Lacks::Nothing) else {
+            return false;
+        };
+        if let Some(route) = self.route_mut() {
+            route.wants = wants;
+        }
+        self.go_to(&choice.member, choice.is_primary);
+        true
+    }
+
+    fn wants_for(&self, effect: Effect, sql: Option<&[u8]>) -> Wants {
+        match effect {
             Effect::Read => self.wants_of_a_read(sql),
             Effect::Other if sql.is_some_and(sql::begins_read_only) => {
                 self.wants_of_a_read_only_transaction()
             }
             Effect::Write | Effect::Other => Wants::Primary,
-        };
-        if !self.leave(wants, sql).await? {
-            return self.may_stay(sql);
         }
-        self.go(wants, deadline).await
     }
 
     /// As [`Self::go_for`], for statements that are sent together. Where they go is not for the first one to
@@ -527,10 +551,8 @@ impl Seat {
         if let Some(gtids) = gtids
             && let Ok(text) = std::str::from_utf8(gtids)
         {
-            let gtids = Gtids::reported(text);
             // Numbers that go back, as group replication's do when its primary moves, tell nothing.
-            wrote.untold |= wrote.gtids.has(&gtids);
-            wrote.gtids.add(&gtids);
+            wrote.untold |= !wrote.gtids.add_reported(text);
             // It comes behind what those before it did.
             wrote.failed &= !succeeded || wrote.lingers;
         }
@@ -613,8 +635,7 @@ impl Seat {
         statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Response> {
-        let began = Instant::now();
-        let (mut tries, mut refusals) = (0, 0);
+        let (mut tries, mut refusals, mut failed_at) = (0, 0, None);
         let mut op = op;
         loop {
             let next = op.again();
@@ -622,25 +643,30 @@ impl Seat {
             // What was there is gone with the link, or would be left.
             let is_free = self.held.is_none();
             let done = self.statement_here(op, statement, deadline).await;
+            let refused = match &done {
+                Ok(response) => match refusal(response) {
+                    None => return done,
+                    refused => refused,
+                },
+                Err(Error::ConnectionLost(_)) => None,
+                Err(_) => return done,
+            };
             let Some(member) = self.member().cloned() else {
                 return done;
             };
-            let again = match &done {
-                Ok(response) => match refusal(response) {
-                    Some(refused) => {
-                        match refused {
-                            Refused::ReadOnly => member.takes_no_writes(),
-                            Refused::NotReady(e) => member.suspect(Some(&e)),
-                        }
-                        self.note_writes(true);
-                        refusals += 1;
-                        // In the middle of a routine it may have done something before.
-                        let is_known = |(sql, _)| !seen::doing(sql).facts.unknown;
-                        refusals < REFUSALS && next.text().is_none_or(is_known)
+            let again = match (refused, &done) {
+                (Some(refused), _) => {
+                    match refused {
+                        Refused::ReadOnly => member.takes_no_writes(),
+                        Refused::NotReady(e) => member.suspect(Some(&e)),
                     }
-                    None => false,
-                },
-                Err(Error::ConnectionLost(lost)) => {
+                    self.note_writes(true);
+                    refusals += 1;
+                    // In the middle of a routine it may have done something before.
+                    let is_known = |(sql, _)| !seen::doing(sql).facts.unknown;
+                    refusals < REFUSALS && next.text().is_none_or(is_known)
+                }
+                (None, Err(Error::ConnectionLost(lost))) => {
                     self.note_lost(Some(&member));
                     tries += 1;
                     let writes = self.route().is_some_and(|route| route.writes);
@@ -648,8 +674,9 @@ impl Seat {
                     let unharmed = lost.ran == Ran::No || is_read;
                     unharmed && tries < TRIES
                 }
-                Err(_) => false,
+                (None, _) => false,
             };
+            let began = *failed_at.get_or_insert_with(Instant::now);
             let limit = self.account.group.limits.acquire_timeout;
             if !again || !is_free || self.held.is_some() || began.elapsed() >= limit {
                 return done;
