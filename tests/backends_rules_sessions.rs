@@ -659,6 +659,16 @@ fn what_a_procedure_wrote_is_read_however_that_ended() {
     topology.settle();
 }
 
+/// Has a statement run, and doesn't wait for it.
+fn leave(handle: &mut aio::Handle, root: &mut Handle, sql: String) {
+    let runs = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE info = '{sql}'");
+    let mut written = std::pin::pin!(handle.query_drop(sql));
+    eventually("it is written", || {
+        let _ = task::poll_once(written.as_mut());
+        one::<u32>(root, &runs) == 1
+    });
+}
+
 // The same of plain statements that failed, or that nobody waited for: some of it may be there.
 #[test]
 fn what_a_handle_may_have_written_it_reads() {
@@ -693,18 +703,11 @@ fn what_a_handle_may_have_written_it_reads() {
 
     task::block_on(async {
         let mut left = mux.connect_async(topology.opts()).await.unwrap();
-        {
-            let insert = format!("INSERT INTO {table} SELECT 5, SLEEP(0.3)");
-            let mut writes = std::pin::pin!(left.query_drop(insert));
-            eventually("it is written", || {
-                let _ = task::poll_once(writes.as_mut());
-                one::<u32>(
-                    &mut root,
-                    "SELECT COUNT(*) FROM information_schema.processlist \
-                     WHERE info LIKE 'INSERT INTO%SLEEP%'",
-                ) == 1
-            });
-        }
+        leave(
+            &mut left,
+            &mut root,
+            format!("INSERT INTO {table} SELECT 5, SLEEP(0.3)"),
+        );
         eventually("it is there", || one::<u32>(&mut root, &count) == 3);
         assert_eq!(
             one_async::<u32>(&mut left, &count).await,
@@ -732,18 +735,11 @@ fn a_write_that_nobody_waits_for_is_read_from_its_end_on() {
         let mut handle = mux.connect_async(topology.opts()).await.unwrap();
         // Where this one is known everywhere the next one counts.
         assert_eq!(one_async::<u32>(&mut handle, &count).await, 0);
-        {
-            let insert = format!("INSERT INTO {table} SELECT 1, SLEEP(1)");
-            let mut writes = std::pin::pin!(handle.query_drop(insert));
-            eventually("it is written", || {
-                let _ = task::poll_once(writes.as_mut());
-                one::<u32>(
-                    &mut root,
-                    "SELECT COUNT(*) FROM information_schema.processlist \
-                     WHERE info LIKE 'INSERT INTO%SLEEP(1)%'",
-                ) == 1
-            });
-        }
+        leave(
+            &mut handle,
+            &mut root,
+            format!("INSERT INTO {table} SELECT 1, SLEEP(1)"),
+        );
         let began = Instant::now();
         while one_async::<u32>(&mut handle, &count).await == 0 {
             assert!(began.elapsed() < GENEROUS, "a replica is read from");

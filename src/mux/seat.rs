@@ -747,7 +747,7 @@ impl Seat {
             false => self.look(&op, statement, deadline).await?,
         };
         if !neutral {
-            self.note_writes(true);
+            self.note_writes();
         }
         let slow = neutral && self.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() && !self.must_be_alone(statement) && !self.is_apart(&op) {

@@ -48,7 +48,6 @@ pub fn start(names: &[String]) -> Result<Vec<Node>> {
             online(node)?;
             if is_first {
                 node.query(ACCOUNT)?;
-                node.query("GRANT BACKUP_ADMIN ON *.* TO 'replica'@'%'")?;
                 node.query(servers::SQL)?;
             }
             Ok(())

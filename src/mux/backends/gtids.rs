@@ -14,8 +14,8 @@ pub(crate) struct Gtids(Vec<Last>);
 struct Last {
     /// MySQL's `uuid` or `uuid:tag`, MariaDB's domain.
     source: Arc<str>,
-    /// What stands before the number, where it is written: MariaDB names a server, too.
-    before: Arc<str>,
+    /// What stands between that and the number, where it is written: MariaDB names a server, too.
+    between: Arc<str>,
     number: u64,
 }
 
@@ -34,7 +34,7 @@ impl Gtids {
         let mut is_new = false;
         for part in parts(text) {
             match part.contains(':') {
-                true => mysql(part, |source, _, end| is_new |= self.mysql(source, end)),
+                true => mysql(part, |source, _, end| is_new |= self.last(source, ":", end)),
                 false => is_new |= self.mariadb(part),
             }
         }
@@ -48,10 +48,12 @@ impl Gtids {
             match part.contains(':') {
                 true => mysql(part, |source, begin, end| {
                     if begin == 1 {
-                        all.mysql(source, end);
+                        all.last(source, ":", end);
                     }
                 }),
-                false => drop(all.mariadb(part)),
+                false => {
+                    all.mariadb(part);
+                }
             }
         }
         all
@@ -66,49 +68,33 @@ impl Gtids {
         let Ok(number) = number.parse() else {
             return false;
         };
-        let before = &part[..part.len() - fields_len(part)];
-        match self.of(domain) {
+        let between = &part[domain.len()..part.len() - fields_len(part)];
+        self.last(domain, between, number)
+    }
+
+    /// Whether that is new.
+    fn last(&mut self, source: &str, between: &str, number: u64) -> bool {
+        match self.0.iter_mut().find(|last| *last.source == *source) {
             Some(last) if last.number >= number => return false,
             Some(last) => {
                 last.number = number;
-                if *last.before != *before {
-                    last.before = before.into();
+                if *last.between != *between {
+                    last.between = between.into();
                 }
             }
             None => self.0.push(Last {
-                source: domain.into(),
-                before: before.into(),
-                number,
-            }),
-        }
-        true
-    }
-
-    fn mysql(&mut self, source: &str, number: u64) -> bool {
-        match self.of(source) {
-            Some(last) if last.number >= number => return false,
-            Some(last) => last.number = number,
-            None => self.0.push(Last {
                 source: source.into(),
-                before: format!("{source}:").into(),
+                between: between.into(),
                 number,
             }),
         }
         true
-    }
-
-    fn of(&mut self, source: &str) -> Option<&mut Last> {
-        self.0.iter_mut().find(|last| *last.source == *source)
     }
 
     /// These as well.
     pub(crate) fn add(&mut self, other: &Gtids) {
         for last in &other.0 {
-            match self.of(&last.source) {
-                Some(known) if known.number >= last.number => {}
-                Some(known) => *known = last.clone(),
-                None => self.0.push(last.clone()),
-            }
+            self.last(&last.source, &last.between, last.number);
         }
     }
 
@@ -127,7 +113,7 @@ impl fmt::Display for Gtids {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, last) in self.0.iter().enumerate() {
             let comma = if at > 0 { "," } else { "" };
-            write!(f, "{comma}{}{}", last.before, last.number)?;
+            write!(f, "{comma}{}{}{}", last.source, last.between, last.number)?;
         }
         Ok(())
     }

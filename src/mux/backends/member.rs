@@ -319,6 +319,8 @@ impl Member {
             // What came there is no word from those links.
             inner.heard = self.account.group.counts().bytes_received;
         }
+        // Somebody may have met an error there meanwhile.
+        let as_it_was = || self.state.load(Ordering::Acquire);
         let mut state = ASKED;
         let mut cuts = false;
         let mut position = None;
@@ -346,17 +348,17 @@ impl Member {
                 inner.why = vitals.not_ready.map(Into::into);
             }
             // All of its links are used by others: it is as it was.
-            Ok(None) => state |= self.state.load(Ordering::Acquire),
+            Ok(None) => state |= as_it_was(),
             // It is slow, but answers others.
             Err(Error::StatementTimeout(_) | Error::AcquireTimeout(_)) if is_talking => {
-                state |= self.state.load(Ordering::Acquire);
+                state |= as_it_was();
                 inner.late = 0;
             }
             // Whatever else it answers: it is there.
             Err(Error::ConnectError(e))
                 if beside && !matches!(e.cause, ConnectCause::Timeout(_)) =>
             {
-                state |= self.state.load(Ordering::Acquire);
+                state |= as_it_was();
             }
             Err(e) => {
                 cuts = beside;
@@ -364,7 +366,7 @@ impl Member {
                 if let Error::StatementTimeout(_) | Error::AcquireTimeout(_) = e {
                     inner.late += 1;
                     if inner.late < PATIENCE {
-                        state |= self.state.load(Ordering::Acquire);
+                        state |= as_it_was();
                     }
                     cuts |= inner.late == PATIENCE;
                 }

@@ -565,29 +565,34 @@ impl Seat {
         value.is_none_or(|value| value != b"OFF")
     }
 
-    /// Whether the statement under way is more than a read, whatever its text tells.
-    pub(super) fn note_writes(&mut self, writes: bool) {
+    /// The statement under way is more than a read, whatever its text tells.
+    pub(super) fn note_writes(&mut self) {
         if let Some(route) = self.route_mut() {
-            route.writes = writes;
+            route.writes = true;
         }
     }
 
     /// The statement under way was lost where the handle is: that server is asked how it is, and another
-    /// one is better for the next try. `None`: there is none under way.
-    fn note_lost(&mut self, on: Option<&Arc<Member>>) {
+    /// one is better for the next try.
+    fn note_lost(&mut self, on: &Member) {
         if let Some(route) = self.route_mut() {
-            route.lost_on = on.map(|member| member.id);
+            route.lost_on = Some(on.id);
         }
-        if let Some(member) = on {
-            member.suspect(None);
+        on.suspect(None);
+    }
+
+    /// Nothing is known of the statement under way, or none is.
+    fn forget_statement(&mut self) {
+        if let Some(route) = self.route_mut() {
+            (route.writes, route.lost_on) = (false, None);
         }
     }
 
     /// Has a statement prepared, on another server where it is lost. That runs nothing.
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
-        self.note_lost(None);
+        self.forget_statement();
         let done = self.prepare_anywhere(sql).await;
-        self.note_lost(None);
+        self.forget_statement();
         done
     }
 
@@ -603,7 +608,7 @@ impl Seat {
             let Err(Error::ConnectionLost(_)) = &done else {
                 return done;
             };
-            self.note_lost(Some(&member));
+            self.note_lost(&member);
             tries += 1;
             if tries == TRIES || !is_free || self.held.is_some() {
                 return done;
@@ -621,11 +626,9 @@ impl Seat {
         if self.route().is_none() {
             return self.statement_here(op, statement, deadline).await;
         }
-        self.note_writes(false);
-        self.note_lost(None);
+        self.forget_statement();
         let done = self.statement_anywhere(op, statement, deadline).await;
-        self.note_writes(false);
-        self.note_lost(None);
+        self.forget_statement();
         done
     }
 
@@ -660,14 +663,14 @@ impl Seat {
                         Refused::ReadOnly => member.takes_no_writes(),
                         Refused::NotReady(e) => member.suspect(Some(&e)),
                     }
-                    self.note_writes(true);
+                    self.note_writes();
                     refusals += 1;
                     // In the middle of a routine it may have done something before.
                     let is_known = |(sql, _)| !seen::doing(sql).facts.unknown;
                     refusals < REFUSALS && next.text().is_none_or(is_known)
                 }
                 (None, Err(Error::ConnectionLost(lost))) => {
-                    self.note_lost(Some(&member));
+                    self.note_lost(&member);
                     tries += 1;
                     let writes = self.route().is_some_and(|route| route.writes);
                     let is_read = statement.effect == Effect::Read && !writes;
