@@ -344,7 +344,7 @@ fn each_change_is_told() {
             .any(|one| !one.is_up && one.why.is_some())
     });
     handle.query_drop("SELECT 1").unwrap();
-    node.restart();
+    topology.restart(topology.nodes.len() - 1);
     eventually("it is back", || stats(&backends, node).is_up);
 }
 

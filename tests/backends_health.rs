@@ -106,7 +106,7 @@ fn a_replica_that_crashes_is_not_noticed_by_who_reads() {
     eventually("that is known", || {
         !backend().is_up && backend().why.is_some()
     });
-    topology.nodes[last].restart();
+    topology.restart(last);
     eventually("so is that it is back", || backend().is_up);
     reads(&mux, &topology, last, 200);
     readers.end();

@@ -374,7 +374,7 @@ fn a_replica_that_is_killed_and_comes_back_loses_nothing_of_sixteen() {
         all_go_on();
         topology.nodes[last].crash();
         all_go_on();
-        topology.nodes[last].restart();
+        topology.restart(last);
         eventually("it is used again", is_up);
     }
     all_go_on();

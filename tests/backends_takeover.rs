@@ -127,7 +127,7 @@ fn no_write_that_was_told_done_is_lost_and_none_is_done_twice() {
     );
 
     // What a primary had acknowledged and not yet passed on is there when it is back.
-    topology.nodes[0].restart();
+    topology.restart(0);
     let mut there: HashMap<u32, usize> = HashMap::new();
     for node in 0..2 {
         let ids: Vec<(u32, usize)> = topology

@@ -84,6 +84,24 @@ impl Topology {
         }
     }
 
+    /// Starts one again that has crashed, and waits until it answers.
+    pub fn restart(&self, node: usize) {
+        if self.is_group() {
+            // One that the others have not given up yet may wait in vain to be let in, for a minute.
+            let other = (node + 1) % self.nodes.len();
+            let count = format!(
+                "SELECT COUNT(*) FROM performance_schema.replication_group_members \
+                 WHERE MEMBER_PORT = {}",
+                self.nodes[node].port
+            );
+            let mut root = self.root(other);
+            eventually("the others give it up", || {
+                super::one::<u32>(&mut root, &count) == 0
+            });
+        }
+        self.nodes[node].restart();
+    }
+
     /// Root on one of them.
     pub fn root(&self, node: usize) -> Handle {
         self.nodes[node].root()
@@ -321,7 +339,7 @@ impl Server {
     }
 
     /// Starts it again, and waits until it answers.
-    pub fn restart(&self) {
+    fn restart(&self) {
         let started = Command::new(self.var("START")).status().expect("START");
         assert!(started.success(), "{}", self.var("START"));
         let opts = OptsBuilder::new()

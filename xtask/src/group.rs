@@ -66,6 +66,8 @@ fn group(address: &str, all: &str) -> Vec<String> {
         format!("--group-replication-group-seeds={all}"),
         "--group-replication-start-on-boot=ON".into(),
         "--group-replication-recovery-get-public-key=ON".into(),
+        // Who can't catch up at once tries again before a test gives up.
+        "--group-replication-recovery-reconnect-interval=1".into(),
         // A member that was killed is given up as soon as it is missed.
         "--group-replication-member-expel-timeout=0".into(),
         // Tables need a key in a group.
