@@ -45,7 +45,8 @@ pub fn commands(data: &[u8]) {
     if choice & 4 != 0 {
         reader.start_compression();
     }
-    let mut pipeline = Pipeline::new(capabilities, reader, FrameWriter::default());
+    let mut pipeline = Pipeline::new(capabilities, reader, FrameWriter::default())
+        .with_cached_metadata(choice & 8 != 0);
     pipeline.set_max_result(1 << 16);
     for command in [
         Command::Query(b""),
@@ -55,7 +56,7 @@ pub fn commands(data: &[u8]) {
     ] {
         drop(pipeline.push(command));
     }
-    for chunk in data.chunks(usize::from(choice >> 3) + 1) {
+    for chunk in data.chunks(usize::from(choice >> 4) + 1) {
         pipeline.buffer().extend_from_slice(chunk);
         loop {
             match pipeline.next_event() {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mysql_common::{packets::Column, value::Value};
+use mysql_common::{constants::MariadbCapabilities, packets::Column, value::Value};
 
 use super::{
     Common, Face, Link, now,
@@ -217,7 +217,9 @@ fn login(
                     reader.start_compression();
                     writer.start_compression(level);
                 }
-                let pipeline = Pipeline::new(established.capabilities, reader, writer);
+                let cached = MariadbCapabilities::MARIADB_CLIENT_CACHE_METADATA;
+                let pipeline = Pipeline::new(established.capabilities, reader, writer)
+                    .with_cached_metadata(established.extended.contains(cached));
                 return Ok((wire, pipeline, *established));
             }
             Step::StartTls(_) => {

@@ -844,6 +844,7 @@ impl Link {
             )
         })?;
         self.statements.clear();
+        self.pipeline.forget_statements();
         self.session.clean = None;
         let ok = self
             .exchange_user(exchange, &payload)

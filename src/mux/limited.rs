@@ -74,6 +74,7 @@ mod tests {
             nonce: Vec::new(),
             default_plugin: Vec::new(),
             capabilities: Default::default(),
+            extended: mysql_common::constants::MariadbCapabilities::empty(),
         }
     }
 

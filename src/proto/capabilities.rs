@@ -4,7 +4,7 @@
 //!
 //! Flags: <https://dev.mysql.com/doc/dev/mysql-server/latest/group__group__cs__capabilities__flags.html>
 
-use mysql_common::constants::CapabilityFlags as Flags;
+use mysql_common::constants::{CapabilityFlags as Flags, MariadbCapabilities as Extended};
 
 use crate::{error::ConnectCause, opts::target::Fixed};
 
@@ -13,8 +13,7 @@ use crate::{error::ConnectCause, opts::target::Fixed};
 /// Not among them, although offered: `CAN_HANDLE_EXPIRED_PASSWORDS`, which would turn an expired
 /// password from an error into a session where every statement fails; `PROGRESS` (MariaDB), which
 /// sends packets that answer nothing; `QUERY_ATTRIBUTES` and `OPTIONAL_RESULTSET_METADATA`, which
-/// change the layout of packets for things that are not used here. MariaDB's extended flags, with
-/// `CACHE_METADATA` among them, are never asked for either: see [`super::handshake`].
+/// change the layout of packets for things that are not used here.
 const WELCOME: Flags = Flags::CLIENT_LONG_PASSWORD
     .union(Flags::CLIENT_LONG_FLAG)
     .union(Flags::CLIENT_TRANSACTIONS)
@@ -41,8 +40,7 @@ pub(crate) fn negotiate(
             "the server is older than MySQL 4.1, whose protocol is needed",
         ));
     }
-    // MariaDB reuses LONG_PASSWORD (its CLIENT_MYSQL): leaving it out announces extended flags.
-    // It does so in its offer; we always set it, and so have none.
+    // See `extend`.
     flags |= Flags::CLIENT_LONG_PASSWORD | (WELCOME & server);
 
     // Wanted: without it, something else would happen than what was asked for, silently.
@@ -101,6 +99,23 @@ pub(crate) fn negotiate(
         }
     }
     Ok(flags)
+}
+
+/// MariaDB's extended flags, and the usual ones with them: without `LONG_PASSWORD`, which is
+/// `CLIENT_MYSQL` there, the extended ones are looked at. So it is in the server's offer, too.
+///
+/// Columns that are not sent again are asked for. Not among them: `PROGRESS`, `STMT_BULK_OPERATIONS`
+/// and `BULK_UNIT_RESULTS`, which are for packets that are not used here, and `EXTENDED_METADATA`,
+/// which changes definitions.
+pub(crate) fn extend(server: Flags, offered: Extended, flags: Flags) -> (Flags, Extended) {
+    let extended = offered & Extended::MARIADB_CLIENT_CACHE_METADATA;
+    let can_be = !server.contains(Flags::CLIENT_LONG_PASSWORD)
+        && flags.contains(Flags::CLIENT_DEPRECATE_EOF)
+        && !extended.is_empty();
+    match can_be {
+        true => (flags - Flags::CLIENT_LONG_PASSWORD, extended),
+        false => (flags, Extended::empty()),
+    }
 }
 
 fn unsupported(text: &str) -> ConnectCause {
@@ -180,6 +195,29 @@ pub(super) mod tests {
         let bare = Flags::CLIENT_PROTOCOL_41 | Flags::CLIENT_SECURE_CONNECTION;
         let flags = negotiate(bare, &fixed(), false, false, true).unwrap();
         assert_eq!(flags, bare | Flags::CLIENT_LONG_PASSWORD);
+    }
+
+    #[test]
+    fn extended_flags_are_mariadbs_and_only_what_is_used_is_asked_for() {
+        let cached = Extended::MARIADB_CLIENT_CACHE_METADATA;
+        let flags = |server| negotiate(server, &fixed(), false, false, false).unwrap();
+        let (mariadb, mysql) = (flags(MARIADB), flags(MYSQL));
+        assert_eq!(
+            extend(MARIADB, Extended::all(), mariadb),
+            (mariadb - Flags::CLIENT_LONG_PASSWORD, cached)
+        );
+        for (server, offered, flags) in [
+            (MARIADB, Extended::all() - cached, mariadb),
+            // What MySQL has there is something else.
+            (MYSQL, Extended::all(), mysql),
+            (
+                MARIADB,
+                Extended::all(),
+                mariadb - Flags::CLIENT_DEPRECATE_EOF,
+            ),
+        ] {
+            assert_eq!(extend(server, offered, flags), (flags, Extended::empty()));
+        }
     }
 
     #[test]

@@ -84,6 +84,7 @@ mod tests {
             nonce: hex(nonce),
             default_plugin: plugin.into(),
             capabilities: MYSQL,
+            extended: mysql_common::constants::MariadbCapabilities::empty(),
         }
     }
 

@@ -36,7 +36,7 @@ struct Set {
 /// All definitions of a set, at once.
 pub(super) struct Whole {
     pub columns: Arc<[Column]>,
-    /// Bytes of the packets, with the one that counts them.
+    /// Bytes of the packets.
     pub len: usize,
     /// Of these the definitions.
     pub payload: usize,
@@ -45,14 +45,11 @@ pub(super) struct Whole {
 }
 
 impl Known {
-    /// The usual case, definitions that are known and all there, without a step for each: what `bytes` begin
-    /// with, if they are a response's first. `None`: they have to be read.
-    #[inline]
-    pub(super) fn whole(&mut self, bytes: &[u8]) -> Option<Whole> {
-        let [1, 0, 0, 1, count @ 1..=0xfa, packets @ ..] = bytes else {
-            return None;
-        };
-        let count = usize::from(*count);
+    /// The usual case, definitions that are known and all there, without a step for each: so many of them,
+    /// which `packets` begin with behind a response's first one. `None`: they have to be read.
+    #[inline(always)]
+    pub(super) fn whole(&mut self, count: u8, packets: &[u8]) -> Option<Whole> {
+        let count = usize::from(count);
         if !self.is_in(self.last, count, packets) {
             let (len, rest) = split(packets)?;
             let place = place_of(count, rest.get(..len)?);
@@ -64,7 +61,7 @@ impl Known {
         let set = self.places[self.last].as_deref()?;
         Some(Whole {
             columns: set.columns.clone(),
-            len: bytes.len() - packets.len() + set.bytes.len(),
+            len: set.bytes.len(),
             payload: set.bytes.len() - 4 * count,
             next: FIRST.wrapping_add(count as u8),
         })
@@ -219,10 +216,9 @@ mod tests {
         assert!(Arc::ptr_eq(&read(&mut known, &ab), &read(&mut known, &ab)));
     }
 
-    /// The packets, behind one that counts them.
     fn packets(names: &[String], first: u8) -> Vec<u8> {
-        let mut bytes = vec![1, 0, 0, first, names.len() as u8];
-        for (name, seq) in names.iter().zip(first + 1..) {
+        let mut bytes = Vec::new();
+        for (name, seq) in names.iter().zip(first..) {
             let definition = definition(name);
             bytes.extend_from_slice(&(definition.len() as u32).to_le_bytes()[..3]);
             bytes.push(seq);
@@ -235,20 +231,23 @@ mod tests {
     fn what_is_known_is_read_at_once_where_it_is_there_whole_and_in_order() {
         let mut known = Known::default();
         let (a, ab) = (["a".to_owned()], ["a".to_owned(), "b".to_owned()]);
-        assert!(known.whole(&packets(&ab, 1)).is_none());
+        assert!(known.whole(2, &packets(&ab, 2)).is_none());
         let columns = read(&mut known, &ab);
-        let mut bytes = packets(&ab, 1);
+        let mut bytes = packets(&ab, 2);
         let len = bytes.len();
         bytes.extend_from_slice(b"more");
-        let whole = known.whole(&bytes).unwrap();
+        let whole = known.whole(2, &bytes).unwrap();
         assert!(Arc::ptr_eq(&whole.columns, &columns));
         assert_eq!((whole.len, whole.next), (len, 4));
         assert_eq!(whole.payload, definition("a").len() + definition("b").len());
         for cut in 0..len {
-            assert!(known.whole(&bytes[..cut]).is_none());
+            assert!(known.whole(2, &bytes[..cut]).is_none());
         }
-        assert!(known.whole(&packets(&ab, 2)).is_none(), "numbers of others");
-        assert!(known.whole(&packets(&a, 1)).is_none(), "fewer");
+        assert!(
+            known.whole(2, &packets(&ab, 3)).is_none(),
+            "numbers of others"
+        );
+        assert!(known.whole(1, &packets(&a, 2)).is_none(), "fewer");
     }
 
     proptest! {

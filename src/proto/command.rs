@@ -29,8 +29,8 @@ pub(crate) enum Expect {
     Ok,
     /// Results of a `COM_QUERY`.
     Text,
-    /// Results of a `COM_STMT_EXECUTE`.
-    Binary,
+    /// Results of a `COM_STMT_EXECUTE`, of the statement with this number.
+    Binary(u32),
     Prepare,
     /// A bare string.
     Line,
@@ -42,7 +42,10 @@ impl Command<'_> {
             Command::Quit | Command::LongData(_) | Command::CloseStmt(_) => Expect::Nothing,
             Command::InitDb(_) | Command::Ping | Command::ResetConnection => Expect::Ok,
             Command::Query(_) => Expect::Text,
-            Command::Execute(_) => Expect::Binary,
+            Command::Execute(payload) => {
+                let number = payload.get(1..).and_then(|rest| rest.first_chunk());
+                Expect::Binary(number.map_or(0, |number| u32::from_le_bytes(*number)))
+            }
             Command::Prepare(_) => Expect::Prepare,
             Command::Statistics => Expect::Line,
         }

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use mysql_common::{
-    constants::CapabilityFlags,
+    constants::{CapabilityFlags, MariadbCapabilities},
     io::{BufMutExt, ParseBuf},
     packets::{HandshakePacket, SslRequest},
     proto::MySerialize,
@@ -15,7 +15,7 @@ use mysql_common::{
 
 use super::{
     auth::{Auth, AuthFailure, AuthStep, Channel, no_nul},
-    capabilities::negotiate,
+    capabilities::{extend, negotiate},
     ok::parse_err,
     result::OkInfo,
 };
@@ -67,6 +67,8 @@ pub(crate) struct Established {
     pub server: ServerInfo,
     /// What was agreed on.
     pub capabilities: CapabilityFlags,
+    /// MariaDB's part of that.
+    pub extended: MariadbCapabilities,
     pub ok: OkInfo,
     /// zlib level; from now on everything is compressed.
     pub compress: Option<u32>,
@@ -87,6 +89,7 @@ pub(crate) struct ServerInfo {
     pub default_plugin: Vec<u8>,
     /// The server's, not what was agreed on.
     pub capabilities: CapabilityFlags,
+    pub extended: MariadbCapabilities,
 }
 
 impl ServerInfo {
@@ -109,10 +112,13 @@ pub(crate) struct Handshake {
 #[derive(Debug)]
 enum State {
     Greeting,
-    Tls(ServerInfo, CapabilityFlags),
-    Login(ServerInfo, CapabilityFlags, Auth),
+    Tls(ServerInfo, Agreed),
+    Login(ServerInfo, Agreed, Auth),
     Ended,
 }
+
+/// The flags, and MariaDB's extended ones.
+type Agreed = (CapabilityFlags, MariadbCapabilities);
 
 type Fault = (ConnectPhase, ConnectCause);
 
@@ -138,12 +144,13 @@ impl Handshake {
     pub(crate) fn on_packet(&mut self, payload: &[u8]) -> Result<Step, Fault> {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Greeting => self.on_greeting(payload),
-            State::Login(server, capabilities, mut auth) => {
+            State::Login(server, agreed, mut auth) => {
                 let fault = |cause| (ConnectPhase::Authenticate, cause);
                 let step = match auth.on_packet(payload) {
                     Ok(AuthStep::Send(answer)) => Step::Send(answer),
                     Ok(AuthStep::Wait) => Step::Wait,
                     Ok(AuthStep::Done(ok)) => {
+                        let (capabilities, extended) = agreed;
                         let compress =
                             self.target.fixed.compress.filter(|_| {
                                 capabilities.contains(CapabilityFlags::CLIENT_COMPRESS)
@@ -151,6 +158,7 @@ impl Handshake {
                         let established = Established {
                             server,
                             capabilities,
+                            extended,
                             ok,
                             compress,
                         };
@@ -160,7 +168,7 @@ impl Handshake {
                     Err(AuthFailure::Auth(e)) => return Err(fault(ConnectCause::Auth(e))),
                     Err(AuthFailure::Protocol(e)) => return Err(fault(ConnectCause::Protocol(e))),
                 };
-                self.state = State::Login(server, capabilities, auth);
+                self.state = State::Login(server, agreed, auth);
                 Ok(step)
             }
             State::Tls(..) => Err((
@@ -177,7 +185,7 @@ impl Handshake {
     /// TLS protects the bytes from here on.
     pub(crate) fn tls_started(&mut self) -> Result<Step, Fault> {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Tls(server, capabilities) => self.respond(server, capabilities),
+            State::Tls(server, agreed) => self.respond(server, agreed),
             State::Greeting | State::Login(..) | State::Ended => {
                 Err((ConnectPhase::Tls, protocol("TLS where none was begun")))
             }
@@ -207,22 +215,22 @@ impl Handshake {
                 };
                 (phase, cause)
             })?;
+        let agreed = extend(server.capabilities, server.extended, capabilities);
         if tls {
             let mut request = Vec::new();
-            SslRequest::new(capabilities, max_packet(fixed), COLLATION).serialize(&mut request);
-            self.state = State::Tls(server, capabilities);
+            SslRequest::new(agreed.0, max_packet(fixed), COLLATION)
+                .with_mariadb_capabilities(agreed.1)
+                .serialize(&mut request);
+            self.state = State::Tls(server, agreed);
             return Ok(Step::StartTls(request));
         }
-        self.respond(server, capabilities)
+        self.respond(server, agreed)
     }
 
     /// The handshake response. By hand: `mysql_common`'s keeps the attributes in a `HashMap`, and
     /// takes the collation from the server's version.
-    fn respond(
-        &mut self,
-        server: ServerInfo,
-        capabilities: CapabilityFlags,
-    ) -> Result<Step, Fault> {
+    fn respond(&mut self, server: ServerInfo, agreed: Agreed) -> Result<Step, Fault> {
+        let (capabilities, extended) = agreed;
         let fault = |e| (ConnectPhase::Authenticate, ConnectCause::Auth(e));
         no_nul("the user's name", self.identity.user.as_deref()).map_err(fault)?;
         no_nul("the schema's name", self.db_name.as_deref()).map_err(fault)?;
@@ -235,8 +243,8 @@ impl Handshake {
         packet.extend(capabilities.bits().to_le_bytes());
         packet.extend(max_packet(fixed).to_le_bytes());
         packet.push(COLLATION);
-        // The last four bytes are MariaDB's extended flags: none of them is asked for.
-        packet.extend([0; 23]);
+        packet.extend([0; 19]);
+        packet.extend(extended.bits().to_le_bytes());
         put_nul_str(&mut packet, self.identity.user.as_deref());
         if capabilities.contains(CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA) {
             packet.put_lenenc_str(&answer);
@@ -248,7 +256,7 @@ impl Handshake {
             put_nul_str(&mut packet, self.db_name.as_deref());
         }
         put_plugin_and_attrs(&mut packet, capabilities, &plugin, fixed);
-        self.state = State::Login(server, capabilities, auth);
+        self.state = State::Login(server, agreed, auth);
         Ok(Step::Send(packet))
     }
 }
@@ -354,6 +362,7 @@ fn read_greeting(payload: &[u8]) -> Result<ServerInfo, ProtocolError> {
         nonce,
         default_plugin: greeting.auth_plugin_name_ref().unwrap_or_default().to_vec(),
         capabilities,
+        extended: greeting.mariadb_ext_capabilities(),
     })
 }
 
@@ -477,7 +486,7 @@ pub(super) mod tests {
         target.fixed.connect_attrs = one_attr();
         let mut login = handshake(target, "wta_n", Some("mux"));
         // What the server took.
-        let expected = "0da2be01000000402d00000000000000000000000000000000000000000000007774615f6e00\
+        let expected = "0ca2be01000000402d00000000000000000000000000000000000000100000007774615f6e00\
             14c1f594dcb948bd719e892c739121fcd7f557bf1c6d7578006d7973716c5f6e61746976655f706173\
             73776f7264000401610162";
         assert_eq!(sent(login.on_packet(&hex(MARIADB))), hex(expected));
@@ -488,7 +497,9 @@ pub(super) mod tests {
         assert_eq!(done.server.connection_id, 15);
         assert_eq!(done.server.default_plugin, b"mysql_native_password");
         assert_eq!(done.server.nonce.len(), 20);
-        assert_eq!(done.capabilities.bits(), 0x01be_a20d);
+        assert_eq!(done.capabilities.bits(), 0x01be_a20c);
+        let cached = MariadbCapabilities::MARIADB_CLIENT_CACHE_METADATA;
+        assert_eq!(done.extended, cached);
         assert_eq!(done.ok.changes[..], b"\x01\x04\x03mux"[..]);
         assert_eq!(done.compress, None);
         assert!(login.on_packet(b"\0").is_err());

@@ -12,6 +12,7 @@ pub(crate) mod command;
 pub(crate) mod few;
 pub(crate) mod frame;
 pub(crate) mod handshake;
+mod metadata;
 pub(crate) mod ok;
 pub(crate) mod pipeline;
 pub(crate) mod result;

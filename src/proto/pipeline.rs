@@ -21,6 +21,7 @@ use super::{
     command::{Command, Expect, lay_out},
     few::Few,
     frame::{FrameReader, FrameWriter, Packet, Payload, SeqCheck},
+    metadata::{Forgets, Metadata},
     ok,
     result::{Failure, OkInfo, Outcome, Response, ResultSet, Rows},
 };
@@ -98,6 +99,8 @@ pub(crate) struct Sender {
     payload: Vec<u8>,
     /// Bytes of the largest payload that the server takes.
     max_packet: usize,
+    /// Statements that were closed, of which the receiving half doesn't know.
+    closed: Vec<u32>,
 }
 
 /// What the receiving half must know of a command that was sent.
@@ -108,6 +111,7 @@ pub(crate) struct Due {
     first: u8,
     /// Bytes that the response may take.
     max_result: usize,
+    forgets: Forgets,
 }
 
 /// The receiving half: bytes become replies, in the order in which they are due.
@@ -130,6 +134,8 @@ struct Answers {
     /// Our own reason why the response at hand is a failure.
     failure: Option<Error>,
     known: columns::Known,
+    /// Columns that are not sent again, where that is agreed on.
+    metadata: Option<Metadata>,
     /// The response at hand is taken in parts.
     in_parts: bool,
     /// Rows before an error, where the response was taken in parts.
@@ -176,6 +182,7 @@ impl Pipeline {
                 out: BytesMut::new(),
                 payload: Vec::new(),
                 max_packet: usize::MAX,
+                closed: Vec::new(),
             }),
             rx: Box::new(Receiver {
                 reader,
@@ -189,10 +196,25 @@ impl Pipeline {
                     failure: None,
                     in_parts: false,
                     known: columns::Known::default(),
+                    metadata: None,
                     left: None,
                 },
             }),
             max_result: usize::MAX,
+        }
+    }
+
+    /// Where it is agreed on, columns of prepared statements come only when they are others than before.
+    pub(crate) fn with_cached_metadata(mut self, agreed: bool) -> Self {
+        self.rx.answers.metadata = agreed.then(Metadata::default);
+        self
+    }
+
+    /// The session has no statements any more.
+    pub(crate) fn forget_statements(&mut self) {
+        self.tx.closed.clear();
+        if let Some(metadata) = &mut self.rx.answers.metadata {
+            metadata.forget(Forgets::All);
         }
     }
 
@@ -302,14 +324,27 @@ impl Sender {
             self.check(size)
                 .map(|()| self.writer.put(0, parts, &mut self.out))
         })?;
-        Ok(match command.expect() {
-            Expect::Nothing => None,
-            expect => Some(Due {
-                expect,
-                first,
-                max_result,
-            }),
-        })
+        let expect = command.expect();
+        let forgets = match expect {
+            Expect::Nothing => {
+                if let Command::CloseStmt(id) = command {
+                    self.closed.push(id);
+                }
+                return Ok(None);
+            }
+            Expect::Ok if matches!(command, Command::ResetConnection) => {
+                self.closed.clear();
+                Forgets::All
+            }
+            _ if self.closed.is_empty() => Forgets::Nothing,
+            _ => self.closed.pop().map_or(Forgets::Nothing, Forgets::One),
+        };
+        Ok(Some(Due {
+            expect,
+            first,
+            max_result,
+            forgets,
+        }))
     }
 
     /// The same of a `COM_STMT_EXECUTE` whose parameters are few and small.
@@ -467,6 +502,11 @@ impl Answers {
     /// A response is the next one, if one is due; gives the largest payload that it may have.
     fn begin(&mut self) -> Option<usize> {
         let due = self.in_flight.front();
+        if let (Some(due), Some(metadata)) = (due, &mut self.metadata)
+            && due.forgets != Forgets::Nothing
+        {
+            metadata.forget(due.forgets);
+        }
         self.seq = SeqCheck::from(due.map_or(1, |due| due.first), self.seq.lenient);
         // A row over the limit is read and dropped like others, up to the size of one packet.
         due.map(|due| due.max_result.saturating_mul(2).max(1 << 24))
@@ -508,19 +548,37 @@ impl Answers {
 
     /// The common case, a set whose columns are known.
     fn take_head(&mut self, reader: &mut FrameReader) -> Result<(), Fatal> {
-        let is_first = matches!(self.state, State::Start);
-        let expect = self.in_flight.front().map(|due| due.expect);
-        if !is_first || !matches!(expect, Some(Expect::Text | Expect::Binary)) {
-            return Ok(());
-        }
-        let ahead = reader.ahead()?;
-        let Some(head) = self.known.whole(ahead).filter(|_| self.seq.is_at(1)) else {
+        let is_first = matches!(self.state, State::Start) && self.seq.is_at(1);
+        let Some(&Due {
+            expect: expect @ (Expect::Text | Expect::Binary(_)),
+            ..
+        }) = self.in_flight.front().filter(|_| is_first)
+        else {
             return Ok(());
         };
-        self.state = self.behind_columns(head.columns);
-        self.seq = SeqCheck::from(head.next, self.seq.lenient);
-        reader.skip(head.len);
-        self.grow(head.payload)
+        let (head, count, packets) = match (&self.metadata, reader.ahead()?) {
+            (None, [1, 0, 0, 1, count @ 1..=0xfa, packets @ ..]) => (5, *count, packets),
+            (Some(_), [2, 0, 0, 1, count @ 1..=0xfa, 1, packets @ ..]) => (6, *count, packets),
+            (Some(metadata), &[2, 0, 0, 1, count @ 1..=0xfa, 0, ..]) => {
+                if let Some(columns) = metadata.of_response(expect, usize::from(count)) {
+                    self.state = self.behind_columns(columns.clone());
+                    self.seq = SeqCheck::from(2, self.seq.lenient);
+                    reader.skip(6);
+                }
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        let Some(whole) = self.known.whole(count, packets) else {
+            return Ok(());
+        };
+        reader.skip(head + whole.len);
+        self.seq = SeqCheck::from(whole.next, self.seq.lenient);
+        if self.metadata.is_some() {
+            self.keep_metadata(&whole.columns);
+        }
+        self.state = self.behind_columns(whole.columns);
+        self.grow(whole.payload)
     }
 
     /// The common case, many rows in the buffer, without a step for each.
@@ -538,6 +596,7 @@ impl Answers {
 
     /// Counts what came; over the limit the rest is read and dropped, over twice the limit the link
     /// is given up.
+    #[inline]
     fn grow(&mut self, bytes: usize) -> Result<(), Fatal> {
         self.size = self.size.saturating_add(bytes);
         let max = self.max_result();
@@ -639,10 +698,14 @@ impl Answers {
                 }
                 let left_now = left.saturating_sub(1);
                 if left == 0 || (left_now == 0 && self.deprecate_eof()) {
+                    let columns = columns.into();
+                    if let Some(metadata) = &mut self.metadata {
+                        metadata.keep(id, &columns);
+                    }
                     return Ok(Some(self.complete(Reply::Prepared(Ok(PrepareOk {
                         id,
                         params,
-                        columns: columns.into(),
+                        columns,
                     })))));
                 }
                 self.state = State::PrepareColumns {
@@ -662,11 +725,22 @@ impl Answers {
             return Ok(None);
         };
         if let Some(columns) = reading.take(&mut self.known, payload)? {
+            self.keep_metadata(&columns);
             self.state = self.behind_columns(columns);
         }
         Ok(None)
     }
 
+    /// The columns of the response came.
+    fn keep_metadata(&mut self, columns: &Arc<[Column]>) {
+        if let (Some(metadata), Some(due)) = (&mut self.metadata, self.in_flight.front())
+            && let Expect::Binary(statement) = due.expect
+        {
+            metadata.keep(statement, columns);
+        }
+    }
+
+    #[inline]
     fn behind_columns(&self, columns: Arc<[Column]>) -> State {
         match self.deprecate_eof() {
             true => State::Rows(Box::new(ResultSet::new(columns))),
@@ -692,7 +766,7 @@ impl Answers {
             }
             (_, 0xff) => self.on_err(&payload),
             (Expect::Prepare, 0x00) => self.on_prepare_ok(&payload),
-            (Expect::Ok | Expect::Text | Expect::Binary, 0x00) => {
+            (Expect::Ok | Expect::Text | Expect::Binary(_), 0x00) => {
                 let ok = ok::parse_ok(&payload, self.capabilities)?;
                 let status = ok.status;
                 Ok(self.on_part(Outcome::Ok(ok), status))
@@ -706,12 +780,22 @@ impl Answers {
                 self.state = State::Infile;
                 Ok(Some(Event::Infile(payload.into_bytes().slice(1..))))
             }
-            (Expect::Text | Expect::Binary, _) => {
-                let count = ParseBuf(&payload).checked_eat_lenenc_int().unwrap_or(0);
+            (Expect::Text | Expect::Binary(_), _) => {
+                let mut head = ParseBuf(&payload);
+                let count = head.checked_eat_lenenc_int().unwrap_or(0);
                 if count == 0 || count > MAX_COLUMNS {
                     return Err(ProtocolError::new(format!("a result of {count} columns")).into());
                 }
-                self.state = State::Columns(columns::Reading::new(count as usize));
+                let count = count as usize;
+                self.state = match &self.metadata {
+                    Some(metadata) if head.checked_eat_u8() != Some(1) => {
+                        let columns = metadata.of_response(expect, count).ok_or_else(|| {
+                            ProtocolError::new("a result without its columns, which never came")
+                        })?;
+                        self.behind_columns(columns.clone())
+                    }
+                    _ => State::Columns(columns::Reading::new(count)),
+                };
                 Ok(None)
             }
             (_, other) => {
@@ -991,6 +1075,104 @@ mod tests {
                     assert!(pipeline.rx.is_quiet());
                 }
             }
+        }
+    }
+
+    /// A statement executed and answered with columns or without, in pieces of any length.
+    #[test]
+    fn columns_that_are_not_sent_again_are_those_that_came_last_for_the_statement() {
+        let prepare_ok = |id: u8| vec![0, id, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let execute = |id: u8| [vec![0x17, id], vec![0; 8]].concat();
+        let row: &[u8] = &[0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+        let (sent, not_sent): (&[u8], &[u8]) = (&[1, 1], &[1, 0]);
+        let columns_of = |pipeline: &mut Pipeline, bytes: &[u8], step: usize| {
+            let mut names = Vec::new();
+            for chunk in bytes.chunks(step) {
+                pipeline.buffer().extend_from_slice(chunk);
+                while let Some(event) = pipeline.next_event()? {
+                    if let Event::Reply(Reply::Response(mut response)) = event
+                        && let Some(Outcome::Set(mut set)) = response.outcomes.pop_front()
+                    {
+                        assert_eq!(set.rows.next_with(|row| row.len()), Some(row.len()));
+                        names.push(set.columns[0].name_str().into_owned());
+                    }
+                }
+            }
+            Ok::<_, Fatal>(names)
+        };
+        let other = &COLUMN.to_vec();
+        let other = [&other[..8], b"b", &other[9..]].concat();
+        for step in [1, 3, 1000] {
+            let mut pipeline = pipeline(true).with_cached_metadata(true);
+            for id in [1, 2] {
+                pipeline.push(Command::Prepare(b"SELECT 7")).unwrap();
+                let prepared = packets(&[&prepare_ok(id), COLUMN]);
+                assert!(columns_of(&mut pipeline, &prepared, step).is_ok());
+            }
+            let ask = |pipeline: &mut Pipeline, id: u8| {
+                pipeline.push(Command::Execute(&execute(id))).unwrap();
+            };
+            // Those of the preparing, others, those again; a text's are its own.
+            for id in [1, 1, 1, 2] {
+                ask(&mut pipeline, id);
+            }
+            pipeline.push(Command::Query(b"SELECT 7")).unwrap();
+            ask(&mut pipeline, 1);
+            let replies = [
+                packets(&[not_sent, row, END]),
+                packets(&[sent, &other, row, END]),
+                packets(&[not_sent, row, END]),
+                packets(&[not_sent, row, END]),
+                packets(&[sent, COLUMN, row, END]),
+                packets(&[not_sent, row, END]),
+            ];
+            let names = columns_of(&mut pipeline, &replies.concat(), step).unwrap();
+            assert_eq!(names, ["a", "b", "b", "a", "a", "b"], "step {step}");
+
+            // What is known too is told by its number, and is kept all the same.
+            ask(&mut pipeline, 1);
+            ask(&mut pipeline, 1);
+            let replies = [
+                packets(&[sent, COLUMN, row, END]),
+                packets(&[not_sent, row, END]),
+            ];
+            let names = columns_of(&mut pipeline, &replies.concat(), step).unwrap();
+            assert_eq!(names, ["a", "a"]);
+
+            // A statement that was closed is known until what was sent before has its reply.
+            ask(&mut pipeline, 1);
+            pipeline.push(Command::CloseStmt(1)).unwrap();
+            ask(&mut pipeline, 2);
+            let replies = [
+                packets(&[not_sent, row, END]),
+                packets(&[not_sent, row, END]),
+            ];
+            let names = columns_of(&mut pipeline, &replies.concat(), step).unwrap();
+            assert_eq!(names, ["a", "a"]);
+            let unknown = |pipeline: &mut Pipeline, id: u8| {
+                ask(pipeline, id);
+                let reply = packets(&[not_sent, row, END]);
+                matches!(columns_of(pipeline, &reply, step), Err(Fatal::Protocol(_)))
+            };
+            assert!(unknown(&mut pipeline, 1));
+        }
+        for end in [Command::ResetConnection, Command::Query(b"SELECT 7")] {
+            let mut pipeline = pipeline(true).with_cached_metadata(true);
+            pipeline.push(Command::Prepare(b"SELECT 7")).unwrap();
+            pipeline.push(end).unwrap();
+            pipeline.push(Command::Execute(&execute(1))).unwrap();
+            let text = matches!(end, Command::Query(_));
+            let bytes = [
+                packets(&[&prepare_ok(1), COLUMN]),
+                match text {
+                    // Of a text they always come.
+                    true => packets(&[not_sent, row, END]),
+                    false => packets(&[OK]),
+                },
+                packets(&[not_sent, row, END]),
+            ];
+            let seen = columns_of(&mut pipeline, &bytes.concat(), 1000);
+            assert!(matches!(seen, Err(Fatal::Protocol(_))), "{end:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use mysql_common::constants::{CapabilityFlags, StatusFlags};
+use mysql_common::constants::{CapabilityFlags, MariadbCapabilities, StatusFlags};
 use shuttle::{
     Config, Runner,
     rand::{Rng, thread_rng},
@@ -95,6 +95,7 @@ fn link(stream: Stream) -> Link {
         nonce: Vec::new(),
         default_plugin: Vec::new(),
         capabilities,
+        extended: MariadbCapabilities::empty(),
     };
     let ok = OkInfo {
         status: StatusFlags::SERVER_STATUS_AUTOCOMMIT,
@@ -103,6 +104,7 @@ fn link(stream: Stream) -> Link {
     let established = Established {
         server,
         capabilities,
+        extended: MariadbCapabilities::empty(),
         ok,
         compress: None,
     };
