@@ -60,18 +60,15 @@ impl Account {
         }
     }
 
-    /// One handle more, where there are some.
+    /// One handle more. `false`: there was none, and the group may have forgotten the account; the
+    /// handle is to [exit](Group::exit).
     pub(super) fn join(&self) -> bool {
-        let more = |n: usize| (n > 0).then(|| n + 1);
-        let (set, fetch) = (Ordering::AcqRel, Ordering::Relaxed);
-        self.handles.fetch_update(set, fetch, more).is_ok()
+        self.handles.fetch_add(1, Ordering::AcqRel) > 0
     }
 
-    /// One handle less, where others are left.
+    /// One handle less. `false`: it was the last.
     pub(super) fn part(&self) -> bool {
-        let less = |n: usize| (n > 1).then(|| n - 1);
-        let (set, fetch) = (Ordering::AcqRel, Ordering::Relaxed);
-        self.handles.fetch_update(set, fetch, less).is_ok()
+        self.handles.fetch_sub(1, Ordering::AcqRel) > 1
     }
 
     /// Is no longer kept for several servers.

@@ -21,6 +21,7 @@ use super::{
     digests::Digests,
     limits::Limits,
     marks::Marks,
+    spread::Spread,
     stats::{Counters, Counts},
     waiter::{Queue, Waiter},
     wish::{Close, Got, Grant, Like, Need, Wish},
@@ -57,6 +58,9 @@ pub(crate) struct Group {
     pub touchy: Marks,
     /// Counts what this program did that may have changed what views, triggers or routines do.
     pub definitions: AtomicU64,
+    /// Handles opened, and of them those without any I/O.
+    pub opened: Spread,
+    pub saved: Spread,
     state: Mutex<State>,
     /// Somebody waits; looked at without the lock.
     waiting: AtomicUsize,
@@ -138,6 +142,8 @@ impl Group {
             asked_ids: Marks::default(),
             touchy: Marks::default(),
             definitions: AtomicU64::new(0),
+            opened: Spread::default(),
+            saved: Spread::default(),
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
             changed: Condvar::new(),
@@ -183,7 +189,8 @@ impl Group {
             return;
         }
         let mut state = self.state.lock();
-        if account.handles.fetch_sub(1, Ordering::Relaxed) > 1 {
+        // Another one may have come.
+        if account.handles.load(Ordering::Acquire) > 0 {
             return;
         }
         *account.vacant.lock() = Some(Instant::now());
@@ -1098,8 +1105,8 @@ impl Group {
     }
 
     /// The server as the first link met it.
-    pub(super) fn server(&self) -> Option<Arc<ServerInfo>> {
-        self.server.get().cloned()
+    pub(super) fn server(&self) -> Option<&ServerInfo> {
+        self.server.get().map(|server| &**server)
     }
 
     /// What is done about a reason to pin, where a handle doesn't say.
@@ -1126,6 +1133,8 @@ impl Group {
             idle_connections: idle(&state) as u64,
             handles: handles as u64,
             waiting: state.queue.len() as u64,
+            handles_opened: self.opened.sum(),
+            connects_saved: self.saved.sum(),
             ..self.counters.snapshot()
         }
     }

@@ -17,6 +17,7 @@ mod marks;
 mod op;
 mod recent;
 mod seat;
+mod spread;
 pub(crate) mod stats;
 mod waiter;
 mod wish;
@@ -205,29 +206,22 @@ impl Mux {
         let me = Arc::as_ptr(&self.0) as usize;
         if let Some(account) = recent::enter(me, opts) {
             if account.ready.load(Ordering::Acquire) > 0 {
-                let counters = &account.group.counters;
-                counters.handles_opened.fetch_add(1, Ordering::Relaxed);
-                counters.connects_saved.fetch_add(1, Ordering::Relaxed);
+                account.group.opened.add(recent::block(handle));
+                account.group.saved.add(recent::block(handle));
                 return Ok(account);
             }
             account.group.exit(&account);
         }
         let group = self.group(opts);
         let account = group.enter(opts)?;
-        group
-            .counters
-            .handles_opened
-            .fetch_add(1, Ordering::Relaxed);
+        group.opened.add(recent::block(handle));
         // A task that goes away here never had the handle.
         let mut entered = Entered(Some(account.clone()));
         match group.verify(&account, handle, face).await {
             Ok(saved) => {
                 entered.0 = None;
                 if saved {
-                    group
-                        .counters
-                        .connects_saved
-                        .fetch_add(1, Ordering::Relaxed);
+                    group.saved.add(recent::block(handle));
                 }
                 self.keep_house();
                 recent::keep(me, opts, &account);
@@ -255,7 +249,7 @@ impl Mux {
     }
 
     /// The several servers of these options, of which one at least can be used.
-    async fn enter_backends(&self, opts: &Opts, face: Face) -> Result<Arc<Backends>> {
+    async fn enter_backends(&self, opts: &Opts, handle: u64, face: Face) -> Result<Arc<Backends>> {
         let backends = self.backends_of(opts)?;
         let until = Instant::now() + self.0.limits.acquire_timeout;
         let needs = Needs::NONE;
@@ -263,8 +257,7 @@ impl Mux {
             backends.wait_for(Wants::Any, &needs, face, until).await?;
             backends.wait_for_all(face).await?;
         }
-        let counters = &backends.home().group.counters;
-        counters.handles_opened.fetch_add(1, Ordering::Relaxed);
+        backends.home().group.opened.add(recent::block(handle));
         Ok(backends)
     }
 

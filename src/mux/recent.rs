@@ -44,8 +44,12 @@ pub(super) fn enter(mux: usize, opts: &Opts) -> Option<Arc<Account>> {
             }
         })
         .ok()??;
-    // Of an account without handles the group may know nothing any more.
-    account.join().then_some(account)
+    if !account.join() {
+        // Of an account without handles the group may know nothing any more.
+        account.group.exit(&account);
+        return None;
+    }
+    Some(account)
 }
 
 /// Remembers the account of these options.
@@ -60,6 +64,11 @@ pub(super) fn keep(mux: usize, opts: &Opts, account: &Arc<Account>) {
             });
         }
     });
+}
+
+/// A number that handles of the same thread have, mostly.
+pub(super) fn block(number: u64) -> u64 {
+    number / NUMBERS
 }
 
 /// A number that no other handle has.

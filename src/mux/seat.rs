@@ -105,6 +105,7 @@ pub(crate) struct Seat {
     id: u64,
     /// The link that it has alone, while it runs something there or its session can't leave it.
     held: Option<Box<Link>>,
+    /// As its last link met it.
     server: Option<Arc<ServerInfo>>,
     /// The handle's current schema.
     schema: Option<Arc<str>>,
@@ -179,7 +180,7 @@ impl Seat {
         let account = if opts.backends().is_empty() {
             mux.enter(&opts, id, face).await?
         } else {
-            let backends = mux.enter_backends(&opts, face).await?;
+            let backends = mux.enter_backends(&opts, id, face).await?;
             let home = backends.home().clone();
             home.handles.fetch_add(1, Ordering::Relaxed);
             rare = Some(Box::new(Rare {
@@ -192,7 +193,7 @@ impl Seat {
             mux: mux.clone(),
             id,
             held: None,
-            server: account.group.server(),
+            server: None,
             schema: opts.session().db_name.as_deref().map(Into::into),
             vars: None,
             user: None,
@@ -708,7 +709,9 @@ impl Seat {
 
     /// The server as it was met last.
     pub(crate) fn server(&self) -> Option<&ServerInfo> {
-        self.server.as_deref()
+        self.server
+            .as_deref()
+            .or_else(|| self.account.group.server())
     }
 
     pub(crate) fn connection_id(&self) -> u32 {
@@ -753,7 +756,7 @@ impl Seat {
         if neutral && self.can_share() && !self.must_be_alone(statement) && !self.is_apart(&op) {
             let limited = match (&op, deadline) {
                 (Op::Query(sql, _), Some((_, time))) => {
-                    let server = self.server.as_deref();
+                    let server = self.server();
                     Some(server.and_then(|server| limited::query(sql, statement, time, server)))
                 }
                 // A prepared statement can't carry a limit.

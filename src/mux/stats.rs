@@ -27,6 +27,10 @@ macro_rules! counters {
             pub active_connections: u64,
             /// Of them, those that nobody uses at the moment.
             pub idle_connections: u64,
+            /// Handles opened.
+            pub handles_opened: u64,
+            /// Handles opened without any I/O: connects saved.
+            pub connects_saved: u64,
             /// Handles open now.
             pub handles: u64,
             /// Callers that wait for a link now.
@@ -51,6 +55,8 @@ macro_rules! counters {
                 }
                 self.active_connections += other.active_connections;
                 self.idle_connections += other.idle_connections;
+                self.handles_opened += other.handles_opened;
+                self.connects_saved += other.connects_saved;
                 self.handles += other.handles;
                 self.waiting += other.waiting;
             }
@@ -66,6 +72,8 @@ macro_rules! counters {
                     ("active_connections", self.active_connections),
                     ("idle_connections", self.idle_connections),
                     ("waiting", self.waiting),
+                    ("handles_opened", self.handles_opened),
+                    ("connects_saved", self.connects_saved),
                     $((stringify!($name), self.$name),)*
                 ]
             }
@@ -78,10 +86,6 @@ counters! {
     connect_success,
     /// Connects that failed.
     connect_failure,
-    /// Handles opened.
-    handles_opened,
-    /// Handles opened without any I/O: connects saved.
-    connects_saved,
     /// Times that a link was used again by another statement.
     connection_reused,
     /// Sessions reset (`COM_RESET_CONNECTION`) because another handle took the link.
