@@ -60,8 +60,8 @@ impl Account {
         }
     }
 
-    /// One handle more. `false`: there was none, and the group may have forgotten the account; the
-    /// handle is to [exit](Group::exit).
+    /// One handle more. `false`: there was none, and the group may have forgotten the account. The handle
+    /// is to [exit](Group::exit) all the same.
     pub(super) fn join(&self) -> bool {
         self.handles.fetch_add(1, Ordering::AcqRel) > 0
     }

@@ -204,24 +204,25 @@ impl Mux {
     async fn enter(&self, opts: &Opts, handle: u64, face: Face) -> Result<Arc<Account>> {
         self.is_open()?;
         let me = Arc::as_ptr(&self.0) as usize;
-        if let Some(account) = recent::enter(me, opts) {
-            if account.ready.load(Ordering::Acquire) > 0 {
-                account.group.opened.add(recent::block(handle));
-                account.group.saved.add(recent::block(handle));
+        let part = recent::block(handle);
+        if let Some(account) = recent::find(me, opts) {
+            if account.join() && account.ready.load(Ordering::Acquire) > 0 {
+                account.group.opened.add(part);
+                account.group.saved.add(part);
                 return Ok(account);
             }
             account.group.exit(&account);
         }
         let group = self.group(opts);
         let account = group.enter(opts)?;
-        group.opened.add(recent::block(handle));
+        group.opened.add(part);
         // A task that goes away here never had the handle.
         let mut entered = Entered(Some(account.clone()));
         match group.verify(&account, handle, face).await {
             Ok(saved) => {
                 entered.0 = None;
                 if saved {
-                    group.saved.add(recent::block(handle));
+                    group.saved.add(part);
                 }
                 self.keep_house();
                 recent::keep(me, opts, &account);

@@ -30,11 +30,11 @@ thread_local! {
     static LEFT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-/// The account of these options, with this handle counted, where a handle of it is open.
+/// The account of these options, if this thread remembers it. The group may have forgotten it since.
 ///
 /// The weak count keeps the account's memory, not its links.
-pub(super) fn enter(mux: usize, opts: &Opts) -> Option<Arc<Account>> {
-    let account = RECENT
+pub(super) fn find(mux: usize, opts: &Opts) -> Option<Arc<Account>> {
+    RECENT
         .try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
             let recent = recent.as_ref()?;
@@ -43,13 +43,7 @@ pub(super) fn enter(mux: usize, opts: &Opts) -> Option<Arc<Account>> {
                 false => None,
             }
         })
-        .ok()??;
-    if !account.join() {
-        // Of an account without handles the group may know nothing any more.
-        account.group.exit(&account);
-        return None;
-    }
-    Some(account)
+        .ok()?
 }
 
 /// Remembers the account of these options.

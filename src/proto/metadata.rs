@@ -38,22 +38,17 @@ impl Metadata {
         }
     }
 
-    /// Those that came last for this statement, if there are so many.
+    /// Those that came last for the statement that is executed, if there are so many.
     #[inline]
-    pub(super) fn of(&self, statement: u32, count: usize) -> Option<&Arc<[Column]>> {
+    pub(super) fn of(&self, expect: Expect, count: usize) -> Option<&Arc<[Column]>> {
+        let Expect::Binary(statement) = expect else {
+            return None;
+        };
         let (_, columns) = &self.statements[self.find(statement).ok()?];
         (columns.len() == count).then_some(columns)
     }
 
-    /// The same for what a command is answered with.
     #[inline]
-    pub(super) fn of_response(&self, expect: Expect, count: usize) -> Option<&Arc<[Column]>> {
-        match expect {
-            Expect::Binary(statement) => self.of(statement, count),
-            _ => None,
-        }
-    }
-
     pub(super) fn forget(&mut self, what: Forgets) {
         match what {
             Forgets::Nothing => {}
@@ -89,16 +84,18 @@ mod tests {
             metadata.keep(statement, &one);
         }
         metadata.keep(3, &two);
-        assert!(Arc::ptr_eq(metadata.of(7, 1).unwrap(), &one));
-        assert!(Arc::ptr_eq(metadata.of(3, 2).unwrap(), &two));
-        assert!(metadata.of(3, 1).is_none(), "not so many");
-        assert!(metadata.of(4, 1).is_none());
+        let of = Expect::Binary;
+        assert!(Arc::ptr_eq(metadata.of(of(7), 1).unwrap(), &one));
+        assert!(Arc::ptr_eq(metadata.of(of(3), 2).unwrap(), &two));
+        assert!(metadata.of(of(3), 1).is_none(), "not so many");
+        assert!(metadata.of(of(4), 1).is_none());
+        assert!(metadata.of(Expect::Text, 1).is_none());
         metadata.forget(Forgets::One(3));
         metadata.forget(Forgets::One(4));
         metadata.forget(Forgets::Nothing);
-        assert!(metadata.of(3, 2).is_none());
-        assert!(metadata.of(9, 1).is_some());
+        assert!(metadata.of(of(3), 2).is_none());
+        assert!(metadata.of(of(9), 1).is_some());
         metadata.forget(Forgets::All);
-        assert!(metadata.of(9, 1).is_none());
+        assert!(metadata.of(of(9), 1).is_none());
     }
 }

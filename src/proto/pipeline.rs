@@ -336,7 +336,6 @@ impl Sender {
                 self.closed.clear();
                 Forgets::All
             }
-            _ if self.closed.is_empty() => Forgets::Nothing,
             _ => self.closed.pop().map_or(Forgets::Nothing, Forgets::One),
         };
         Ok(Some(Due {
@@ -502,9 +501,7 @@ impl Answers {
     /// A response is the next one, if one is due; gives the largest payload that it may have.
     fn begin(&mut self) -> Option<usize> {
         let due = self.in_flight.front();
-        if let (Some(due), Some(metadata)) = (due, &mut self.metadata)
-            && due.forgets != Forgets::Nothing
-        {
+        if let (Some(due), Some(metadata)) = (due, &mut self.metadata) {
             metadata.forget(due.forgets);
         }
         self.seq = SeqCheck::from(due.map_or(1, |due| due.first), self.seq.lenient);
@@ -560,7 +557,7 @@ impl Answers {
             (None, [1, 0, 0, 1, count @ 1..=0xfa, packets @ ..]) => (5, *count, packets),
             (Some(_), [2, 0, 0, 1, count @ 1..=0xfa, 1, packets @ ..]) => (6, *count, packets),
             (Some(metadata), &[2, 0, 0, 1, count @ 1..=0xfa, 0, ..]) => {
-                if let Some(columns) = metadata.of_response(expect, usize::from(count)) {
+                if let Some(columns) = metadata.of(expect, usize::from(count)) {
                     self.state = self.behind_columns(columns.clone());
                     self.seq = SeqCheck::from(2, self.seq.lenient);
                     reader.skip(6);
@@ -574,9 +571,7 @@ impl Answers {
         };
         reader.skip(head + whole.len);
         self.seq = SeqCheck::from(whole.next, self.seq.lenient);
-        if self.metadata.is_some() {
-            self.keep_metadata(&whole.columns);
-        }
+        self.keep_metadata(&whole.columns);
         self.state = self.behind_columns(whole.columns);
         self.grow(whole.payload)
     }
@@ -732,6 +727,7 @@ impl Answers {
     }
 
     /// The columns of the response came.
+    #[inline]
     fn keep_metadata(&mut self, columns: &Arc<[Column]>) {
         if let (Some(metadata), Some(due)) = (&mut self.metadata, self.in_flight.front())
             && let Expect::Binary(statement) = due.expect
@@ -789,7 +785,7 @@ impl Answers {
                 let count = count as usize;
                 self.state = match &self.metadata {
                     Some(metadata) if head.checked_eat_u8() != Some(1) => {
-                        let columns = metadata.of_response(expect, count).ok_or_else(|| {
+                        let columns = metadata.of(expect, count).ok_or_else(|| {
                             ProtocolError::new("a result without its columns, which never came")
                         })?;
                         self.behind_columns(columns.clone())
@@ -1100,8 +1096,9 @@ mod tests {
             }
             Ok::<_, Fatal>(names)
         };
-        let other = &COLUMN.to_vec();
-        let other = [&other[..8], b"b", &other[9..]].concat();
+        let other = [&COLUMN[..8], b"b", &COLUMN[9..]].concat();
+        let with = |column: &[u8]| packets(&[sent, column, row, END]);
+        let without = || packets(&[not_sent, row, END]);
         for step in [1, 3, 1000] {
             let mut pipeline = pipeline(true).with_cached_metadata(true);
             for id in [1, 2] {
@@ -1119,12 +1116,12 @@ mod tests {
             pipeline.push(Command::Query(b"SELECT 7")).unwrap();
             ask(&mut pipeline, 1);
             let replies = [
-                packets(&[not_sent, row, END]),
-                packets(&[sent, &other, row, END]),
-                packets(&[not_sent, row, END]),
-                packets(&[not_sent, row, END]),
-                packets(&[sent, COLUMN, row, END]),
-                packets(&[not_sent, row, END]),
+                without(),
+                with(&other),
+                without(),
+                without(),
+                with(COLUMN),
+                without(),
             ];
             let names = columns_of(&mut pipeline, &replies.concat(), step).unwrap();
             assert_eq!(names, ["a", "b", "b", "a", "a", "b"], "step {step}");
@@ -1132,10 +1129,7 @@ mod tests {
             // What is known too is told by its number, and is kept all the same.
             ask(&mut pipeline, 1);
             ask(&mut pipeline, 1);
-            let replies = [
-                packets(&[sent, COLUMN, row, END]),
-                packets(&[not_sent, row, END]),
-            ];
+            let replies = [with(COLUMN), without()];
             let names = columns_of(&mut pipeline, &replies.concat(), step).unwrap();
             assert_eq!(names, ["a", "a"]);
 
@@ -1143,34 +1137,28 @@ mod tests {
             ask(&mut pipeline, 1);
             pipeline.push(Command::CloseStmt(1)).unwrap();
             ask(&mut pipeline, 2);
-            let replies = [
-                packets(&[not_sent, row, END]),
-                packets(&[not_sent, row, END]),
-            ];
+            let replies = [without(), without()];
             let names = columns_of(&mut pipeline, &replies.concat(), step).unwrap();
             assert_eq!(names, ["a", "a"]);
             let unknown = |pipeline: &mut Pipeline, id: u8| {
                 ask(pipeline, id);
-                let reply = packets(&[not_sent, row, END]);
-                matches!(columns_of(pipeline, &reply, step), Err(Fatal::Protocol(_)))
+                matches!(
+                    columns_of(pipeline, &without(), step),
+                    Err(Fatal::Protocol(_))
+                )
             };
             assert!(unknown(&mut pipeline, 1));
         }
-        for end in [Command::ResetConnection, Command::Query(b"SELECT 7")] {
+        for (end, reply) in [
+            (Command::ResetConnection, packets(&[OK])),
+            // Of a text they always come.
+            (Command::Query(b"SELECT 7"), without()),
+        ] {
             let mut pipeline = pipeline(true).with_cached_metadata(true);
             pipeline.push(Command::Prepare(b"SELECT 7")).unwrap();
             pipeline.push(end).unwrap();
             pipeline.push(Command::Execute(&execute(1))).unwrap();
-            let text = matches!(end, Command::Query(_));
-            let bytes = [
-                packets(&[&prepare_ok(1), COLUMN]),
-                match text {
-                    // Of a text they always come.
-                    true => packets(&[not_sent, row, END]),
-                    false => packets(&[OK]),
-                },
-                packets(&[not_sent, row, END]),
-            ];
+            let bytes = [packets(&[&prepare_ok(1), COLUMN]), reply, without()];
             let seen = columns_of(&mut pipeline, &bytes.concat(), 1000);
             assert!(matches!(seen, Err(Fatal::Protocol(_))), "{end:?}");
         }
