@@ -24,6 +24,7 @@ use super::{
     spread::Spread,
     stats::{Counters, Counts},
     waiter::{Queue, Waiter},
+    width::Width,
     wish::{Close, Got, Grant, Like, Need, Wish},
 };
 use crate::{
@@ -41,6 +42,9 @@ const BUSY: usize = 16;
 
 /// One link serves the quickest statements best: more of them only share the cores.
 const WAIT: Duration = Duration::from_millis(1);
+
+/// What takes the server longer is spread over all lanes: it is not what becomes of packets that counts.
+const QUICK: Duration = Duration::from_micros(500);
 
 /// Lanes are made to and fro so often before another link is opened.
 const TURNS: u32 = 4;
@@ -88,6 +92,7 @@ struct State {
     /// Links at rest whose session is somebody's, last used last.
     parked: Vec<Parked>,
     lanes: Vec<Shared>,
+    width: Width,
     busy: Vec<Busy>,
     queue: Queue,
     accounts: Vec<Arc<Account>>,
@@ -530,32 +535,42 @@ impl Group {
         (self.limits.max_links - 1).saturating_sub(slow)
     }
 
-    /// The least busy lane that fits and has room.
+    /// The least busy lane that fits and has room; in a crowd, of the lanes that are worth their cost.
     #[inline]
     fn lane_for(&self, state: &mut State, like: Like<'_>) -> Option<(Place, Arc<Lane>)> {
-        let mut best: Option<(&Shared, usize)> = None;
-        let mut now = None;
-        for shared in &state.lanes {
-            if !shared.is_open_to(like) {
-                continue;
-            }
+        let wide = state.width.wide();
+        let (mut lanes, mut in_flight) = (0, 0);
+        let mut clock = None;
+        let mut least: Option<(&Shared, usize)> = None;
+        let mut of_the_first = None;
+        for shared in state.lanes.iter().filter(|s| s.is_open_to(like)) {
             let load = &shared.lane.load;
             let taken = load.taken.load(Ordering::SeqCst);
-            if taken == 0 {
-                best = Some((shared, taken));
-                break;
+            let mut has_room = || {
+                let now = *clock.get_or_insert_with(Instant::now);
+                taken < load.window(self.is_one_at_a_time()) && !load.is_stuck(now)
+            };
+            if least.is_none_or(|(_, least)| taken < least) && (taken == 0 || has_room()) {
+                least = Some((shared, taken));
             }
-            let now = *now.get_or_insert_with(Instant::now);
-            let has_room = taken < load.window(self.is_one_at_a_time()) && !load.is_stuck(now);
-            if has_room && best.is_none_or(|(_, least)| taken < least) {
-                best = Some((shared, taken));
+            lanes += 1;
+            in_flight += taken;
+            if lanes <= wide {
+                of_the_first = least;
             }
         }
+        let in_all = in_flight + self.waiting.load(Ordering::Relaxed);
+        let first = of_the_first.or(least);
+        let quick = first.is_some_and(|(shared, _)| shared.lane.load.wait(1) < QUICK);
+        let best = match state.width.matters(lanes, in_all, quick, clock) {
+            true => first,
+            false => least,
+        };
         let (shared, taken) = best?;
         let place = (Place::take(&shared.lane), shared.lane.clone());
         if taken < BUSY || shared.lane.load.wait(taken) < WAIT {
             state.busy_since = None;
-        } else if state.open < self.limits.max_links && like.account.may_open() {
+        } else if lanes <= wide && state.open < self.limits.max_links && like.account.may_open() {
             // What has lasted as long as a connect takes may well last longer.
             let since = *state.busy_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= self.connect_time() {

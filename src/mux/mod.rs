@@ -20,6 +20,7 @@ mod seat;
 mod spread;
 pub(crate) mod stats;
 mod waiter;
+mod width;
 mod wish;
 
 use std::{

@@ -1,0 +1,332 @@
+//! Over how many lanes statements are spread, where many are in flight: as many as answer them soonest.
+//!
+//! More lanes have more of the server's threads work, and cut what would go out and come back in one
+//! piece into several. What is better depends on the server's cores, on how far away it is and on the
+//! statements, none of which can be told from here; so it is tried. As by Little's law the mean number
+//! in flight is their rate times the mean time to a reply, arrivals alone say how long that is. Knows
+//! no lane and no clock.
+
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+/// Statements in flight per lane from which it matters.
+const CROWD: usize = 4;
+
+/// How long an epoch takes at least, once it was waited for as long until what is otherwise now shows: a
+/// scheduler that has to move threads between cores takes some 50 ms to.
+const TIME: Duration = Duration::from_millis(100);
+
+/// Where nothing arrives for so long, the load has ended or is another.
+const GAP: Duration = Duration::from_millis(15);
+
+/// Arrivals that an epoch takes at least.
+const ARRIVALS: u64 = 512;
+
+/// Epochs of each of the two widths that a trial compares.
+const EPOCHS: usize = 3;
+
+/// Epochs from one trial to the next: at least, and where nothing has come of them for long.
+const PAUSE: RangeInclusive<u32> = 16..=256;
+
+/// Arrivals over which it is averaged what they find.
+const SMOOTH: usize = 64;
+
+/// All lanes that there are, at first and until fewer have been found to be better.
+const ALL: usize = usize::MAX;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Width {
+    best: usize,
+    phase: Phase,
+    /// The next trial is of more lanes, and not of fewer.
+    widens: bool,
+    pause: u32,
+    /// Moving average of what arrivals find in flight, times [`SMOOTH`].
+    usual: usize,
+    epoch: Option<Epoch>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// So many epochs are left until the next trial.
+    Rest(u32),
+    Trial(Trial),
+}
+
+/// Epochs of the best width so far and of another in turns.
+#[derive(Debug)]
+struct Trial {
+    width: usize,
+    /// Mean times to a reply, in nanoseconds: of the best width, and of the other.
+    times: [Vec<u64>; 2],
+    /// The epoch that runs is one of the other.
+    other: bool,
+}
+
+#[derive(Debug)]
+struct Epoch {
+    began: Instant,
+    /// When the last statement arrived.
+    last: Instant,
+    /// What went by another width has its replies, and what is otherwise shows: arrivals count.
+    counts: bool,
+    arrivals: u64,
+    /// Sum of what each arrival found in flight.
+    found: u64,
+}
+
+impl Default for Width {
+    fn default() -> Self {
+        Width {
+            best: ALL,
+            phase: Phase::Rest(0),
+            widens: false,
+            pause: *PAUSE.start(),
+            usual: 0,
+            epoch: None,
+        }
+    }
+}
+
+impl Width {
+    /// How many lanes are used first, where statements are a crowd.
+    #[inline]
+    pub(super) fn wide(&self) -> usize {
+        match &self.phase {
+            Phase::Trial(trial) if trial.other => trial.width,
+            _ => self.best,
+        }
+    }
+
+    /// A statement arrives, and finds so many in flight on so many lanes, or waiting for them. Gives
+    /// whether it matters over how many lanes they are spread: they are many, and quick. Whoever finds
+    /// nobody need not know the time.
+    #[inline]
+    pub(super) fn matters(
+        &mut self,
+        lanes: usize,
+        found: usize,
+        quick: bool,
+        now: Option<Instant>,
+    ) -> bool {
+        if lanes < 2 {
+            return false;
+        }
+        self.usual = self.usual - self.usual / SMOOTH + found;
+        let matters = quick && self.usual >= lanes * CROWD * SMOOTH;
+        if !matters {
+            self.epoch = None;
+        } else if let Some(now) = now {
+            self.arrival(lanes, found as u64, now);
+        }
+        matters
+    }
+
+    fn arrival(&mut self, lanes: usize, found: u64, now: Instant) {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let epoch = match &mut self.epoch {
+            Some(epoch) if since(epoch.last) < GAP => epoch,
+            epoch => epoch.insert(Epoch::new(now, false)),
+        };
+        epoch.last = now;
+        epoch.arrivals += 1;
+        epoch.found += found;
+        // All who come again and again have their turns.
+        let enough = ARRIVALS.max(4 * found);
+        let elapsed = since(epoch.began);
+        if epoch.arrivals < enough || elapsed < TIME {
+            return;
+        }
+        if !epoch.counts {
+            *epoch = Epoch::new(now, true);
+            return;
+        }
+        let elapsed = elapsed.as_nanos();
+        let found = u128::from(epoch.found);
+        let arrivals = u128::from(epoch.arrivals);
+        let time = elapsed * found / (arrivals * arrivals);
+        self.epoch = None;
+        self.measured(lanes, u64::try_from(time).unwrap_or(u64::MAX));
+    }
+
+    /// An epoch is over: what mean time to a reply it had.
+    fn measured(&mut self, lanes: usize, time: u64) {
+        match &mut self.phase {
+            Phase::Rest(left @ 1..) => *left -= 1,
+            Phase::Rest(_) => self.begin(lanes),
+            Phase::Trial(trial) => {
+                trial.times[usize::from(trial.other)].push(time);
+                match trial.verdict() {
+                    None => trial.other = !trial.other,
+                    Some(better) => self.end(lanes, better),
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, lanes: usize) {
+        let best = self.best.min(lanes);
+        self.widens = match best {
+            1 => true,
+            _ if best == lanes => false,
+            _ => self.widens,
+        };
+        self.phase = Phase::Trial(Trial {
+            width: match self.widens {
+                true => best * 2,
+                false => best / 2,
+            },
+            times: Default::default(),
+            other: false,
+        });
+    }
+
+    fn end(&mut self, lanes: usize, better: bool) {
+        let Phase::Trial(Trial { width, .. }) = self.phase else {
+            return;
+        };
+        if better {
+            self.best = if width >= lanes { ALL } else { width };
+            self.pause = *PAUSE.start();
+            // What helped may help once more.
+            self.phase = Phase::Rest(0);
+        } else {
+            self.widens = !self.widens;
+            self.phase = Phase::Rest(self.pause);
+            self.pause = (self.pause * 2).min(*PAUSE.end());
+        }
+    }
+}
+
+impl Epoch {
+    fn new(now: Instant, counts: bool) -> Epoch {
+        Epoch {
+            began: now,
+            last: now,
+            counts,
+            arrivals: 0,
+            found: 0,
+        }
+    }
+}
+
+impl Trial {
+    /// Whether the other width is better by more than chance may do; `None`: not known yet.
+    fn verdict(&self) -> Option<bool> {
+        let [best, other] = &self.times;
+        let (Some(last), Some(others)) = (best.last(), other.last()) else {
+            return None;
+        };
+        // Half as long again is no chance, and to be surer of it would cost too much.
+        if *others > last + last / 2 {
+            return Some(false);
+        }
+        if *last > others + others / 2 {
+            return Some(true);
+        }
+        if best.len().min(other.len()) < EPOCHS {
+            return None;
+        }
+        let (best, other) = (median(best), median(other));
+        Some(other < best - best / 16)
+    }
+}
+
+fn median(times: &[u64]) -> u64 {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many seconds from `now` of callers that come again and again, to whom replies come after what
+    /// `time` says of so many lanes; gives how long each width was used, in milliseconds.
+    fn run(
+        width: &mut Width,
+        now: &mut Instant,
+        lanes: usize,
+        callers: usize,
+        seconds: u64,
+        time: impl Fn(usize) -> Duration,
+    ) -> Vec<u128> {
+        let end = *now + Duration::from_secs(seconds);
+        let mut used = vec![Duration::ZERO; lanes + 1];
+        while *now < end {
+            let wide = width.wide().min(lanes);
+            let next = time(wide) / callers as u32;
+            used[wide] += next;
+            *now += next;
+            width.matters(lanes, callers, true, Some(*now));
+        }
+        used.iter().map(Duration::as_millis).collect()
+    }
+
+    fn micros(n: usize) -> Duration {
+        Duration::from_micros(n as u64)
+    }
+
+    #[test]
+    fn fewer_lanes_are_used_where_they_answer_sooner() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        assert_eq!(width.wide(), ALL, "until it is known");
+        run(&mut width, &mut now, 4, 64, 6, |wide| {
+            micros(500 + 100 * wide)
+        });
+        assert_eq!(width.best, 1);
+        let used = run(&mut width, &mut now, 4, 64, 60, |wide| {
+            micros(500 + 100 * wide)
+        });
+        assert!(used[1] > 50_000, "trials cost little: {used:?}");
+    }
+
+    #[test]
+    fn all_lanes_are_used_where_a_server_has_cores_for_them() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        let used = run(&mut width, &mut now, 8, 64, 100, |wide| micros(4000 / wide));
+        assert_eq!(width.best, ALL);
+        assert!(used[8] > 98_000, "{used:?}");
+    }
+
+    #[test]
+    fn what_is_between_is_found_too_and_what_changes_is_found_again() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        let best_with = |best: usize| move |wide: usize| micros(1000 + 300 * wide.abs_diff(best));
+        run(&mut width, &mut now, 8, 64, 10, best_with(2));
+        assert_eq!(width.best, 2);
+        run(&mut width, &mut now, 8, 64, 200, best_with(4));
+        assert_eq!(width.best, 4);
+        run(&mut width, &mut now, 8, 64, 200, best_with(8));
+        assert_eq!(width.best, ALL);
+    }
+
+    #[test]
+    fn what_makes_no_difference_changes_nothing() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        let used = run(&mut width, &mut now, 4, 64, 200, |_| micros(1000));
+        assert_eq!(width.best, ALL);
+        assert!(used[4] > 190_000, "{used:?}");
+    }
+
+    #[test]
+    fn a_few_statements_are_no_crowd() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        assert!(!width.matters(4, 15, true, Some(now)));
+        run(&mut width, &mut now, 4, 64, 6, |wide| {
+            micros(500 + 100 * wide)
+        });
+        let crowd = |width: &mut Width, found, arrivals| {
+            (0..arrivals).all(|_| width.matters(4, found, true, None))
+        };
+        assert!(crowd(&mut width, 0, 20), "for a moment there are few");
+        assert!(!crowd(&mut width, 0, 200));
+        assert!(!crowd(&mut width, 15, 1000));
+        assert_eq!(width.wide(), 1, "what was learnt is kept");
+        assert!(!width.matters(1, 1000, true, None), "there is no choice");
+    }
+}
