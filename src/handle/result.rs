@@ -83,28 +83,35 @@ enum Set {
     None,
 }
 
-impl<T: Protocol> QueryResult<T> {
-    /// Fails where the first statement did.
-    pub(super) fn new(response: Response) -> Result<Self> {
-        let mut result = QueryResult {
-            outcomes: response.outcomes,
-            set: Set::None,
-            protocol: PhantomData,
-        };
-        result.step();
-        match result.set {
-            Set::Failed(Some(e)) => Err(e),
-            _ => Ok(result),
-        }
-    }
-
-    fn step(&mut self) {
-        self.set = match self.outcomes.pop_front() {
+impl Set {
+    #[inline]
+    fn of(outcome: Option<Outcome>) -> Set {
+        match outcome {
             Some(Outcome::Set(set)) => Set::Rows(set),
             Some(Outcome::Ok(ok)) => Set::Empty(ok),
             Some(Outcome::Err(failure)) => Set::Failed(Some(failure.into())),
             None => Set::None,
-        };
+        }
+    }
+}
+
+impl<T: Protocol> QueryResult<T> {
+    /// Fails where the first statement did.
+    #[inline]
+    pub(super) fn new(response: Response) -> Result<Self> {
+        let mut outcomes = response.outcomes;
+        match Set::of(outcomes.pop_front()) {
+            Set::Failed(Some(e)) => Err(e),
+            set => Ok(QueryResult {
+                outcomes,
+                set,
+                protocol: PhantomData,
+            }),
+        }
+    }
+
+    fn step(&mut self) {
+        self.set = Set::of(self.outcomes.pop_front());
     }
 
     /// The current set is over.
@@ -142,9 +149,10 @@ impl<T: Protocol> QueryResult<T> {
         }
     }
 
-    /// The next row.
+    /// The current set's first row of those that are left.
+    #[inline]
     pub(super) fn first<U>(mut self, convert: impl FnOnce(Row) -> U) -> Result<Option<U>> {
-        self.next().map(|row| row.map(convert)).transpose()
+        self.next_row().map(|row| row.map(convert)).transpose()
     }
 
     /// All rows of the current set, each through `map`, in memory that is taken once.

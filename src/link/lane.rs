@@ -105,8 +105,8 @@ pub(crate) struct How<'a> {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Reply(Reply),
-    /// The statement must be prepared here first; the place is still the caller's.
-    NotHeld(Place),
+    /// The statement must be prepared here first; the place was not used.
+    NotHeld,
     /// The deadline passed; the reply, when it comes, is thrown away.
     Late,
 }
@@ -251,6 +251,13 @@ enum Led {
     Nothing,
 }
 
+/// What a thread waited for.
+enum Waited {
+    Reply(Result<Reply, Error>),
+    Part(Arc<[Column]>, Rows),
+    Late,
+}
+
 impl Lane {
     /// Makes a link one for many. It must be at rest, its session as it begins.
     ///
@@ -356,36 +363,6 @@ impl Lane {
         let (used, opened) = (common.used, common.opened);
         let last = core.lead.as_ref().and_then(|lead| lead.last);
         Some((last.map_or(used, |(at, _)| at), opened))
-    }
-
-    /// Has the reply of one statement in a place that was taken before.
-    ///
-    /// # Errors
-    /// Nothing is sent where the packet is too large; else the link's end, with what may have run.
-    pub(crate) async fn ask(
-        self: &Arc<Self>,
-        asked: Asked<'_>,
-        how: &How<'_>,
-        place: Place,
-    ) -> Result<Answer, Error> {
-        let slot = match how.face {
-            Face::Blocking => Slot::of_thread(),
-            Face::Async => Slot::of_task(how.parts.is_some()),
-        };
-        // What takes time is laid out before the lock; the id comes under it.
-        let mut payload = match asked {
-            Asked::Execute(_, params) if are_large(params) => execute(0, params, usize::MAX).1,
-            _ => Vec::new(),
-        };
-        let Some(duty) = self.submit(asked, &mut payload, &slot, how)? else {
-            return Ok(Answer::NotHeld(place));
-        };
-        // From here on the place is given back by who reads.
-        place.used();
-        match how.face {
-            Face::Blocking => self.wait_in_thread(slot, duty, how).await,
-            Face::Async => self.wait_as_task(slot, duty, how).await,
-        }
     }
 
     /// Appends the command, and says what else the caller has to do. `None`: the statement is not
@@ -516,39 +493,54 @@ impl Lane {
     async fn wait_in_thread(
         self: &Arc<Self>,
         slot: Arc<Slot>,
-        duty: Duty,
+        mut duty: Duty,
         how: &How<'_>,
     ) -> Result<Answer, Error> {
         if duty.flush {
             self.flush();
         }
-        let mut lead = duty.lead;
         loop {
-            while let Some(leading) = lead.take() {
-                match (self.lead(leading, &slot, how), how.parts) {
-                    (Led::Reply(reply), _) => {
-                        slot.keep();
-                        return reply.map(Answer::Reply);
-                    }
-                    (Led::Part(columns, rows), Some(parts)) => {
-                        // What the caller makes of them may panic.
-                        let away = Away(self, &slot);
-                        parts.put(columns, rows).await;
-                        std::mem::forget(away);
-                        lead = self.core.lock().lead.take();
-                    }
-                    _ => {}
-                }
-            }
-            match slot.wait(how.deadline) {
-                Told::Reply(reply) => {
+            match self.wait(&slot, &mut duty.lead, how) {
+                Waited::Reply(reply) => {
                     slot.keep();
                     return reply.map(Answer::Reply);
                 }
-                Told::Lead => lead = self.core.lock().lead.take(),
+                Waited::Late => return Ok(Answer::Late),
+                Waited::Part(columns, rows) => {
+                    // What the caller makes of them may panic.
+                    let away = Away(self, &slot);
+                    if let Some(parts) = how.parts {
+                        parts.put(columns, rows).await;
+                    }
+                    std::mem::forget(away);
+                    duty.lead = self.core.lock().lead.take();
+                }
+            }
+        }
+    }
+
+    /// Waits for the reply or for a part of it, and reads for all as long as it leads.
+    #[inline]
+    fn wait(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        lead: &mut Option<Box<Lead>>,
+        how: &How<'_>,
+    ) -> Waited {
+        loop {
+            if let Some(leading) = lead.take() {
+                match self.lead(leading, slot, how) {
+                    Led::Reply(reply) => return Waited::Reply(reply),
+                    Led::Part(columns, rows) => return Waited::Part(columns, rows),
+                    Led::Nothing => {}
+                }
+            }
+            match slot.wait(how.deadline) {
+                Told::Reply(reply) => return Waited::Reply(reply),
+                Told::Lead => *lead = self.core.lock().lead.take(),
                 Told::Late => {
-                    self.leave(&slot);
-                    return Ok(Answer::Late);
+                    self.leave(slot);
+                    return Waited::Late;
                 }
             }
         }
@@ -1094,27 +1086,88 @@ impl Core {
     }
 }
 
-/// A place on a lane that nobody has used yet.
+/// A place on a lane, for one statement.
 #[derive(Debug)]
-pub(crate) struct Place(Option<Arc<Lane>>);
+pub(crate) struct Place {
+    lane: Arc<Lane>,
+    /// It is given back by who reads.
+    is_used: AtomicBool,
+}
 
 impl Place {
     /// One more is taken.
     pub(crate) fn take(lane: &Arc<Lane>) -> Place {
         lane.load.taken.fetch_add(1, Ordering::AcqRel);
-        Place(Some(lane.clone()))
+        Place {
+            lane: lane.clone(),
+            is_used: AtomicBool::new(false),
+        }
     }
 
-    fn used(mut self) {
-        self.0 = None;
+    pub(crate) fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    /// Has the reply of one statement.
+    ///
+    /// # Errors
+    /// Nothing is sent where the packet is too large; else the link's end, with what may have run.
+    pub(crate) async fn ask(&self, asked: Asked<'_>, how: &How<'_>) -> Result<Answer, Error> {
+        let Some((slot, duty)) = self.begin(asked, how)? else {
+            return Ok(Answer::NotHeld);
+        };
+        match how.face {
+            Face::Blocking => self.lane.wait_in_thread(slot, duty, how).await,
+            Face::Async => self.lane.wait_as_task(slot, duty, how).await,
+        }
+    }
+
+    /// As [`Self::ask`], for a thread that takes no parts: it has nothing to be polled for.
+    #[inline]
+    pub(crate) fn ask_in_thread(&self, asked: Asked<'_>, how: &How<'_>) -> Result<Answer, Error> {
+        let Some((slot, mut duty)) = self.begin(asked, how)? else {
+            return Ok(Answer::NotHeld);
+        };
+        if duty.flush {
+            self.lane.flush();
+        }
+        loop {
+            match self.lane.wait(&slot, &mut duty.lead, how) {
+                Waited::Reply(reply) => {
+                    slot.keep();
+                    return reply.map(Answer::Reply);
+                }
+                Waited::Part(..) => {}
+                Waited::Late => return Ok(Answer::Late),
+            }
+        }
+    }
+
+    /// Asks, and gives what is left to do. `None`: the statement is not held here.
+    #[inline]
+    fn begin(&self, asked: Asked<'_>, how: &How<'_>) -> Result<Option<(Arc<Slot>, Duty)>, Error> {
+        let slot = match how.face {
+            Face::Blocking => Slot::of_thread(),
+            Face::Async => Slot::of_task(how.parts.is_some()),
+        };
+        // What takes time is laid out before the lock; the id comes under it.
+        let mut payload = match asked {
+            Asked::Execute(_, params) if are_large(params) => execute(0, params, usize::MAX).1,
+            _ => Vec::new(),
+        };
+        let Some(duty) = self.lane.submit(asked, &mut payload, &slot, how)? else {
+            return Ok(None);
+        };
+        self.is_used.store(true, Ordering::Relaxed);
+        Ok(Some((slot, duty)))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(lane) = self.0.take() {
-            lane.load.taken.fetch_sub(1, Ordering::AcqRel);
-            lane.room();
+        if !*self.is_used.get_mut() {
+            self.lane.load.taken.fetch_sub(1, Ordering::AcqRel);
+            self.lane.room();
         }
     }
 }
@@ -1239,13 +1292,14 @@ fn is_limit_over(outcome: &Outcome) -> bool {
 pub(super) const LIMIT: &[u8] = b"max_statement_time";
 
 /// Something in it says more than that the statement is done.
+#[inline]
 fn is_remarkable(outcome: &Outcome, limited: bool) -> bool {
     let Some(ok) = outcome.ok() else {
         return false;
     };
-    says_something(&ok.changes, limited.then_some(LIMIT))
-        || !ok.status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
-        || ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
+    const USUAL: StatusFlags = StatusFlags::SERVER_STATUS_AUTOCOMMIT;
+    let transactions = ok.status & (USUAL | StatusFlags::SERVER_STATUS_IN_TRANS);
+    transactions != USUAL || says_something(&ok.changes, limited.then_some(LIMIT))
 }
 
 /// To lay these parameters out takes more than a moment.

@@ -29,8 +29,11 @@ pub(super) struct Moment(u64);
 impl Moment {
     #[inline]
     pub(super) fn of(at: Instant) -> Moment {
+        const SECOND: u64 = 1_000_000_000;
         let since = at.saturating_duration_since(*EPOCH);
-        Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        // For centuries: no need to count in 128 bits.
+        let whole = since.as_secs().saturating_mul(SECOND);
+        Moment(whole.saturating_add(u64::from(since.subsec_nanos())))
     }
 
     /// Nanoseconds since an earlier one.

@@ -284,7 +284,7 @@ impl Group {
             };
             retry_at = None;
             match grant {
-                Grant::Place(place, lane) => return Ok(Got::Place(place, lane)),
+                Grant::Place(place) => return Ok(Got::Place(place)),
                 Grant::Link(mut link) => {
                     if link.is_alive() {
                         self.counters
@@ -380,7 +380,7 @@ impl Group {
         if !state.closed {
             self.serve(&mut state);
         }
-        Got::Place(place, lane)
+        Got::Place(place)
     }
 
     fn add_lane(
@@ -461,12 +461,12 @@ impl Group {
     /// A place on a lane that is there, without more ado: the usual case, which needs no clock. `None`:
     /// it takes more; see [`Self::acquire`].
     #[inline]
-    pub(super) fn place(&self, like: Like<'_>) -> Option<(Place, Arc<Lane>)> {
+    pub(super) fn place(&self, like: Like<'_>) -> Option<Place> {
         let mut state = self.state.lock();
         if state.closed || state.queue.has_line(like.account, Need::Place) {
             return None;
         }
-        self.lane_for(&mut state, like)
+        self.place_for(&mut state, like)
     }
 
     /// What can be done now, or a place in the queue.
@@ -535,9 +535,9 @@ impl Group {
         (self.limits.max_links - 1).saturating_sub(slow)
     }
 
-    /// The least busy lane that fits and has room; in a crowd, of the lanes that are worth their cost.
+    /// A place on the least busy lane that fits and has room; in a crowd, of the lanes that are worth their cost.
     #[inline]
-    fn lane_for(&self, state: &mut State, like: Like<'_>) -> Option<(Place, Arc<Lane>)> {
+    fn place_for(&self, state: &mut State, like: Like<'_>) -> Option<Place> {
         let wide = state.width.wide();
         let (mut lanes, mut in_flight) = (0, 0);
         let mut clock = None;
@@ -559,15 +559,16 @@ impl Group {
                 of_the_first = least;
             }
         }
-        let in_all = in_flight + self.waiting.load(Ordering::Relaxed);
-        let first = of_the_first.or(least);
-        let quick = first.is_some_and(|(shared, _)| shared.lane.load.wait(1) < QUICK);
-        let best = match state.width.matters(lanes, in_all, quick, clock) {
-            true => first,
-            false => least,
-        };
-        let (shared, taken) = best?;
-        let place = (Place::take(&shared.lane), shared.lane.clone());
+        let (mut shared, mut taken) = least?;
+        if lanes > 1 {
+            let first = of_the_first.unwrap_or((shared, taken));
+            let quick = first.0.lane.load.wait(1) < QUICK;
+            let found = in_flight + self.waiting.load(Ordering::Relaxed);
+            if state.width.matters(lanes, found, quick, clock) {
+                (shared, taken) = first;
+            }
+        }
+        let place = Place::take(&shared.lane);
         if taken < BUSY || shared.lane.load.wait(taken) < WAIT {
             state.busy_since = None;
         } else if lanes <= wide && state.open < self.limits.max_links && like.account.may_open() {
@@ -669,8 +670,8 @@ impl Group {
                 });
             }
             Need::Place => {
-                if let Some((place, lane)) = self.lane_for(state, wish.like()) {
-                    return Some(Grant::Place(place, lane));
+                if let Some(place) = self.place_for(state, wish.like()) {
+                    return Some(Grant::Place(place));
                 }
             }
             Need::Slow => {
@@ -1234,7 +1235,7 @@ impl Shared {
     }
 
     /// The session on it is as this handle's.
-    #[inline]
+    #[inline(always)]
     fn fits(&self, like: Like<'_>) -> bool {
         Arc::ptr_eq(&self.account, like.account)
             && (self.account.is_shared()

@@ -35,8 +35,8 @@ use super::{
 use crate::{
     error::{DriverError, Error, LostCause, Ran, Result, StatementTimeout},
     link::{
-        Answer, Ask, Asked, Face, How, Kill, Lane, Link, NOBODY, Parts, Place, Prepared, Shape,
-        Streamed, kill, last_behind, offload,
+        Answer, Ask, Asked, Face, How, Kill, Link, NOBODY, Parts, Place, Prepared, Shape, Streamed,
+        kill, last_behind, offload,
     },
     opts::{ChangeUserOpts, Isolation, LocalInfileHandler, Opts, OptsBuilder},
     proto::{
@@ -266,13 +266,14 @@ impl Seat {
         if self.can_share()
             && !keeps
             && !plan.pins()
-            && let Some((place, lane)) = self.place(Need::Place, deadline).await?
+            && let Some(place) = self.place(Need::Place, deadline).await?
         {
+            let lane = place.lane();
             if let Some(held) = lane.holds(sql) {
                 self.forget_warnings(&held);
                 return Ok(held);
             }
-            match self.prepare_on(sql, None, &lane, place, deadline).await {
+            match self.prepare_on(sql, None, &place, deadline).await {
                 Err(Error::ConnectionLost(_)) => {}
                 Err(e @ Error::MySqlError(_)) => {
                     self.last_link = lane.id;
@@ -729,10 +730,10 @@ impl Seat {
     /// The last OK is what a connection of one's own would tell: an error leaves zeros.
     #[inline]
     fn keep_ok(&mut self, response: &Response) {
-        self.ok = match response.outcomes.back().and_then(Outcome::ok) {
-            Some(ok) => ok.clone(),
-            None => OkInfo::default(),
-        };
+        match response.outcomes.back().and_then(Outcome::ok) {
+            Some(ok) => self.ok.clone_from(ok),
+            None => self.ok = OkInfo::default(),
+        }
     }
 
     /// Where a statement runs is decided by what it may do.
@@ -891,7 +892,7 @@ impl Seat {
     }
 
     /// A place on a lane that is there.
-    fn place_now(&self, need: Need) -> Option<(Place, Arc<Lane>)> {
+    fn place_now(&self, need: Need) -> Option<Place> {
         if self.owns || need != Need::Place {
             return None;
         }
@@ -906,13 +907,9 @@ impl Seat {
     }
 
     /// A place on a lane, or nothing: then the seat has a link alone.
-    async fn place(
-        &mut self,
-        need: Need,
-        deadline: Deadline,
-    ) -> Result<Option<(Place, Arc<Lane>)>> {
+    async fn place(&mut self, need: Need, deadline: Deadline) -> Result<Option<Place>> {
         match self.acquire("a statement", need, deadline).await? {
-            Got::Place(place, lane) => Ok(Some((place, lane))),
+            Got::Place(place) => Ok(Some(place)),
             Got::Link(link) => {
                 self.held = Some(link);
                 Ok(None)
@@ -972,13 +969,14 @@ impl Seat {
                 Some(placed) => Ok(Some(placed)),
                 None => self.place(need, deadline).await,
             };
-            let (place, lane) = match (placed, lost.take()) {
+            let place = match (placed, lost.take()) {
                 (Ok(Some(got)), _) => got,
                 (Ok(None), _) => return Ok(None),
                 // There is no other link: what happened to the first one is what there is to tell.
                 (Err(_), Some(lost)) => return Err(lost),
                 (Err(e), None) => return Err(e),
             };
+            let lane = place.lane();
             if self.account.group.wants_more() {
                 self.mux.warm(&self.account.group);
             }
@@ -1006,23 +1004,21 @@ impl Seat {
             self.begin_writing(statement.effect == Effect::Read);
             let under_way = self.write_under_way();
             how.under_way = under_way.as_ref();
-            let mut answer = lane.ask(asked, &how, place).await;
-            if let (Ok(Answer::NotHeld(_)), Asked::Execute(prepared, _)) = (&answer, asked) {
-                let Ok(Answer::NotHeld(place)) = answer else {
-                    unreachable!("matched above")
-                };
+            let mut answer = match (self.face, parts) {
+                (Face::Blocking, None) => place.ask_in_thread(asked, &how),
+                _ => place.ask(asked, &how).await,
+            };
+            if let (Ok(Answer::NotHeld), Asked::Execute(prepared, _)) = (&answer, asked) {
                 let sql = &prepared.sql;
                 // Taken before the first one is given back: the lane stays one.
-                let second = Place::take(&lane);
-                let made = self
-                    .prepare_on(sql, Some(prepared), &lane, place, deadline)
-                    .await;
+                let second = Place::take(lane);
+                let made = self.prepare_on(sql, Some(prepared), &place, deadline).await;
                 let how = How {
                     asked: Instant::now(),
                     ..how
                 };
                 answer = match made {
-                    Ok(_) => lane.ask(asked, &how, second).await,
+                    Ok(_) => second.ask(asked, &how).await,
                     Err(e) => Err(e),
                 };
             }
@@ -1042,7 +1038,7 @@ impl Seat {
                     }
                     self.note_written(&response, statement.effect == Effect::Read);
                     if self.is_own() {
-                        self.note_on_lane(&response, statement, &lane);
+                        self.note_on_lane(&response, statement, lane);
                         if lane.was_changed_by(self.id) {
                             self.claim(lane.id, statement.digest, deadline).await?;
                         }
@@ -1082,8 +1078,7 @@ impl Seat {
         &mut self,
         sql: &[u8],
         known: Option<&Arc<Prepared>>,
-        lane: &Arc<Lane>,
-        place: Place,
+        place: &Place,
         deadline: Deadline,
     ) -> Result<Arc<Prepared>> {
         let how = How {
@@ -1101,7 +1096,8 @@ impl Seat {
             under_way: None,
             limited: false,
         };
-        match lane.ask(Asked::Prepare(sql), &how, place).await? {
+        let lane = place.lane();
+        match place.ask(Asked::Prepare(sql), &how).await? {
             Answer::Reply(Reply::Prepared(made)) => {
                 let made = made?;
                 if let Some(known) = known

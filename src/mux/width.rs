@@ -1,10 +1,12 @@
-//! Over how many lanes statements are spread, where many are in flight: as many as answer them soonest.
+//! Over how many lanes statements are spread, where many are in flight: as many as serve them best.
 //!
 //! More lanes have more of the server's threads work, and cut what would go out and come back in one
 //! piece into several. What is better depends on the server's cores, on how far away it is and on the
-//! statements, none of which can be told from here; so it is tried. As by Little's law the mean number
-//! in flight is their rate times the mean time to a reply, arrivals alone say how long that is. Knows
-//! no lane and no clock.
+//! statements, none of which can be told from here; so it is tried. What is sought is the least mean
+//! time to a reply over the rate of statements (Kleinrock's "power", the other way up): where callers
+//! wait for each other the rate shows what is better, where they come as they like the time. Arrivals
+//! alone tell both, as by Little's law what they find in flight is the rate times the time. Knows no
+//! lane and no clock.
 
 use std::{
     ops::RangeInclusive,
@@ -19,7 +21,7 @@ const CROWD: usize = 4;
 const TIME: Duration = Duration::from_millis(100);
 
 /// Where nothing arrives for so long, the load has ended or is another.
-const GAP: Duration = Duration::from_millis(15);
+const GAP: Duration = Duration::from_millis(100);
 
 /// Arrivals that an epoch takes at least.
 const ARRIVALS: u64 = 512;
@@ -60,8 +62,8 @@ enum Phase {
 #[derive(Debug)]
 struct Trial {
     width: usize,
-    /// Mean times to a reply, in nanoseconds: of the best width, and of the other.
-    times: [Vec<u64>; 2],
+    /// Of the best width so far, and of the other.
+    costs: [Vec<f64>; 2],
     /// The epoch that runs is one of the other.
     other: bool,
 }
@@ -102,8 +104,8 @@ impl Width {
     }
 
     /// A statement arrives, and finds so many in flight on so many lanes, or waiting for them. Gives
-    /// whether it matters over how many lanes they are spread: they are many, and quick. Whoever finds
-    /// nobody need not know the time.
+    /// whether it matters over how many lanes they are spread: they are many, and quick. The time need not
+    /// be known of all.
     #[inline]
     pub(super) fn matters(
         &mut self,
@@ -117,10 +119,10 @@ impl Width {
         }
         self.usual = self.usual - self.usual / SMOOTH + found;
         let matters = quick && self.usual >= lanes * CROWD * SMOOTH;
-        if !matters {
-            self.epoch = None;
-        } else if let Some(now) = now {
-            self.arrival(lanes, found as u64, now);
+        match (matters, now, &mut self.epoch) {
+            (false, ..) => self.epoch = None,
+            (true, None, epoch) => epoch.iter_mut().for_each(|epoch| epoch.add(found as u64)),
+            (true, Some(now), _) => self.arrival(lanes, found as u64, now),
         }
         matters
     }
@@ -132,33 +134,30 @@ impl Width {
             epoch => epoch.insert(Epoch::new(now, false)),
         };
         epoch.last = now;
-        epoch.arrivals += 1;
-        epoch.found += found;
-        // All who come again and again have their turns.
-        let enough = ARRIVALS.max(4 * found);
+        epoch.add(found);
         let elapsed = since(epoch.began);
-        if epoch.arrivals < enough || elapsed < TIME {
+        // All who come again and again have their turns.
+        if elapsed < TIME || epoch.arrivals < ARRIVALS.max(2 * found) {
             return;
         }
         if !epoch.counts {
             *epoch = Epoch::new(now, true);
             return;
         }
-        let elapsed = elapsed.as_nanos();
-        let found = u128::from(epoch.found);
-        let arrivals = u128::from(epoch.arrivals);
-        let time = elapsed * found / (arrivals * arrivals);
+        let arrivals = epoch.arrivals as f64;
+        let interval = elapsed.as_secs_f64() / arrivals;
+        let time = interval * (epoch.found as f64 / arrivals);
         self.epoch = None;
-        self.measured(lanes, u64::try_from(time).unwrap_or(u64::MAX));
+        self.measured(lanes, interval * time);
     }
 
-    /// An epoch is over: what mean time to a reply it had.
-    fn measured(&mut self, lanes: usize, time: u64) {
+    /// An epoch is over, and had this cost.
+    fn measured(&mut self, lanes: usize, cost: f64) {
         match &mut self.phase {
             Phase::Rest(left @ 1..) => *left -= 1,
             Phase::Rest(_) => self.begin(lanes),
             Phase::Trial(trial) => {
-                trial.times[usize::from(trial.other)].push(time);
+                trial.costs[usize::from(trial.other)].push(cost);
                 match trial.verdict() {
                     None => trial.other = !trial.other,
                     Some(better) => self.end(lanes, better),
@@ -179,7 +178,7 @@ impl Width {
                 true => best * 2,
                 false => best / 2,
             },
-            times: Default::default(),
+            costs: Default::default(),
             other: false,
         });
     }
@@ -211,34 +210,38 @@ impl Epoch {
             found: 0,
         }
     }
+
+    fn add(&mut self, found: u64) {
+        self.arrivals += 1;
+        self.found += found;
+    }
 }
 
 impl Trial {
     /// Whether the other width is better by more than chance may do; `None`: not known yet.
     fn verdict(&self) -> Option<bool> {
-        let [best, other] = &self.times;
+        let [best, other] = &self.costs;
         let (Some(last), Some(others)) = (best.last(), other.last()) else {
             return None;
         };
-        // Half as long again is no chance, and to be surer of it would cost too much.
-        if *others > last + last / 2 {
+        // Twice as much is no chance, and to be surer of it would cost too much.
+        if *others > last * 2.0 {
             return Some(false);
         }
-        if *last > others + others / 2 {
+        if *last > others * 2.0 {
             return Some(true);
         }
         if best.len().min(other.len()) < EPOCHS {
             return None;
         }
-        let (best, other) = (median(best), median(other));
-        Some(other < best - best / 16)
+        Some(median(other) < median(best) * 0.9)
     }
 }
 
-fn median(times: &[u64]) -> u64 {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    times[times.len() / 2]
+fn median(costs: &[f64]) -> f64 {
+    let mut costs = costs.to_vec();
+    costs.sort_unstable_by(f64::total_cmp);
+    costs[costs.len() / 2]
 }
 
 #[cfg(test)]
@@ -257,12 +260,14 @@ mod tests {
     ) -> Vec<u128> {
         let end = *now + Duration::from_secs(seconds);
         let mut used = vec![Duration::ZERO; lanes + 1];
+        let mut clock = [true, false].into_iter().cycle();
         while *now < end {
             let wide = width.wide().min(lanes);
             let next = time(wide) / callers as u32;
             used[wide] += next;
             *now += next;
-            width.matters(lanes, callers, true, Some(*now));
+            let now = clock.next().filter(|known| *known).map(|_| *now);
+            width.matters(lanes, callers, true, now);
         }
         used.iter().map(Duration::as_millis).collect()
     }
@@ -291,6 +296,17 @@ mod tests {
         let used = run(&mut width, &mut now, 8, 64, 100, |wide| micros(4000 / wide));
         assert_eq!(width.best, ALL);
         assert!(used[8] > 98_000, "{used:?}");
+    }
+
+    #[test]
+    fn of_callers_who_come_as_they_like_the_time_counts() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        for _ in 0..500_000 {
+            now += micros(20);
+            let in_flight = 30 + 10 * width.wide().min(4);
+            width.matters(4, in_flight, true, Some(now));
+        }
+        assert_eq!(width.best, 1);
     }
 
     #[test]
@@ -328,5 +344,6 @@ mod tests {
         assert!(!crowd(&mut width, 15, 1000));
         assert_eq!(width.wide(), 1, "what was learnt is kept");
         assert!(!width.matters(1, 1000, true, None), "there is no choice");
+        assert!(!width.matters(4, 100_000, false, None), "they are slow");
     }
 }

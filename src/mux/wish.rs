@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::account::Account;
 use crate::{
     error::Error,
-    link::{Lane, Link, Place, Shape},
+    link::{Link, Place, Shape},
     opts::session::SessionOpts,
     session::variables::Shared,
 };
@@ -103,7 +103,7 @@ pub(super) struct Like<'a> {
 /// What a caller may do now.
 #[derive(Debug)]
 pub(crate) enum Grant {
-    Place(Place, Arc<Lane>),
+    Place(Place),
     /// Use this link of one's own account.
     Link(Box<Link>),
     /// Make this link one's own account's.
@@ -120,7 +120,7 @@ pub(crate) enum Grant {
 pub(crate) enum Got {
     /// Nothing, where only a proof was needed, or a link that is not to be had.
     Nothing,
-    Place(Place, Arc<Lane>),
+    Place(Place),
     Link(Box<Link>),
 }
 

@@ -501,7 +501,9 @@ impl Answers {
     /// A response is the next one, if one is due; gives the largest payload that it may have.
     fn begin(&mut self) -> Option<usize> {
         let due = self.in_flight.front();
-        if let (Some(due), Some(metadata)) = (due, &mut self.metadata) {
+        if let (Some(due), Some(metadata)) = (due, &mut self.metadata)
+            && due.forgets != Forgets::Nothing
+        {
             metadata.forget(due.forgets);
         }
         self.seq = SeqCheck::from(due.map_or(1, |due| due.first), self.seq.lenient);
