@@ -5,6 +5,7 @@ mod bench;
 mod certs;
 mod chart;
 mod demo;
+mod deny;
 mod galera;
 mod group;
 mod mariadb;
@@ -89,6 +90,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Licences and sources of what comes with the crate, by cargo-deny
+    Deny,
     /// Build for Windows and run there what can be run under wine
     Windows,
 }
@@ -124,6 +127,7 @@ fn main() -> Result<()> {
             server,
             args,
         } => soak::run(hours, server, &args),
+        Task::Deny => deny::run(),
         Task::Windows => windows::run(),
     }
 }
