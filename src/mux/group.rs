@@ -43,7 +43,7 @@ const BUSY: usize = 16;
 /// One link serves the quickest statements best: more of them only share the cores.
 const WAIT: Duration = Duration::from_millis(1);
 
-/// What takes the server longer is spread over all lanes: it is not what becomes of packets that counts.
+/// Statements that take the server longer are spread over all lanes: their packets are not what they cost.
 const QUICK: Duration = Duration::from_micros(500);
 
 /// Lanes are made to and fro so often before another link is opened.

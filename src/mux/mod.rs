@@ -381,7 +381,8 @@ pub struct MuxBuilder {
 }
 
 impl MuxBuilder {
-    /// The most physical connections to one key, at least 1. Default: 10.
+    /// The most physical connections to one key, at least 1. Default: 10. Another is opened where those
+    /// that are there are busy; many quick statements go to fewer of them while these serve them better.
     pub fn max_links(mut self, links: usize) -> Self {
         self.limits.max_links = links.max(1);
         self

@@ -1,6 +1,7 @@
 //! OK, EOF and ERR packets, as the command phase and a login both end with them.
 //!
-//! Knows their layout; not which command they answer, nor what a session tracker means.
+//! Knows their layout; not which command they answer, nor what session trackers mean but for one that says
+//! nothing.
 //!
 //! Written by hand instead of through `mysql_common`'s `OkPacket`, which refuses status flags that it
 //! doesn't know, and `SERVER_SESSION_STATE_CHANGED` with nothing behind it; both servers send the
@@ -9,7 +10,7 @@
 
 use mysql_common::constants::{CapabilityFlags, StatusFlags};
 
-use super::result::OkInfo;
+use super::{result::OkInfo, tracker};
 use crate::error::{MySqlError, ProtocolError};
 
 /// SQLSTATE where the server sent none.
@@ -119,7 +120,11 @@ fn ok(payload: &[u8], header: u8, capabilities: CapabilityFlags) -> Option<OkInf
             .contains(StatusFlags::SERVER_SESSION_STATE_CHANGED)
             && !fields.is_empty()
         {
-            ok.changes = fields.lenenc_str()?.into();
+            let changes = fields.lenenc_str()?;
+            // It would be kept for each statement, and nobody asks for it.
+            if !tracker::is_a_number(changes) {
+                ok.changes = changes.into();
+            }
         }
     } else {
         // Documented as the rest of the packet; sent with a length (`net_send_ok` in MySQL's

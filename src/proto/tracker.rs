@@ -62,6 +62,21 @@ pub(crate) fn says_something(raw: &[u8], but: Option<&[u8]>) -> bool {
     !rest.is_empty()
 }
 
+/// It is the number of a statement and nothing else, which comes with each of MySQL's where all variables are
+/// tracked.
+#[inline]
+pub(super) fn is_a_number(raw: &[u8]) -> bool {
+    let [0, len, entry @ ..] = raw else {
+        return false;
+    };
+    let mut fields = Fields(entry);
+    usize::from(*len) == entry.len()
+        && *len < 251
+        && fields.lenenc_str() == Some(STATEMENT_ID)
+        && fields.lenenc_str().is_some()
+        && fields.is_empty()
+}
+
 /// All that it says, besides what comes as a matter of routine, is that this variable was set.
 pub(crate) fn says_only(raw: &[u8], variable: &[u8]) -> bool {
     let mut is_told = false;
@@ -77,7 +92,7 @@ pub(crate) fn says_only(raw: &[u8], variable: &[u8]) -> bool {
 }
 
 fn is_routine(name: &[u8]) -> bool {
-    matches!(name, b"statement_id" | LAST_GTID)
+    matches!(name, STATEMENT_ID | LAST_GTID)
 }
 
 /// One variable that comes as a matter of routine, and no other.
@@ -87,6 +102,9 @@ fn is_one(entry: &[u8]) -> bool {
         && fields.lenenc_str().is_some()
         && fields.is_empty()
 }
+
+/// MySQL's variable that is another for each statement.
+const STATEMENT_ID: &[u8] = b"statement_id";
 
 /// MariaDB's variable of the last transaction.
 const LAST_GTID: &[u8] = b"last_gtid";
@@ -273,10 +291,20 @@ mod tests {
             assert!(!says_something(routine, None), "{routine:?}");
             assert!(!says_only(routine, b"max_statement_time"));
         }
+        assert!(is_a_number(&number));
+        for more in [
+            &[][..],
+            &gtid,
+            &[&number[..], &own].concat(),
+            &[&number[..], &number].concat(),
+        ] {
+            assert!(!is_a_number(more), "{more:?}");
+        }
         assert_eq!(gtids(&[&number[..], &own].concat()), Some(&b"a:1"[..]));
         assert_eq!(gtids(&gtid), Some(&b"0-1-5"[..]));
         let packed = [&[0, 28][..], &gtid[2..], &number[2..]].concat();
         assert!(says_something(&packed, None), "two in one are looked at");
+        assert!(!is_a_number(&packed));
         // MariaDB tells late that a limit is over.
         let over = [&limit[..], &gtid, &state].concat();
         assert!(says_something(&over, None));
