@@ -30,7 +30,7 @@ const ARRIVALS: u64 = 512;
 const EPOCHS: usize = 3;
 
 /// Epochs from one trial to the next: at least, and where nothing has come of them for long.
-const PAUSE: RangeInclusive<u32> = 16..=256;
+const PAUSE: RangeInclusive<u32> = 4..=256;
 
 /// Arrivals over which it is averaged what they find.
 const SMOOTH: usize = 64;
@@ -342,7 +342,7 @@ mod tests {
         assert!(crowd(&mut width, 0, 20), "for a moment there are few");
         assert!(!crowd(&mut width, 0, 200));
         assert!(!crowd(&mut width, 15, 1000));
-        assert_eq!(width.wide(), 1, "what was learnt is kept");
+        assert_eq!(width.best, 1, "what was learnt is kept");
         assert!(!width.matters(1, 1000, true, None), "there is no choice");
         assert!(!width.matters(4, 100_000, false, None), "they are slow");
     }
