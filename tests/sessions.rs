@@ -159,6 +159,21 @@ mod what_moves {
     }
 
     #[test]
+    fn but_not_with_one_that_was_no_statement() {
+        let table = ids("own_next_no_statement");
+        let mux = one_link();
+        let (mut a, mut b) = two(&mux);
+        a.query_drop("SET TRANSACTION READ ONLY").unwrap();
+        let e = a.query_drop("SELEKT 1").unwrap_err();
+        assert_eq!(e.code(), Some(1064));
+        if server().kind == Kind::MySql {
+            assert_eq!(a.query_first::<u8, _>("SELECT 1").unwrap(), Some(1));
+            assert_eq!(reason(&a), None, "it is known to be over, or still ahead");
+            assert_eq!(writes(&mut b, &table, 1), Ok(()));
+        }
+    }
+
+    #[test]
     fn so_are_the_character_sets() {
         const ASK: &str = "SELECT CONCAT_WS(' ', @@character_set_client, @@character_set_connection, \
              @@character_set_results, @@collation_connection)";

@@ -60,7 +60,8 @@ macro_rules! info {
                 String::from_utf8_lossy(self.info_ref())
             }
 
-            /// The session trackers that came with the last statement's OK.
+            /// The session trackers that came with the last statement's OK; none where they were MySQL's
+            /// `statement_id` alone, which links have it report for each.
             ///
             /// # Errors
             /// They can't be read.

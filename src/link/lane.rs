@@ -1125,6 +1125,7 @@ impl Place {
     /// As [`Self::ask`], for a thread that takes no parts: it has nothing to be polled for.
     #[inline]
     pub(crate) fn ask_in_thread(&self, asked: Asked<'_>, how: &How<'_>) -> Result<Answer, Error> {
+        debug_assert!(how.parts.is_none(), "whose lead would not come back");
         let Some((slot, mut duty)) = self.begin(asked, how)? else {
             return Ok(Answer::NotHeld);
         };

@@ -195,6 +195,8 @@ impl Session {
 
     pub(super) fn observe_ok(&mut self, ok: &OkInfo) {
         self.status = ok.status;
+        // MySQL would have told of a transaction that is next.
+        self.next_unsure &= !ok.nothing_else;
         let (mut state, mut explained) = (false, false);
         for change in changes(&ok.changes) {
             match change {

@@ -40,7 +40,7 @@ use crate::{
 /// waits for longer than [`WAIT`].
 const BUSY: usize = 16;
 
-/// One link serves the quickest statements best: more of them only share the cores.
+/// Another link is not opened for less: the quickest statements would only share the server's cores.
 const WAIT: Duration = Duration::from_millis(1);
 
 /// Statements that take the server longer are spread over all lanes: their packets are not what they cost.
@@ -538,7 +538,7 @@ impl Group {
     /// A place on the least busy lane that fits and has room; in a crowd, of the lanes that are worth their cost.
     #[inline]
     fn place_for(&self, state: &mut State, like: Like<'_>) -> Option<Place> {
-        let wide = state.width.wide();
+        let (wide, is_crowd) = (state.width.wide(), state.width.is_crowd());
         let (mut lanes, mut in_flight) = (0, 0);
         let mut clock = None;
         let mut least: Option<(&Shared, usize)> = None;
@@ -546,6 +546,10 @@ impl Group {
         for shared in state.lanes.iter().filter(|s| s.is_open_to(like)) {
             let load = &shared.lane.load;
             let taken = load.taken.load(Ordering::SeqCst);
+            if taken == 0 && !is_crowd {
+                state.busy_since = None;
+                return Some(Place::take(&shared.lane));
+            }
             let mut has_room = || {
                 let now = *clock.get_or_insert_with(Instant::now);
                 taken < load.window(self.is_one_at_a_time()) && !load.is_stuck(now)
@@ -560,18 +564,21 @@ impl Group {
             }
         }
         let (mut shared, mut taken) = least?;
+        // Another lane may be worth its cost only where all that there are are.
+        let mut uses_all = true;
         if lanes > 1 {
             let first = of_the_first.unwrap_or((shared, taken));
             let quick = first.0.lane.load.wait(1) < QUICK;
-            let found = in_flight + self.waiting.load(Ordering::Relaxed);
+            let found = in_flight + state.queue.in_line(like.account, Need::Place);
             if state.width.matters(lanes, found, quick, clock) {
                 (shared, taken) = first;
+                uses_all = lanes <= wide;
             }
         }
         let place = Place::take(&shared.lane);
-        if taken < BUSY || shared.lane.load.wait(taken) < WAIT {
+        if !uses_all || taken < BUSY || shared.lane.load.wait(taken) < WAIT {
             state.busy_since = None;
-        } else if lanes <= wide && state.open < self.limits.max_links && like.account.may_open() {
+        } else if state.open < self.limits.max_links && like.account.may_open() {
             // What has lasted as long as a connect takes may well last longer.
             let since = *state.busy_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= self.connect_time() {

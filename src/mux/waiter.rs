@@ -34,6 +34,12 @@ impl Queue {
         self.line(account, need).is_some()
     }
 
+    /// How many wait for the same.
+    pub(super) fn in_line(&self, account: &Arc<Account>, need: Need) -> usize {
+        self.line(account, need)
+            .map_or(0, |at| self.lines[at].len())
+    }
+
     fn line(&self, account: &Arc<Account>, need: Need) -> Option<usize> {
         let is_it = |waiter: &Arc<Waiter>| waiter.wish.is_like(account, need);
         self.lines

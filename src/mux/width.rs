@@ -5,7 +5,7 @@
 //! statements, none of which can be told from here; so it is tried. What is sought is the least mean
 //! time to a reply over the rate of statements (Kleinrock's "power", the other way up): where callers
 //! wait for each other the rate shows what is better, where they come as they like the time. Arrivals
-//! alone tell both, as by Little's law what they find in flight is the rate times the time. Knows no
+//! alone tell both, as by Little's law what is in flight is the rate times the time. Knows no
 //! lane and no clock.
 
 use std::{
@@ -13,8 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Statements in flight per lane from which it matters.
+/// Statements in flight per lane that are a crowd.
 const CROWD: usize = 4;
+
+/// It is one until they are as few as this.
+const FEW: usize = 2;
 
 /// How long an epoch takes at least, once it was waited for as long until what is otherwise now shows: a
 /// scheduler that has to move threads between cores takes some 50 ms to.
@@ -29,7 +32,7 @@ const ARRIVALS: u64 = 512;
 /// Epochs of each of the two widths that a trial compares.
 const EPOCHS: usize = 3;
 
-/// Epochs from one trial to the next: at least, and where nothing has come of them for long.
+/// Epochs from a trial in vain to the next: at first, and where nothing has come of them for long.
 const PAUSE: RangeInclusive<u32> = 4..=256;
 
 /// Arrivals over which it is averaged what they find.
@@ -41,6 +44,8 @@ const ALL: usize = usize::MAX;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Width {
+    /// All the rest is of a crowd on so many lanes.
+    lanes: usize,
     best: usize,
     phase: Phase,
     /// The next trial is of more lanes, and not of fewer.
@@ -48,6 +53,9 @@ pub(super) struct Width {
     pause: u32,
     /// Moving average of what arrivals find in flight, times [`SMOOTH`].
     usual: usize,
+    is_crowd: bool,
+    /// When the last of them arrived whose time is known.
+    last: Option<Instant>,
     epoch: Option<Epoch>,
 }
 
@@ -71,23 +79,26 @@ struct Trial {
 #[derive(Debug)]
 struct Epoch {
     began: Instant,
-    /// When the last statement arrived.
-    last: Instant,
     /// What went by another width has its replies, and what is otherwise shows: arrivals count.
     counts: bool,
     arrivals: u64,
     /// Sum of what each arrival found in flight.
     found: u64,
+    /// Arrivals that went to any lane.
+    apart: u64,
 }
 
 impl Default for Width {
     fn default() -> Self {
         Width {
+            lanes: 0,
             best: ALL,
             phase: Phase::Rest(0),
             widens: false,
             pause: *PAUSE.start(),
             usual: 0,
+            is_crowd: false,
+            last: None,
             epoch: None,
         }
     }
@@ -103,9 +114,17 @@ impl Width {
         }
     }
 
+    /// There were many in flight of late.
+    #[inline]
+    pub(super) fn is_crowd(&self) -> bool {
+        self.is_crowd
+    }
+
     /// A statement arrives, and finds so many in flight on so many lanes, or waiting for them. Gives
-    /// whether it matters over how many lanes they are spread: they are many, and quick. The time need not
-    /// be known of all.
+    /// whether it goes to the first lanes only: they are many, and quick. The time need not be known of
+    /// all.
+    ///
+    /// One crowd at a time is looked after: who has other lanes goes to any of them.
     #[inline]
     pub(super) fn matters(
         &mut self,
@@ -114,31 +133,74 @@ impl Width {
         quick: bool,
         now: Option<Instant>,
     ) -> bool {
-        if lanes < 2 {
+        if lanes < 2 || (lanes != self.lanes && !self.begins_anew(lanes, found, now)) {
             return false;
         }
         self.usual = self.usual - self.usual / SMOOTH + found;
-        let matters = quick && self.usual >= lanes * CROWD * SMOOTH;
-        match (matters, now, &mut self.epoch) {
-            (false, ..) => self.epoch = None,
-            (true, None, epoch) => epoch.iter_mut().for_each(|epoch| epoch.add(found as u64)),
-            (true, Some(now), _) => self.arrival(lanes, found as u64, now),
+        let least = if self.is_crowd { FEW } else { CROWD };
+        self.is_crowd = self.usual >= lanes * least * SMOOTH;
+        if !self.is_crowd {
+            self.interrupt();
+            return false;
         }
-        matters
+        if now.is_some() {
+            if self.is_over(now) {
+                self.interrupt();
+            }
+            self.last = now;
+        }
+        self.arrival(found as u64, quick, now);
+        quick
     }
 
-    fn arrival(&mut self, lanes: usize, found: u64, now: Instant) {
-        let since = |at: Instant| now.saturating_duration_since(at);
-        let epoch = match &mut self.epoch {
-            Some(epoch) if since(epoch.last) < GAP => epoch,
-            epoch => epoch.insert(Epoch::new(now, false)),
+    /// Nothing has arrived for so long that the load has ended, or is another.
+    fn is_over(&self, now: Option<Instant>) -> bool {
+        match (self.last, now) {
+            (Some(last), Some(now)) => now.saturating_duration_since(last) >= GAP,
+            _ => false,
+        }
+    }
+
+    /// For a crowd on so many lanes, where there is no other.
+    fn begins_anew(&mut self, lanes: usize, found: usize, now: Option<Instant>) -> bool {
+        let is_free = self.last.is_none() || self.is_over(now);
+        let begins = is_free && found >= lanes * CROWD;
+        if begins {
+            *self = Width {
+                lanes,
+                ..Width::default()
+            };
+        }
+        begins
+    }
+
+    /// What was being measured says nothing.
+    fn interrupt(&mut self) {
+        self.epoch = None;
+        if let Phase::Trial(_) = self.phase {
+            self.phase = Phase::Rest(self.pause);
+        }
+    }
+
+    fn arrival(&mut self, found: u64, quick: bool, now: Option<Instant>) {
+        let epoch = match (&mut self.epoch, now) {
+            (Some(epoch), _) => epoch,
+            (none, Some(now)) => none.insert(Epoch::new(now, false)),
+            (None, None) => return,
         };
-        epoch.last = now;
-        epoch.add(found);
-        let elapsed = since(epoch.began);
+        epoch.arrivals += 1;
+        epoch.found += found;
+        epoch.apart += u64::from(!quick);
+        let Some(now) = now else {
+            return;
+        };
+        let elapsed = now.saturating_duration_since(epoch.began);
         // All who come again and again have their turns.
         if elapsed < TIME || epoch.arrivals < ARRIVALS.max(2 * found) {
             return;
+        }
+        if epoch.apart * 4 > epoch.arrivals {
+            return self.interrupt();
         }
         if !epoch.counts {
             *epoch = Epoch::new(now, true);
@@ -148,7 +210,7 @@ impl Width {
         let interval = elapsed.as_secs_f64() / arrivals;
         let time = interval * (epoch.found as f64 / arrivals);
         self.epoch = None;
-        self.measured(lanes, interval * time);
+        self.measured(self.lanes, interval * time);
     }
 
     /// An epoch is over, and had this cost.
@@ -201,19 +263,14 @@ impl Width {
 }
 
 impl Epoch {
-    fn new(now: Instant, counts: bool) -> Epoch {
+    fn new(began: Instant, counts: bool) -> Epoch {
         Epoch {
-            began: now,
-            last: now,
+            began,
             counts,
             arrivals: 0,
             found: 0,
+            apart: 0,
         }
-    }
-
-    fn add(&mut self, found: u64) {
-        self.arrivals += 1;
-        self.found += found;
     }
 }
 
@@ -224,17 +281,16 @@ impl Trial {
         let (Some(last), Some(others)) = (best.last(), other.last()) else {
             return None;
         };
-        // Twice as much is no chance, and to be surer of it would cost too much.
+        // To be surer of it would cost too much.
         if *others > last * 2.0 {
             return Some(false);
         }
-        if *last > others * 2.0 {
-            return Some(true);
+        let twice = |(best, other): (&f64, &f64)| *best > other * 2.0;
+        let both = best.len().min(other.len());
+        if both >= EPOCHS || (both == EPOCHS - 1 && best.iter().zip(other).all(twice)) {
+            return Some(median(other) < median(best) * 0.9);
         }
-        if best.len().min(other.len()) < EPOCHS {
-            return None;
-        }
-        Some(median(other) < median(best) * 0.9)
+        None
     }
 }
 
@@ -327,6 +383,53 @@ mod tests {
         let used = run(&mut width, &mut now, 4, 64, 200, |_| micros(1000));
         assert_eq!(width.best, ALL);
         assert!(used[4] > 190_000, "{used:?}");
+    }
+
+    #[test]
+    fn a_trial_that_is_interrupted_is_given_up() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        let arrive = |width: &mut Width, now: &mut Instant, found| {
+            *now += micros(20);
+            width.matters(4, found, true, Some(*now));
+        };
+        while width.wide() == ALL {
+            arrive(&mut width, &mut now, 64);
+        }
+        (0..500).for_each(|_| arrive(&mut width, &mut now, 0));
+        assert_eq!(width.wide(), ALL, "they are few now");
+        while width.wide() == ALL {
+            arrive(&mut width, &mut now, 64);
+        }
+        now += GAP;
+        arrive(&mut width, &mut now, 64);
+        assert_eq!(width.wide(), ALL, "there was nobody for long");
+        while width.wide() == ALL {
+            arrive(&mut width, &mut now, 64);
+        }
+        for _ in 0..50_000 {
+            now += micros(20);
+            width.matters(4, 64, false, Some(now));
+        }
+        assert_eq!(width.wide(), ALL, "they are slow now");
+    }
+
+    #[test]
+    fn who_has_other_lanes_changes_nothing_until_the_crowd_is_over() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        run(&mut width, &mut now, 4, 64, 6, |wide| {
+            micros(500 + 100 * wide)
+        });
+        assert!(!width.matters(2, 64, true, Some(now)));
+        assert!(!width.matters(2, 64, true, None));
+        assert_eq!(width.best, 1);
+        now += GAP;
+        assert!(
+            !width.matters(2, 7, true, Some(now)),
+            "nor then, if they are few"
+        );
+        assert_eq!(width.best, 1);
+        width.matters(2, 8, true, Some(now));
+        assert_eq!((width.lanes, width.best), (2, ALL));
     }
 
     #[test]

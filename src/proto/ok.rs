@@ -1,7 +1,7 @@
 //! OK, EOF and ERR packets, as the command phase and a login both end with them.
 //!
-//! Knows their layout; not which command they answer, nor what session trackers mean but for one that says
-//! nothing.
+//! Knows their layout; not which command they answer, nor what session trackers mean, but for the one that
+//! MySQL sends with every statement.
 //!
 //! Written by hand instead of through `mysql_common`'s `OkPacket`, which refuses status flags that it
 //! doesn't know, and `SERVER_SESSION_STATE_CHANGED` with nothing behind it; both servers send the
@@ -121,8 +121,9 @@ fn ok(payload: &[u8], header: u8, capabilities: CapabilityFlags) -> Option<OkInf
             && !fields.is_empty()
         {
             let changes = fields.lenenc_str()?;
-            // It would be kept for each statement, and nobody asks for it.
-            if !tracker::is_a_number(changes) {
+            // It would be kept for each statement, and says no more than that nothing else changed.
+            ok.nothing_else = tracker::is_statement_id_alone(changes);
+            if !ok.nothing_else {
                 ok.changes = changes.into();
             }
         }

@@ -23,6 +23,8 @@ pub(crate) struct OkInfo {
     pub info: Note,
     /// The session trackers as they came; see [`super::tracker`].
     pub changes: Note,
+    /// They were MySQL's `statement_id` alone, which is not kept.
+    pub nothing_else: bool,
 }
 
 /// Bytes that mostly are none. Who keeps them keeps nothing of what was read with them.
@@ -45,6 +47,7 @@ impl Clone for OkInfo {
             warnings,
             info,
             changes,
+            nothing_else,
         } = other;
         self.affected_rows = *affected_rows;
         self.last_insert_id = *last_insert_id;
@@ -52,6 +55,7 @@ impl Clone for OkInfo {
         self.warnings = *warnings;
         self.info.clone_from(info);
         self.changes.clone_from(changes);
+        self.nothing_else = *nothing_else;
     }
 }
 

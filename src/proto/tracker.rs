@@ -65,7 +65,7 @@ pub(crate) fn says_something(raw: &[u8], but: Option<&[u8]>) -> bool {
 /// It is the number of a statement and nothing else, which comes with each of MySQL's where all variables are
 /// tracked.
 #[inline]
-pub(super) fn is_a_number(raw: &[u8]) -> bool {
+pub(super) fn is_statement_id_alone(raw: &[u8]) -> bool {
     let [0, len, entry @ ..] = raw else {
         return false;
     };
@@ -291,20 +291,20 @@ mod tests {
             assert!(!says_something(routine, None), "{routine:?}");
             assert!(!says_only(routine, b"max_statement_time"));
         }
-        assert!(is_a_number(&number));
+        assert!(is_statement_id_alone(&number));
         for more in [
             &[][..],
             &gtid,
             &[&number[..], &own].concat(),
             &[&number[..], &number].concat(),
         ] {
-            assert!(!is_a_number(more), "{more:?}");
+            assert!(!is_statement_id_alone(more), "{more:?}");
         }
         assert_eq!(gtids(&[&number[..], &own].concat()), Some(&b"a:1"[..]));
         assert_eq!(gtids(&gtid), Some(&b"0-1-5"[..]));
         let packed = [&[0, 28][..], &gtid[2..], &number[2..]].concat();
         assert!(says_something(&packed, None), "two in one are looked at");
-        assert!(!is_a_number(&packed));
+        assert!(!is_statement_id_alone(&packed));
         // MariaDB tells late that a limit is over.
         let over = [&limit[..], &gtid, &state].concat();
         assert!(says_something(&over, None));

@@ -174,7 +174,12 @@ impl<F: Future> Future for MayLeave<F> {
 /// Asks, and looks at the answer, which has rows if they are not all in `parts`.
 async fn ask(lane: &Arc<Lane>, how: How<'_>, number: u8) -> (Heard, Option<Rows>) {
     let place = Place::take(lane);
-    let heard = match place.ask(Asked::Query(&[number]), &how).await {
+    let asked = Asked::Query(&[number]);
+    let answer = match (how.face, how.parts) {
+        (Face::Blocking, None) => place.ask_in_thread(asked, &how),
+        _ => place.ask(asked, &how).await,
+    };
+    let heard = match answer {
         Ok(Answer::Reply(Reply::Response(mut response))) => {
             assert_eq!(response.outcomes.len(), 1);
             match response.outcomes.pop_front() {
