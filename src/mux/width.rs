@@ -23,8 +23,9 @@ const FEW: usize = 2;
 /// scheduler that has to move threads between cores takes some 50 ms to.
 const TIME: Duration = Duration::from_millis(100);
 
-/// Where nothing arrives for so long, the load has ended or is another.
-const GAP: Duration = Duration::from_millis(100);
+/// Where nothing arrives for so long, the load has ended or is another. Commits that wait for a disk are
+/// a tenth of a second late at times.
+const GAP: Duration = Duration::from_millis(500);
 
 /// Arrivals that an epoch takes at least.
 const ARRIVALS: u64 = 512;
