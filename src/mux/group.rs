@@ -570,7 +570,8 @@ impl Group {
             let first = of_the_first.unwrap_or((shared, taken));
             let quick = first.0.lane.load.wait(1) < QUICK;
             let found = in_flight + state.queue.in_line(like.account, Need::Place);
-            if state.width.matters(lanes, found, quick, clock) {
+            let who = Arc::as_ptr(like.account) as usize;
+            if state.width.matters(who, lanes, found, quick, clock) {
                 (shared, taken) = first;
                 uses_all = lanes <= wide;
             }

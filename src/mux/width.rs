@@ -45,8 +45,8 @@ const ALL: usize = usize::MAX;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Width {
-    /// All the rest is of a crowd on so many lanes.
-    lanes: usize,
+    /// Whose crowd all the rest is of.
+    who: usize,
     best: usize,
     phase: Phase,
     /// The next trial is of more lanes, and not of fewer.
@@ -92,7 +92,7 @@ struct Epoch {
 impl Default for Width {
     fn default() -> Self {
         Width {
-            lanes: 0,
+            who: 0,
             best: ALL,
             phase: Phase::Rest(0),
             widens: false,
@@ -125,16 +125,18 @@ impl Width {
     /// whether it goes to the first lanes only: they are many, and quick. The time need not be known of
     /// all.
     ///
-    /// One crowd at a time is looked after: who has other lanes goes to any of them.
+    /// One crowd at a time is looked after, `who`'s: others go to any of their lanes.
     #[inline]
     pub(super) fn matters(
         &mut self,
+        who: usize,
         lanes: usize,
         found: usize,
         quick: bool,
         now: Option<Instant>,
     ) -> bool {
-        if lanes < 2 || (lanes != self.lanes && !self.begins_anew(lanes, found, now)) {
+        let is_crowd = found >= lanes * CROWD;
+        if lanes < 2 || (who != self.who && !(is_crowd && self.begins_anew(who, now))) {
             return false;
         }
         self.usual = self.usual - self.usual / SMOOTH + found;
@@ -150,7 +152,7 @@ impl Width {
             }
             self.last = now;
         }
-        self.arrival(found as u64, quick, now);
+        self.arrival(lanes, found as u64, quick, now);
         quick
     }
 
@@ -162,17 +164,16 @@ impl Width {
         }
     }
 
-    /// For a crowd on so many lanes, where there is no other.
-    fn begins_anew(&mut self, lanes: usize, found: usize, now: Option<Instant>) -> bool {
+    /// For another's crowd, where there is none.
+    fn begins_anew(&mut self, who: usize, now: Option<Instant>) -> bool {
         let is_free = self.last.is_none() || self.is_over(now);
-        let begins = is_free && found >= lanes * CROWD;
-        if begins {
+        if is_free {
             *self = Width {
-                lanes,
+                who,
                 ..Width::default()
             };
         }
-        begins
+        is_free
     }
 
     /// What was being measured says nothing.
@@ -183,7 +184,7 @@ impl Width {
         }
     }
 
-    fn arrival(&mut self, found: u64, quick: bool, now: Option<Instant>) {
+    fn arrival(&mut self, lanes: usize, found: u64, quick: bool, now: Option<Instant>) {
         let epoch = match (&mut self.epoch, now) {
             (Some(epoch), _) => epoch,
             (none, Some(now)) => none.insert(Epoch::new(now, false)),
@@ -211,7 +212,7 @@ impl Width {
         let interval = elapsed.as_secs_f64() / arrivals;
         let time = interval * (epoch.found as f64 / arrivals);
         self.epoch = None;
-        self.measured(self.lanes, interval * time);
+        self.measured(lanes, interval * time);
     }
 
     /// An epoch is over, and had this cost.
@@ -324,7 +325,7 @@ mod tests {
             used[wide] += next;
             *now += next;
             let now = clock.next().filter(|known| *known).map(|_| *now);
-            width.matters(lanes, callers, true, now);
+            width.matters(1, lanes, callers, true, now);
         }
         used.iter().map(Duration::as_millis).collect()
     }
@@ -361,7 +362,7 @@ mod tests {
         for _ in 0..500_000 {
             now += micros(20);
             let in_flight = 30 + 10 * width.wide().min(4);
-            width.matters(4, in_flight, true, Some(now));
+            width.matters(1, 4, in_flight, true, Some(now));
         }
         assert_eq!(width.best, 1);
     }
@@ -391,7 +392,7 @@ mod tests {
         let (mut width, mut now) = (Width::default(), Instant::now());
         let arrive = |width: &mut Width, now: &mut Instant, found| {
             *now += micros(20);
-            width.matters(4, found, true, Some(*now));
+            width.matters(1, 4, found, true, Some(*now));
         };
         while width.wide() == ALL {
             arrive(&mut width, &mut now, 64);
@@ -409,45 +410,45 @@ mod tests {
         }
         for _ in 0..50_000 {
             now += micros(20);
-            width.matters(4, 64, false, Some(now));
+            width.matters(1, 4, 64, false, Some(now));
         }
         assert_eq!(width.wide(), ALL, "they are slow now");
     }
 
     #[test]
-    fn who_has_other_lanes_changes_nothing_until_the_crowd_is_over() {
+    fn who_comes_beside_a_crowd_changes_nothing_until_it_is_over() {
         let (mut width, mut now) = (Width::default(), Instant::now());
         run(&mut width, &mut now, 4, 64, 6, |wide| {
             micros(500 + 100 * wide)
         });
-        assert!(!width.matters(2, 64, true, Some(now)));
-        assert!(!width.matters(2, 64, true, None));
+        assert!(!width.matters(2, 2, 64, true, Some(now)));
+        assert!(!width.matters(2, 2, 64, true, None));
         assert_eq!(width.best, 1);
         now += GAP;
         assert!(
-            !width.matters(2, 7, true, Some(now)),
+            !width.matters(2, 2, 7, true, Some(now)),
             "nor then, if they are few"
         );
         assert_eq!(width.best, 1);
-        width.matters(2, 8, true, Some(now));
-        assert_eq!((width.lanes, width.best), (2, ALL));
+        width.matters(2, 2, 8, true, Some(now));
+        assert_eq!((width.who, width.best), (2, ALL));
     }
 
     #[test]
     fn a_few_statements_are_no_crowd() {
         let (mut width, mut now) = (Width::default(), Instant::now());
-        assert!(!width.matters(4, 15, true, Some(now)));
+        assert!(!width.matters(1, 4, 15, true, Some(now)));
         run(&mut width, &mut now, 4, 64, 6, |wide| {
             micros(500 + 100 * wide)
         });
         let crowd = |width: &mut Width, found, arrivals| {
-            (0..arrivals).all(|_| width.matters(4, found, true, None))
+            (0..arrivals).all(|_| width.matters(1, 4, found, true, None))
         };
         assert!(crowd(&mut width, 0, 20), "for a moment there are few");
         assert!(!crowd(&mut width, 0, 200));
         assert!(!crowd(&mut width, 15, 1000));
         assert_eq!(width.best, 1, "what was learnt is kept");
-        assert!(!width.matters(1, 1000, true, None), "there is no choice");
-        assert!(!width.matters(4, 100_000, false, None), "they are slow");
+        assert!(!width.matters(1, 1, 1000, true, None), "there is no choice");
+        assert!(!width.matters(1, 4, 100_000, false, None), "they are slow");
     }
 }
