@@ -167,7 +167,7 @@ mod what_moves {
         let e = a.query_drop("SELEKT 1").unwrap_err();
         assert_eq!(e.code(), Some(1064));
         if server().kind == Kind::MySql {
-            assert_eq!(a.query_first::<u8, _>("SELECT 1").unwrap(), Some(1));
+            assert_eq!(one::<u32>(&mut a, "SELECT 1"), 1);
             assert_eq!(reason(&a), None, "it is known to be over, or still ahead");
             assert_eq!(writes(&mut b, &table, 1), Ok(()));
         }

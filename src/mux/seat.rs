@@ -730,10 +730,10 @@ impl Seat {
     /// The last OK is what a connection of one's own would tell: an error leaves zeros.
     #[inline]
     fn keep_ok(&mut self, response: &Response) {
-        match response.outcomes.back().and_then(Outcome::ok) {
-            Some(ok) => self.ok.clone_from(ok),
-            None => self.ok = OkInfo::default(),
-        }
+        self.ok = match response.outcomes.back().and_then(Outcome::ok) {
+            Some(ok) => ok.clone(),
+            None => OkInfo::default(),
+        };
     }
 
     /// Where a statement runs is decided by what it may do.

@@ -146,12 +146,10 @@ impl Width {
             self.interrupt();
             return false;
         }
-        if now.is_some() {
-            if self.is_over(now) {
-                self.interrupt();
-            }
-            self.last = now;
+        if self.is_over(now) {
+            self.interrupt();
         }
+        self.last = now.or(self.last);
         self.arrival(lanes, found as u64, quick, now);
         quick
     }

@@ -12,7 +12,7 @@ use super::{few::Few, frame::Run};
 use crate::error::{Error, MySqlError};
 
 /// An OK packet, or the end of a result set.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct OkInfo {
     pub affected_rows: u64,
     /// 0: none.
@@ -28,50 +28,8 @@ pub(crate) struct OkInfo {
 }
 
 /// Bytes that mostly are none. Who keeps them keeps nothing of what was read with them.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Note(Option<Arc<[u8]>>);
-
-impl Clone for OkInfo {
-    fn clone(&self) -> Self {
-        let mut cloned = OkInfo::default();
-        cloned.clone_from(self);
-        cloned
-    }
-
-    #[inline]
-    fn clone_from(&mut self, other: &Self) {
-        let OkInfo {
-            affected_rows,
-            last_insert_id,
-            status,
-            warnings,
-            info,
-            changes,
-            nothing_else,
-        } = other;
-        self.affected_rows = *affected_rows;
-        self.last_insert_id = *last_insert_id;
-        self.status = *status;
-        self.warnings = *warnings;
-        self.info.clone_from(info);
-        self.changes.clone_from(changes);
-        self.nothing_else = *nothing_else;
-    }
-}
-
-impl Clone for Note {
-    fn clone(&self) -> Self {
-        Note(self.0.clone())
-    }
-
-    /// Mostly there is nothing to drop, and nothing to share.
-    #[inline]
-    fn clone_from(&mut self, other: &Self) {
-        if self.0.is_some() || other.0.is_some() {
-            self.0 = other.0.clone();
-        }
-    }
-}
 
 impl From<&[u8]> for Note {
     fn from(bytes: &[u8]) -> Self {

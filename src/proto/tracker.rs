@@ -55,7 +55,7 @@ pub(crate) fn says_something(raw: &[u8], but: Option<&[u8]>) -> bool {
     while let [kind @ (0 | 3), len, tail @ ..] = rest
         && *len < 251
         && let Some((entry, behind)) = tail.split_at_checked(usize::from(*len))
-        && (*kind == 3 || is_one(entry))
+        && (*kind == 3 || only_variable(entry).is_some_and(is_routine))
     {
         rest = behind;
     }
@@ -66,15 +66,12 @@ pub(crate) fn says_something(raw: &[u8], but: Option<&[u8]>) -> bool {
 /// tracked.
 #[inline]
 pub(super) fn is_statement_id_alone(raw: &[u8]) -> bool {
-    let [0, len, entry @ ..] = raw else {
-        return false;
-    };
-    let mut fields = Fields(entry);
-    usize::from(*len) == entry.len()
-        && *len < 251
-        && fields.lenenc_str() == Some(STATEMENT_ID)
-        && fields.lenenc_str().is_some()
-        && fields.is_empty()
+    match raw {
+        [0, len @ 0..251, entry @ ..] if usize::from(*len) == entry.len() => {
+            only_variable(entry) == Some(STATEMENT_ID)
+        }
+        _ => false,
+    }
 }
 
 /// All that it says, besides what comes as a matter of routine, is that this variable was set.
@@ -95,12 +92,12 @@ fn is_routine(name: &[u8]) -> bool {
     matches!(name, STATEMENT_ID | LAST_GTID)
 }
 
-/// One variable that comes as a matter of routine, and no other.
-fn is_one(entry: &[u8]) -> bool {
+/// The name of the variable in an entry that has no other.
+fn only_variable(entry: &[u8]) -> Option<&[u8]> {
     let mut fields = Fields(entry);
-    fields.lenenc_str().is_some_and(is_routine)
-        && fields.lenenc_str().is_some()
-        && fields.is_empty()
+    let name = fields.lenenc_str()?;
+    fields.lenenc_str()?;
+    fields.is_empty().then_some(name)
 }
 
 /// MySQL's variable that is another for each statement.
