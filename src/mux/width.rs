@@ -30,8 +30,17 @@ const GAP: Duration = Duration::from_millis(500);
 /// Arrivals that an epoch takes at least.
 const ARRIVALS: u64 = 512;
 
-/// Epochs of each of the two widths that a trial compares.
-const EPOCHS: usize = 3;
+/// Comparisons that most of a trial's have to agree in.
+const PAIRS: usize = 3;
+
+/// Another width is better where it costs less than this part of what the best so far does.
+const BETTER: f64 = 0.9;
+
+/// Where it costs less than this, chance has no more to say once it has come twice.
+const MUCH_BETTER: f64 = 0.75;
+
+/// Where it costs more than this, to be surer of it would cost too much.
+const MUCH_WORSE: f64 = 1.5;
 
 /// Epochs from a trial in vain to the next: at first, and where nothing has come of them for long.
 const PAUSE: RangeInclusive<u32> = 4..=256;
@@ -49,8 +58,8 @@ pub(super) struct Width {
     who: usize,
     best: usize,
     phase: Phase,
-    /// The next trial is of more lanes, and not of fewer.
-    widens: bool,
+    /// Trials since it became the best.
+    tried: usize,
     pause: u32,
     /// Moving average of what arrivals find in flight, times [`SMOOTH`].
     usual: usize,
@@ -71,10 +80,10 @@ enum Phase {
 #[derive(Debug)]
 struct Trial {
     width: usize,
-    /// Of the best width so far, and of the other.
-    costs: [Vec<f64>; 2],
-    /// The epoch that runs is one of the other.
-    other: bool,
+    /// What the best width so far has just cost; the epoch that runs is one of the other.
+    best: Option<f64>,
+    /// What the other cost, as parts of that.
+    parts: Vec<f64>,
 }
 
 #[derive(Debug)]
@@ -95,7 +104,7 @@ impl Default for Width {
             who: 0,
             best: ALL,
             phase: Phase::Rest(0),
-            widens: false,
+            tried: 0,
             pause: *PAUSE.start(),
             usual: 0,
             is_crowd: false,
@@ -110,7 +119,7 @@ impl Width {
     #[inline]
     pub(super) fn wide(&self) -> usize {
         match &self.phase {
-            Phase::Trial(trial) if trial.other => trial.width,
+            Phase::Trial(trial) if trial.best.is_some() => trial.width,
             _ => self.best,
         }
     }
@@ -174,11 +183,11 @@ impl Width {
         is_free
     }
 
-    /// What was being measured says nothing.
+    /// What was being measured says nothing, and what is to be compared with it is measured anew.
     fn interrupt(&mut self) {
         self.epoch = None;
-        if let Phase::Trial(_) = self.phase {
-            self.phase = Phase::Rest(self.pause);
+        if let Phase::Trial(trial) = &mut self.phase {
+            trial.best = None;
         }
     }
 
@@ -200,7 +209,12 @@ impl Width {
             return;
         }
         if epoch.apart * 4 > epoch.arrivals {
-            return self.interrupt();
+            self.epoch = None;
+            // What takes long with the other may do so because of it.
+            if let Phase::Trial(_) = self.phase {
+                self.end(lanes, false);
+            }
+            return;
         }
         if !epoch.counts {
             *epoch = Epoch::new(now, true);
@@ -217,32 +231,37 @@ impl Width {
     fn measured(&mut self, lanes: usize, cost: f64) {
         match &mut self.phase {
             Phase::Rest(left @ 1..) => *left -= 1,
-            Phase::Rest(_) => self.begin(lanes),
-            Phase::Trial(trial) => {
-                trial.costs[usize::from(trial.other)].push(cost);
-                match trial.verdict() {
-                    None => trial.other = !trial.other,
-                    Some(better) => self.end(lanes, better),
-                }
+            Phase::Rest(_) => {
+                let width = self.next(lanes);
+                self.phase = Phase::Trial(Trial {
+                    width,
+                    best: Some(cost),
+                    parts: Vec::new(),
+                });
             }
+            Phase::Trial(trial) => match trial.best.take() {
+                None => trial.best = Some(cost),
+                Some(best) => {
+                    trial.parts.push(cost / best);
+                    if let Some(better) = trial.verdict() {
+                        self.end(lanes, better);
+                    }
+                }
+            },
         }
     }
 
-    fn begin(&mut self, lanes: usize) {
+    /// What is to be tried: one lane and all of them, as there is often no more to choose from than
+    /// whether the server has cores left; and half as many and twice.
+    fn next(&self, lanes: usize) -> usize {
         let best = self.best.min(lanes);
-        self.widens = match best {
-            1 => true,
-            _ if best == lanes => false,
-            _ => self.widens,
-        };
-        self.phase = Phase::Trial(Trial {
-            width: match self.widens {
-                true => best * 2,
-                false => best / 2,
-            },
-            costs: Default::default(),
-            other: false,
-        });
+        let widths = [1, best / 2, (best * 2).min(lanes), lanes];
+        let others = widths
+            .into_iter()
+            .filter(|width| *width != best && *width > 0);
+        let mut others: Vec<_> = others.collect();
+        others.dedup();
+        others[self.tried % others.len()]
     }
 
     fn end(&mut self, lanes: usize, better: bool) {
@@ -251,11 +270,12 @@ impl Width {
         };
         if better {
             self.best = if width >= lanes { ALL } else { width };
+            self.tried = 0;
             self.pause = *PAUSE.start();
             // What helped may help once more.
             self.phase = Phase::Rest(0);
         } else {
-            self.widens = !self.widens;
+            self.tried += 1;
             self.phase = Phase::Rest(self.pause);
             self.pause = (self.pause * 2).min(*PAUSE.end());
         }
@@ -277,27 +297,14 @@ impl Epoch {
 impl Trial {
     /// Whether the other width is better by more than chance may do; `None`: not known yet.
     fn verdict(&self) -> Option<bool> {
-        let [best, other] = &self.costs;
-        let (Some(last), Some(others)) = (best.last(), other.last()) else {
-            return None;
-        };
-        // To be surer of it would cost too much.
-        if *others > last * 2.0 {
+        const MOST: usize = PAIRS / 2 + 1;
+        let less_than = |most: f64| self.parts.iter().filter(|part| **part < most).count();
+        let done = self.parts.len();
+        if done - less_than(BETTER) >= MOST || less_than(MUCH_WORSE) < done {
             return Some(false);
         }
-        let twice = |(best, other): (&f64, &f64)| *best > other * 2.0;
-        let both = best.len().min(other.len());
-        if both >= EPOCHS || (both == EPOCHS - 1 && best.iter().zip(other).all(twice)) {
-            return Some(median(other) < median(best) * 0.9);
-        }
-        None
+        (less_than(MUCH_BETTER) >= MOST || done == PAIRS).then_some(true)
     }
-}
-
-fn median(costs: &[f64]) -> f64 {
-    let mut costs = costs.to_vec();
-    costs.sort_unstable_by(f64::total_cmp);
-    costs[costs.len() / 2]
 }
 
 #[cfg(test)]
@@ -386,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_is_interrupted_is_given_up() {
+    fn a_trial_that_is_interrupted_goes_back_to_what_is_known() {
         let (mut width, mut now) = (Width::default(), Instant::now());
         let arrive = |width: &mut Width, now: &mut Instant, found| {
             *now += micros(20);
@@ -411,6 +418,37 @@ mod tests {
             width.matters(1, 4, 64, false, Some(now));
         }
         assert_eq!(width.wide(), ALL, "they are slow now");
+    }
+
+    #[test]
+    fn a_load_that_comes_and_goes_has_its_trials_too() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        for _ in 0..4 {
+            // Not as long as a trial takes that has to be sure.
+            run(&mut width, &mut now, 4, 64, 1, |wide| {
+                micros(1000 + 50 * wide)
+            });
+            now += Duration::from_secs(10);
+        }
+        assert_eq!(width.best, 1);
+    }
+
+    #[test]
+    fn what_is_found_twice_in_turn_is_believed() {
+        let trial = |parts: &[f64]| {
+            let parts = parts.to_vec();
+            let (width, best) = (1, None);
+            Trial { width, best, parts }.verdict()
+        };
+        assert_eq!(trial(&[]), None);
+        assert_eq!(trial(&[0.1]), None, "once may be chance");
+        assert_eq!(trial(&[0.7, 0.7]), Some(true));
+        assert_eq!(trial(&[0.8, 0.8]), None);
+        assert_eq!(trial(&[0.8, 1.2, 0.8]), Some(true));
+        assert_eq!(trial(&[0.7, 1.0]), None);
+        assert_eq!(trial(&[1.0, 1.0]), Some(false));
+        assert_eq!(trial(&[0.7, 1.6]), Some(false), "it hurts");
+        assert_eq!(trial(&[2.0]), Some(false));
     }
 
     #[test]
