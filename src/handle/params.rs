@@ -1,5 +1,7 @@
 //! Parameters as a statement wants them: by position, counted before anything is sent.
 
+use std::borrow::Cow;
+
 use mysql_common::{named_params::ParsedNamedParams, params::Params, value::Value};
 
 use crate::error::{DriverError, Result};
@@ -8,11 +10,16 @@ use crate::error::{DriverError, Result};
 type Names = Vec<Vec<u8>>;
 
 /// A statement's text with `?` for its parameters, and their names where it had names.
-pub(super) fn parse(sql: &str) -> Result<(Vec<u8>, Option<Names>)> {
-    let parsed = ParsedNamedParams::parse(sql.as_bytes()).map_err(|_| DriverError::MixedParams)?;
+pub(super) fn parse(sql: &str) -> Result<(Cow<'_, [u8]>, Option<Names>)> {
+    let sql = sql.as_bytes();
+    // Most have none, and are not read for them.
+    if !sql.contains(&b':') {
+        return Ok((sql.into(), None));
+    }
+    let parsed = ParsedNamedParams::parse(sql).map_err(|_| DriverError::MixedParams)?;
     let names: Names = parsed.params().iter().map(|name| name.to_vec()).collect();
     Ok((
-        parsed.query().to_vec(),
+        parsed.query().to_vec().into(),
         (!names.is_empty()).then_some(names),
     ))
 }
@@ -69,9 +76,17 @@ mod tests {
     #[test]
     fn names_become_places() {
         let (sql, names) = parse("SELECT :b, :a, :b").unwrap();
-        assert_eq!(sql, b"SELECT ?, ?, ?");
+        assert_eq!(*sql, *b"SELECT ?, ?, ?");
         let values = bind(params! { "a" => 1, "b" => 2 }, names.as_deref(), 3).unwrap();
         assert_eq!(values, [2.into(), 1.into(), 2.into()]);
+    }
+
+    #[test]
+    fn a_text_without_names_is_itself() {
+        for sql in ["SELECT ?, ?", "", "SELECT ':a', '?'", "SELECT 1 -- ?"] {
+            let (same, names) = parse(sql).unwrap();
+            assert_eq!((&*same, names), (sql.as_bytes(), None));
+        }
     }
 
     #[test]

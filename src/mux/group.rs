@@ -469,6 +469,15 @@ impl Group {
         self.place_for(&mut state, like)
     }
 
+    /// The lane that is asked first what it knows; it has room or not.
+    #[inline]
+    pub(super) fn lane(&self, like: Like<'_>) -> Option<Arc<Lane>> {
+        let state = self.state.lock();
+        let mut lanes = state.lanes.iter().filter(|s| s.is_open_to(like));
+        // Its own lock is not waited for under this one.
+        lanes.next().map(|shared| shared.lane.clone())
+    }
+
     /// What can be done now, or a place in the queue.
     fn grant_or_wait(
         &self,

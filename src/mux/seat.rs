@@ -261,13 +261,16 @@ impl Seat {
         // What a failure leaves may be asked for.
         let keeps = self.is_own() && self.keeps_diagnostics;
         let plan = self.plan_prepare(sql)?;
-        self.go_for(seen::read(sql).effect, Some(sql), deadline)
-            .await?;
-        if self.can_share()
-            && !keeps
-            && !plan.pins()
-            && let Some(place) = self.place(Need::Place, deadline).await?
-        {
+        if self.route().is_some() {
+            self.go_for(seen::read(sql).effect, Some(sql), deadline)
+                .await?;
+        }
+        let shares = self.can_share() && !keeps && !plan.pins();
+        if shares && let Some(held) = self.prepared(sql) {
+            self.forget_warnings(&held);
+            return Ok(held);
+        }
+        if shares && let Some(place) = self.place(Need::Place, deadline).await? {
             let lane = place.lane();
             if let Some(held) = lane.holds(sql) {
                 self.forget_warnings(&held);
@@ -891,19 +894,31 @@ impl Seat {
         }
     }
 
-    /// A place on a lane that is there.
-    fn place_now(&self, need: Need) -> Option<Place> {
-        if self.owns || need != Need::Place {
-            return None;
-        }
-        let like = Like {
+    /// The session that a lane must have.
+    fn like(&self) -> Like<'_> {
+        Like {
             account: &self.account,
             schema: &self.schema,
             vars: &self.vars,
             user: &self.user,
             begin: self.opts.session(),
-        };
-        self.account.group.place(like)
+        }
+    }
+
+    /// A place on a lane that is there.
+    fn place_now(&self, need: Need) -> Option<Place> {
+        if self.owns || need != Need::Place {
+            return None;
+        }
+        self.account.group.place(self.like())
+    }
+
+    /// A statement that the lane asked first holds already: the usual case, which takes no place.
+    fn prepared(&self, sql: &[u8]) -> Option<Arc<Prepared>> {
+        if self.owns {
+            return None;
+        }
+        self.account.group.lane(self.like())?.holds(sql)
     }
 
     /// A place on a lane, or nothing: then the seat has a link alone.
