@@ -244,6 +244,41 @@ fn without_linger_the_last_handle_closes_the_link() {
 }
 
 #[test]
+fn without_linger_it_is_the_last_handle_whichever_thread_opened_or_drops_it() {
+    let user = User::new("nolingerth");
+    let mut root = server().root();
+    let mux = builder().linger(Duration::ZERO).build();
+    let [one, same, another] = [user.tcp(), user.tcp(), user.tcp().stmt_cache_size(7)];
+    let all = [one, same, another].map(Opts::from);
+    let open = || {
+        // In turns, so that a thread has not opened its last one with the same options.
+        let opts = all.iter().cycle().take(30);
+        let handles: Vec<Handle> = opts.map(|opts| mux.connect(opts).unwrap()).collect();
+        handles
+    };
+    let mut handles: Vec<Handle> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+        let opened = threads.into_iter().map(|thread| thread.join().unwrap());
+        opened.flatten().collect()
+    });
+    assert_eq!(mux.stats().total.handles, 120);
+    while handles.len() > 1 {
+        let left = handles.split_off(handles.len() / 2);
+        std::thread::spawn(|| drop(handles)).join().unwrap();
+        assert_eq!(mux.stats().total.handles, left.len() as u64);
+        handles = left;
+    }
+    handles[0].query_drop("DO 1").unwrap();
+    drop(handles);
+    eventually("the server sees the links closed", || {
+        user.connections(&mut root) == 0
+    });
+    let total = mux.stats().total;
+    assert_eq!((total.handles, total.active_connections), (0, 0));
+    assert_eq!(total.explicit_close, 1);
+}
+
+#[test]
 fn without_linger_a_shared_link_closes_too() {
     let user = User::new("nolingersh");
     let mut root = server().root();

@@ -23,9 +23,8 @@ pub(crate) struct Account {
     begin: Option<Arc<SessionOpts>>,
     /// Opens the account's links: the options of the handle that came first.
     pub opts: Opts,
-    pub handles: AtomicUsize,
-    /// Of them, those that are none: several servers are kept together.
-    pub kept: AtomicUsize,
+    /// Parties of handles, handles that are at several servers, and those who keep it for such.
+    pub users: AtomicUsize,
     /// Links open or being opened; changed only under the group's lock.
     pub links: AtomicUsize,
     /// Of them, those that have authenticated; changed only under the group's lock.
@@ -49,8 +48,7 @@ impl Account {
             isolation,
             begin: (isolation == Isolation::Shared).then(|| opts.session().clone()),
             opts: opts.clone(),
-            handles: AtomicUsize::new(0),
-            kept: AtomicUsize::new(0),
+            users: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             ready: AtomicUsize::new(0),
             lost_sessions: AtomicU32::new(0),
@@ -60,21 +58,19 @@ impl Account {
         }
     }
 
-    /// One handle more. `false`: there was none, and the group may have forgotten the account. The handle
-    /// is to [exit](Group::exit) all the same.
-    pub(super) fn join(&self) -> bool {
-        self.handles.fetch_add(1, Ordering::AcqRel) > 0
+    /// One user more, where there is one.
+    pub(super) fn join(&self) {
+        self.users.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// One handle less. `false`: it was the last.
-    pub(super) fn part(&self) -> bool {
-        self.handles.fetch_sub(1, Ordering::AcqRel) > 1
-    }
-
-    /// Is no longer kept for several servers.
-    pub(super) fn leave(self: &Arc<Self>) {
-        self.kept.fetch_sub(1, Ordering::Relaxed);
+    /// A user ended.
+    pub(super) fn exit(self: &Arc<Self>) {
         self.group.exit(self);
+    }
+
+    /// One user less. `false`: it was the last.
+    pub(super) fn part(&self) -> bool {
+        self.users.fetch_sub(1, Ordering::AcqRel) > 1
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -97,7 +93,7 @@ impl Account {
 
     /// Another identity may take an idle link of this one.
     pub(super) fn may_lose_links(&self) -> bool {
-        !self.is_shared() || self.handles.load(Ordering::Relaxed) == 0
+        !self.is_shared() || self.users.load(Ordering::Relaxed) == 0
     }
 
     /// May open a link by the rules of its isolation.

@@ -21,6 +21,7 @@ use super::{
     digests::Digests,
     limits::Limits,
     marks::Marks,
+    recent,
     spread::Spread,
     stats::{Counters, Counts},
     waiter::{Queue, Waiter},
@@ -65,6 +66,7 @@ pub(crate) struct Group {
     /// Handles opened, and of them those without any I/O.
     pub opened: Spread,
     pub saved: Spread,
+    dropped: Spread,
     state: Mutex<State>,
     /// Somebody waits; looked at without the lock.
     waiting: AtomicUsize,
@@ -149,6 +151,7 @@ impl Group {
             definitions: AtomicU64::new(0),
             opened: Spread::default(),
             saved: Spread::default(),
+            dropped: Spread::default(),
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
             changed: Condvar::new(),
@@ -170,7 +173,7 @@ impl Group {
         }
     }
 
-    /// The account that these options belong to, with one handle more.
+    /// The account that these options belong to, with one user more.
     pub(super) fn enter(self: &Arc<Self>, opts: &Opts) -> Result<Arc<Account>> {
         let mut state = self.state.lock();
         if state.closed {
@@ -182,20 +185,25 @@ impl Group {
             state.accounts.push(account.clone());
             account
         });
-        account.handles.fetch_add(1, Ordering::Relaxed);
+        account.users.fetch_add(1, Ordering::Relaxed);
         account.retired.store(false, Ordering::Relaxed);
         *account.vacant.lock() = None;
         Ok(account)
     }
 
     /// A handle ended.
+    pub(super) fn parted(&self, handle: u64) {
+        self.dropped.add(recent::block(handle));
+    }
+
+    /// One of the account's users ended.
     pub(super) fn exit(&self, account: &Arc<Account>) {
         if account.part() {
             return;
         }
         let mut state = self.state.lock();
         // Another one may have come.
-        if account.handles.load(Ordering::Acquire) > 0 {
+        if account.users.load(Ordering::Acquire) > 0 {
             return;
         }
         *account.vacant.lock() = Some(Instant::now());
@@ -905,7 +913,7 @@ impl Group {
             return self.close_all(state, all, Close::Explicit);
         }
         self.serve(&mut state);
-        let vacant = account.handles.load(Ordering::Relaxed) == 0;
+        let vacant = account.users.load(Ordering::Relaxed) == 0;
         let over = if vacant && self.limits.linger.is_zero() || account.is_retired() {
             take_all(&mut state, |a, _| Arc::ptr_eq(a, account))
         } else if idle(&state) > self.limits.max_idle_links && !account.is_shared() {
@@ -999,7 +1007,7 @@ impl Group {
                 return true;
             }
             // A shared link is the session of its handles: it ends when they do.
-            if account.is_shared() && account.handles.load(Ordering::Relaxed) > 0 {
+            if account.is_shared() && account.users.load(Ordering::Relaxed) > 0 {
                 return false;
             }
             let old = now - opened >= limits.max_lifetime;
@@ -1033,7 +1041,7 @@ impl Group {
                 let wants = |a: &&Arc<Account>| {
                     !a.is_shared()
                         && !a.is_retired()
-                        && a.handles.load(Ordering::Relaxed) > 0
+                        && a.users.load(Ordering::Relaxed) > 0
                         && a.ready.load(Ordering::Relaxed) > 0
                 };
                 let busiest = state
@@ -1148,15 +1156,10 @@ impl Group {
     }
 
     pub(super) fn counts(&self) -> Counts {
+        // In this order: no more are dropped than were opened.
+        let dropped = self.dropped.sum();
+        let opened = self.opened.sum();
         let state = self.state.lock();
-        let handles: usize = state
-            .accounts
-            .iter()
-            .map(|a| {
-                let kept = a.kept.load(Ordering::Relaxed);
-                a.handles.load(Ordering::Relaxed).saturating_sub(kept)
-            })
-            .sum();
         // Brings the bytes of the lanes up to date.
         for shared in &state.lanes {
             shared.lane.times();
@@ -1164,9 +1167,9 @@ impl Group {
         Counts {
             active_connections: state.open as u64,
             idle_connections: idle(&state) as u64,
-            handles: handles as u64,
+            handles: opened.saturating_sub(dropped),
             waiting: state.queue.len() as u64,
-            handles_opened: self.opened.sum(),
+            handles_opened: opened,
             connects_saved: self.saved.sum(),
             ..self.counters.snapshot()
         }
@@ -1422,5 +1425,5 @@ fn take_all(
 fn forget_empty(state: &mut State) {
     state
         .accounts
-        .retain(|a| a.handles.load(Ordering::Relaxed) > 0 || a.links.load(Ordering::Relaxed) > 0);
+        .retain(|a| a.users.load(Ordering::Relaxed) > 0 || a.links.load(Ordering::Relaxed) > 0);
 }

@@ -15,6 +15,7 @@ mod limited;
 mod limits;
 mod marks;
 mod op;
+mod party;
 mod recent;
 mod seat;
 mod spread;
@@ -44,6 +45,7 @@ use backends::{Backends, Needs, Wants};
 use group::Group;
 use housekeeper::{Chore, Leftover};
 use limits::Limits;
+use party::Party;
 pub(crate) use seat::Seat;
 pub use stats::{BackendStats, Counts, Stats};
 
@@ -201,36 +203,32 @@ impl Mux {
         }
     }
 
-    /// The account of these options, with this handle, its credentials proven.
-    async fn enter(&self, opts: &Opts, handle: u64, face: Face) -> Result<Arc<Account>> {
+    /// What this handle has in common with others of this thread, the credentials proven.
+    async fn enter(&self, opts: &Opts, handle: u64, face: Face) -> Result<Arc<Party>> {
         self.is_open()?;
         let me = Arc::as_ptr(&self.0) as usize;
         let part = recent::block(handle);
-        if let Some(account) = recent::find(me, opts) {
-            if account.join() && account.ready.load(Ordering::Acquire) > 0 {
-                account.group.opened.add(part);
-                account.group.saved.add(part);
-                return Ok(account);
-            }
-            account.group.exit(&account);
+        if let Some(party) = recent::find(me, opts)
+            && party.account.ready.load(Ordering::Acquire) > 0
+        {
+            party.account.group.opened.add(part);
+            party.account.group.saved.add(part);
+            return Ok(party);
         }
         let group = self.group(opts);
-        let account = group.enter(opts)?;
+        let party = Party::counted(self, opts, group.enter(opts)?);
         group.opened.add(part);
         // A task that goes away here never had the handle.
-        let mut entered = Entered(Some(account.clone()));
-        match group.verify(&account, handle, face).await {
-            Ok(saved) => {
-                entered.0 = None;
-                if saved {
-                    group.saved.add(part);
-                }
-                self.keep_house();
-                recent::keep(me, opts, &account);
-                Ok(account)
-            }
-            Err(e) => Err(e),
+        let entered = Entered(&group, handle);
+        let saved = group.verify(&party.account, handle, face).await?;
+        std::mem::forget(entered);
+        if saved {
+            group.saved.add(part);
         }
+        self.keep_house();
+        let party = Arc::new(party);
+        recent::keep(me, &party);
+        Ok(party)
     }
 
     /// The links to these options' server.
@@ -285,9 +283,7 @@ impl Mux {
 
     /// The account of these options, kept for several servers.
     fn account_of(&self, opts: &Opts) -> Result<Arc<Account>> {
-        let account = self.group(opts).enter(opts)?;
-        account.kept.fetch_add(1, Ordering::Relaxed);
-        Ok(account)
+        self.group(opts).enter(opts)
     }
 
     fn keep_house(&self) {
@@ -329,13 +325,11 @@ impl Mux {
 }
 
 /// A handle that is being opened.
-struct Entered(Option<Arc<Account>>);
+struct Entered<'a>(&'a Group, u64);
 
-impl Drop for Entered {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if let Some(account) = self.0.take() {
-            account.group.exit(&account);
-        }
+        self.0.parted(self.1);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a thread opened last: the next handle with the same options goes straight to its account,
+//! What a thread opened last: the next handle with the same options goes straight to its party,
 //! by no lock and no map.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::account::Account;
+use super::party::Party;
 use crate::opts::Opts;
 
 /// Numbers that a thread takes at a time.
@@ -19,10 +19,10 @@ const NUMBERS: u64 = 1 << 10;
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 struct Recent {
-    /// Where the mux is; an account with handles keeps it there.
+    /// Where the mux is; a party keeps it there.
     mux: usize,
     opts: Opts,
-    account: Weak<Account>,
+    party: Weak<Party>,
 }
 
 thread_local! {
@@ -30,31 +30,31 @@ thread_local! {
     static LEFT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-/// The account of these options, if this thread remembers it. The group may have forgotten it since.
+/// The party of these options, if this thread remembers it and it has handles.
 ///
-/// The weak count keeps the account's memory, not its links.
-pub(super) fn find(mux: usize, opts: &Opts) -> Option<Arc<Account>> {
+/// The weak count keeps the party's memory, not its account or links.
+pub(super) fn find(mux: usize, opts: &Opts) -> Option<Arc<Party>> {
     RECENT
         .try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
             let recent = recent.as_ref()?;
             match recent.mux == mux && recent.opts.is(opts) {
-                true => recent.account.upgrade(),
+                true => recent.party.upgrade(),
                 false => None,
             }
         })
         .ok()?
 }
 
-/// Remembers the account of these options.
-pub(super) fn keep(mux: usize, opts: &Opts, account: &Arc<Account>) {
+/// Remembers the party of its options.
+pub(super) fn keep(mux: usize, party: &Arc<Party>) {
     // A thread that ends remembers nothing.
     let _ = RECENT.try_with(|recent| {
         if let Ok(mut recent) = recent.try_borrow_mut() {
             *recent = Some(Recent {
                 mux,
-                opts: opts.clone(),
-                account: Arc::downgrade(account),
+                opts: party.opts.clone(),
+                party: Arc::downgrade(party),
             });
         }
     });

@@ -21,7 +21,6 @@ use own::{Plan, Read, texts_of};
 
 use super::{
     Mux,
-    account::Account,
     backends::Route,
     catalog::Catalog,
     housekeeper::Leftover,
@@ -29,6 +28,7 @@ use super::{
     limited,
     marks::half,
     op::{Done, Op},
+    party::Party,
     recent,
     wish::{Close, Got, Like, Need, Wish},
 };
@@ -99,9 +99,8 @@ enum UnderHold {
 /// Where a handle stands.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    mux: Mux,
-    account: Arc<Account>,
-    opts: Opts,
+    /// Of it, and where it is now.
+    party: Arc<Party>,
     id: u64,
     /// The link that it has alone, while it runs something there or its session can't leave it.
     held: Option<Box<Link>>,
@@ -177,24 +176,23 @@ impl Seat {
         opts.check()?;
         let id = recent::number();
         let mut rare = None;
-        let account = if opts.backends().is_empty() {
+        let party = if opts.backends().is_empty() {
             mux.enter(&opts, id, face).await?
         } else {
             let backends = mux.enter_backends(&opts, id, face).await?;
             let home = backends.home().clone();
-            home.handles.fetch_add(1, Ordering::Relaxed);
+            home.users.fetch_add(1, Ordering::Relaxed);
             rare = Some(Box::new(Rare {
                 route: Some(Route::new(backends, opts.get_prefer())),
                 ..Rare::default()
             }));
-            home
+            Arc::new(Party::guest(mux, &opts, home))
         };
         Ok(Seat {
-            mux: mux.clone(),
             id,
             held: None,
             server: None,
-            schema: opts.session().db_name.as_deref().map(Into::into),
+            schema: party.schema.clone(),
             vars: None,
             user: None,
             insert_id: InsertId::Known(0),
@@ -204,7 +202,7 @@ impl Seat {
             rows_link: 0,
             warnings_link: 0,
             gtid_link: 0,
-            lost_sessions: account.lost_sessions.load(Ordering::Relaxed),
+            lost_sessions: party.account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),
             timeout: nanos(opts.get_statement_timeout()),
             connection_id: 0,
@@ -220,13 +218,12 @@ impl Seat {
             rare,
             catalog: None,
             defines: false,
-            account,
-            opts,
+            party,
         })
     }
 
     fn is_shared(&self) -> bool {
-        self.opts.get_isolation() == Isolation::Shared
+        self.party.opts.get_isolation() == Isolation::Shared
     }
 
     fn deadline(&self) -> Deadline {
@@ -389,7 +386,7 @@ impl Seat {
         reads: &[Read],
     ) -> Result<Vec<Result<Response>>> {
         let deadline = self.deadline();
-        let infile = self.opts.get_local_infile_handler().cloned();
+        let infile = self.party.opts.get_local_infile_handler().cloned();
         self.take("many statements", plan.need(), deadline).await?;
         self.check(&plan)?;
         let begun = self.begin(&plan, deadline).await;
@@ -469,8 +466,8 @@ impl Seat {
         self.streaming = true;
         let begun = self.begin(&plan, deadline).await;
         if let Some(link) = &mut self.held {
-            let max = self.opts.get_max_result_size().max(PIECE);
-            link.set_limits(self.opts.get_stmt_cache_size(), max);
+            let max = self.party.opts.get_max_result_size().max(PIECE);
+            link.set_limits(self.party.opts.get_stmt_cache_size(), max);
         }
         let started = match begun {
             Ok(()) => self.on_link(op, &plan, deadline).await.map(drop),
@@ -485,7 +482,7 @@ impl Seat {
 
     /// The next piece of the result that was started. After its end the link is free.
     pub(crate) async fn next_part(&mut self) -> Result<Streamed> {
-        let infile = self.opts.get_local_infile_handler().cloned();
+        let infile = self.party.opts.get_local_infile_handler().cloned();
         let Some(link) = &mut self.held else {
             return Ok(Streamed::End(Response::default(), None));
         };
@@ -585,7 +582,7 @@ impl Seat {
             let owed = &mut rare.owed;
             owed.take_if(|e| matches!(e, Error::SessionLost { .. }));
         }
-        self.schema = self.opts.session().db_name.as_deref().map(Into::into);
+        self.schema = self.party.schema.clone();
         self.vars = None;
         self.user = None;
         self.insert_id = InsertId::Known(0);
@@ -593,7 +590,7 @@ impl Seat {
         self.has_left_warnings = false;
         let deadline = self.deadline();
         self.come_back();
-        match self.opts.session().init.is_empty() {
+        match self.party.opts.session().init.is_empty() {
             true => self.go_anywhere(deadline).await?,
             // They may do what keeps the handle there.
             false => self.go_or_stay(deadline).await?,
@@ -618,7 +615,7 @@ impl Seat {
     /// The handle becomes another user's, with a session as new. On failure it stays who it was,
     /// with a session as new.
     pub(crate) async fn change_user(&mut self, change: ChangeUserOpts) -> Result<()> {
-        let mut builder = OptsBuilder::from_opts(self.opts.clone());
+        let mut builder = OptsBuilder::from_opts(self.party.opts.clone());
         if let Some(user) = change.user() {
             builder = builder.user(user);
         }
@@ -630,7 +627,7 @@ impl Seat {
         }
         let opts = Opts::from(builder);
         self.leave_link();
-        let mux = self.mux.clone();
+        let mux = self.party.mux.clone();
         // The new place is proven before the old one is left.
         let new = Seat::open(&mux, opts, self.face).await?;
         let (holds, timeout) = (self.holds, self.timeout);
@@ -715,7 +712,7 @@ impl Seat {
     pub(crate) fn server(&self) -> Option<&ServerInfo> {
         self.server
             .as_deref()
-            .or_else(|| self.account.group.server())
+            .or_else(|| self.party.account.group.server())
     }
 
     pub(crate) fn connection_id(&self) -> u32 {
@@ -723,11 +720,12 @@ impl Seat {
     }
 
     pub(crate) fn set_local_infile_handler(&mut self, handler: Option<LocalInfileHandler>) {
-        self.opts = self.opts.with_local_infile_handler(handler);
+        let opts = self.party.opts.with_local_infile_handler(handler);
+        self.party = Arc::new(self.party.with_opts(opts));
     }
 
     pub(crate) fn opts(&self) -> &Opts {
-        &self.opts
+        &self.party.opts
     }
 
     /// The last OK is what a connection of one's own would tell: an error leaves zeros.
@@ -756,7 +754,7 @@ impl Seat {
         if !neutral {
             self.note_writes();
         }
-        let slow = neutral && self.account.group.digests.is_slow(statement.digest);
+        let slow = neutral && self.party.account.group.digests.is_slow(statement.digest);
         if neutral && self.can_share() && !self.must_be_alone(statement) && !self.is_apart(&op) {
             let limited = match (&op, deadline) {
                 (Op::Query(sql, _), Some((_, time))) => {
@@ -775,7 +773,7 @@ impl Seat {
                 _ => None,
             };
             let need = match slow {
-                true if self.account.group.limits.max_links > 1 => Need::Slow,
+                true if self.party.account.group.limits.max_links > 1 => Need::Slow,
                 _ => Need::Place,
             };
             let ran = match asked {
@@ -806,7 +804,7 @@ impl Seat {
         let plan = self.plan(neutral, statement, op.text_that(&reached, statement))?;
         let done = self.alone(op, plan, deadline).await?;
         if let Some(began) = began {
-            let digests = &self.account.group.digests;
+            let digests = &self.party.account.group.digests;
             digests.took(statement.digest, began.elapsed());
         }
         Ok(done.response())
@@ -857,7 +855,7 @@ impl Seat {
     }
 
     fn server_name(&self) -> Arc<str> {
-        self.account.group.target.endpoint.to_string().into()
+        self.party.account.group.target.endpoint.to_string().into()
     }
 
     /// The session stands on no link, so that any lane does.
@@ -867,7 +865,7 @@ impl Seat {
             && self.holds == 0
             && !awaits_transaction(&self.vars)
             && (!self.is_shared()
-                || self.account.lost_sessions.load(Ordering::Relaxed) == self.lost_sessions)
+                || self.party.account.lost_sessions.load(Ordering::Relaxed) == self.lost_sessions)
     }
 
     /// The role that it has set, for `SET ROLE`; empty: the one that it began with.
@@ -881,11 +879,11 @@ impl Seat {
 
     fn wish(&self, need: Need, why: &'static str) -> Wish {
         Wish {
-            account: self.account.clone(),
+            account: self.party.account.clone(),
             handle: self.id,
             need,
             owns: self.owns,
-            begin: self.opts.session().clone(),
+            begin: self.party.opts.session().clone(),
             schema: self.schema.clone(),
             vars: self.vars.clone(),
             user: self.user.clone(),
@@ -897,11 +895,11 @@ impl Seat {
     /// The session that a lane must have.
     fn like(&self) -> Like<'_> {
         Like {
-            account: &self.account,
+            account: &self.party.account,
             schema: &self.schema,
             vars: &self.vars,
             user: &self.user,
-            begin: self.opts.session(),
+            begin: self.party.opts.session(),
         }
     }
 
@@ -910,7 +908,7 @@ impl Seat {
         if self.owns || need != Need::Place {
             return None;
         }
-        self.account.group.place(self.like())
+        self.party.account.group.place(self.like())
     }
 
     /// A statement that the lane asked first holds already: the usual case, which takes no place.
@@ -918,7 +916,7 @@ impl Seat {
         if self.owns {
             return None;
         }
-        self.account.group.lane(self.like())?.holds(sql)
+        self.party.account.group.lane(self.like())?.holds(sql)
     }
 
     /// A place on a lane, or nothing: then the seat has a link alone.
@@ -952,7 +950,7 @@ impl Seat {
 
     async fn acquire_here(&self, why: &'static str, need: Need, deadline: Deadline) -> Result<Got> {
         let wish = self.wish(need, why);
-        let group = &self.account.group;
+        let group = &self.party.account.group;
         let until = deadline.map(|(at, _)| at);
         match group.acquire(wish, self.face, until).await {
             Err(Error::AcquireTimeout(e)) => Err(match deadline {
@@ -980,20 +978,19 @@ impl Seat {
         let mut lost = None;
         loop {
             tries += 1;
-            let placed = match self.place_now(need) {
-                Some(placed) => Ok(Some(placed)),
-                None => self.place(need, deadline).await,
-            };
-            let place = match (placed, lost.take()) {
-                (Ok(Some(got)), _) => got,
-                (Ok(None), _) => return Ok(None),
-                // There is no other link: what happened to the first one is what there is to tell.
-                (Err(_), Some(lost)) => return Err(lost),
-                (Err(e), None) => return Err(e),
+            let place = match self.place_now(need) {
+                Some(place) => place,
+                None => match (self.place(need, deadline).await, lost.take()) {
+                    (Ok(Some(got)), _) => got,
+                    (Ok(None), _) => return Ok(None),
+                    // There is no other link: what happened to the first one is what there is to tell.
+                    (Err(_), Some(lost)) => return Err(lost),
+                    (Err(e), None) => return Err(e),
+                },
             };
             let lane = place.lane();
-            if self.account.group.wants_more() {
-                self.mux.warm(&self.account.group);
+            if self.party.account.group.wants_more() {
+                self.party.mux.warm(&self.party.account.group);
             }
             parts.inspect(|parts| parts.begin());
             let began = Instant::now();
@@ -1002,7 +999,7 @@ impl Seat {
                 asked: began,
                 parts,
                 digest: statement.digest,
-                max_result: self.opts.get_max_result_size(),
+                max_result: self.party.opts.get_max_result_size(),
                 // The server ends it at its limit, and tells.
                 deadline: deadline.map(|(at, _)| at.checked_add(PATIENCE).unwrap_or(at)),
                 careful: statement.effect == Effect::Write,
@@ -1124,7 +1121,7 @@ impl Seat {
                     }
                     .into());
                 }
-                let capacity = self.opts.get_stmt_cache_size();
+                let capacity = self.party.opts.get_stmt_cache_size();
                 Ok(lane.hold(made, sql, known, capacity))
             }
             _ => {
@@ -1185,7 +1182,7 @@ impl Seat {
 
     async fn on_link(&mut self, op: Op<'_>, plan: &Plan, deadline: Deadline) -> Result<Done> {
         self.prepare_for(plan).await?;
-        let infile = self.opts.get_local_infile_handler().cloned();
+        let infile = self.party.opts.get_local_infile_handler().cloned();
         if op.text().is_some() {
             self.begin_writing(plan.neutral && !plan.writes);
         }
@@ -1306,7 +1303,10 @@ impl Seat {
             self.user = None;
         }
         let server = link.name.clone();
-        self.account.group.give_up(link, &self.account, Close::Lost);
+        self.party
+            .account
+            .group
+            .give_up(link, &self.party.account, Close::Lost);
         match lost {
             Some(lost) => Err(Error::SessionLost { server, lost }),
             None => Ok(()),
@@ -1326,8 +1326,8 @@ impl Seat {
             && kills <= KILLS
         {
             kills += 1;
-            let opts = self.account.opts.clone();
-            let counters = self.account.group.counters.clone();
+            let opts = self.party.account.opts.clone();
+            let counters = self.party.account.group.counters.clone();
             let id = link.server.connection_id;
             let what = match kills <= KILLS {
                 true => Kill::Query,
@@ -1373,17 +1373,17 @@ impl Seat {
         };
         link.deadline = deadline;
         link.set_limits(
-            self.opts.get_stmt_cache_size(),
-            self.opts.get_max_result_size(),
+            self.party.opts.get_stmt_cache_size(),
+            self.party.opts.get_max_result_size(),
         );
-        let begin = self.opts.session();
+        let begin = self.party.opts.session();
         if shared {
             if link.session.owner != EVERYBODY {
                 link.begin(begin.as_begun(), false).await?;
                 link.session.owner = EVERYBODY;
                 link.session.start = crate::link::Start::Used;
             }
-            let lost = self.account.lost_sessions.load(Ordering::Relaxed);
+            let lost = self.party.account.lost_sessions.load(Ordering::Relaxed);
             if std::mem::replace(&mut self.lost_sessions, lost) != lost {
                 let what = "what was set on the session that its handles share".to_owned();
                 return Err(Error::SessionLost {
@@ -1406,7 +1406,7 @@ impl Seat {
         if !ours {
             if self.schema.is_none() && link.session.schema.is_some() {
                 // A reset keeps the schema, and there is no command that leaves one.
-                link.change_user(self.opts.identity(), None).await?;
+                link.change_user(self.party.opts.identity(), None).await?;
                 as_begun = false;
             }
             if plan.is_fresh() || own && user::are_others(&link.session.user, &self.user) {
@@ -1515,7 +1515,10 @@ impl Seat {
     fn give_up(&mut self) {
         self.kept = false;
         if let Some(link) = self.held.take() {
-            self.account.group.give_up(link, &self.account, Close::Lost);
+            self.party
+                .account
+                .group
+                .give_up(link, &self.party.account, Close::Lost);
         }
     }
 
@@ -1525,7 +1528,7 @@ impl Seat {
         let Some(link) = &self.held else {
             return;
         };
-        let group = &self.account.group;
+        let group = &self.party.account.group;
         let ours = link.session.owner == self.id || shared;
         if ours {
             self.schema = link.session.schema.clone();
@@ -1545,7 +1548,7 @@ impl Seat {
             return;
         }
         self.kept = false;
-        let begin = self.opts.session();
+        let begin = self.party.opts.session();
         let share = match shared {
             true => link.session.owner == EVERYBODY,
             false => ours && link.session.is_shareable(),
@@ -1554,7 +1557,7 @@ impl Seat {
             self.owns = !share && ours;
         }
         if let Some(link) = self.held.take() {
-            group.release(link, &self.account, share.then_some(begin));
+            group.release(link, &self.party.account, share.then_some(begin));
         }
     }
 
@@ -1563,8 +1566,12 @@ impl Seat {
         if let Some(link) = self.held.take() {
             self.kept = false;
             if self.is_shared() && link.is_usable() {
-                let begin = self.opts.session();
-                return self.account.group.release(link, &self.account, Some(begin));
+                let begin = self.party.opts.session();
+                return self
+                    .party
+                    .account
+                    .group
+                    .release(link, &self.party.account, Some(begin));
             }
             self.clean(link, true);
         }
@@ -1575,9 +1582,9 @@ impl Seat {
         if !ends {
             self.rare.get_or_insert_default().left = Some(left.clone());
         }
-        self.mux.clean(Leftover {
+        self.party.mux.clean(Leftover {
             left,
-            account: self.account.clone(),
+            account: self.party.account.clone(),
             ends,
         });
     }
@@ -1663,6 +1670,9 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.leave_link();
         let home = self.home();
-        home.group.exit(home);
+        home.group.parted(self.id);
+        if self.route().is_some() {
+            home.exit();
+        }
     }
 }

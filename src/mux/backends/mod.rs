@@ -283,9 +283,9 @@ impl Drop for Backends {
     fn drop(&mut self) {
         for member in self.members.get_mut() {
             member.end();
-            member.account.leave();
+            member.account.exit();
         }
-        self.home.leave();
+        self.home.exit();
     }
 }
 

@@ -71,7 +71,7 @@ impl BackendSet {
         let member = self.all.member(self.mux.account_of(&opts)?, weight);
         self.all
             .watch(&member)
-            .inspect_err(|_| member.account.leave())?;
+            .inspect_err(|_| member.account.exit())?;
         members.push(member);
         Ok(())
     }
@@ -123,13 +123,13 @@ impl BackendSet {
             true => self.all.handles.load(Ordering::Acquire),
             false => 0,
         };
-        let users = account.handles.load(Ordering::Acquire);
+        let users = account.users.load(Ordering::Acquire);
         let is_ours = users <= 1 + usize::from(is_home) + handles;
         let left = match is_ours {
             true => account.group.retire(account, deadline),
             false => 0,
         };
-        account.leave();
+        account.exit();
         Ok(left)
     }
 

@@ -165,7 +165,7 @@ impl Seat {
             prepared.store(true, Ordering::Relaxed);
         }
         if about.defines || about.executes && prepared.load(Ordering::Relaxed) {
-            self.mux.definitions_changed();
+            self.party.mux.definitions_changed();
             self.defines = true;
         }
     }
@@ -173,7 +173,7 @@ impl Seat {
     /// A statement is over, or nobody waits for it.
     pub(super) fn defined(&mut self) {
         if std::mem::take(&mut self.defines) {
-            self.mux.definitions_changed();
+            self.party.mux.definitions_changed();
         }
     }
 
@@ -212,7 +212,7 @@ impl Seat {
             }
         }
         let began = Instant::now();
-        let until = began + self.account.group.limits.acquire_timeout;
+        let until = began + self.party.account.group.limits.acquire_timeout;
         let until = deadline.map_or(until, |(at, _)| at.min(until));
         loop {
             let step = Catalogs::step(self.home(), sight, self.generation(), self.face);
@@ -303,12 +303,12 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Option<Arc<Catalog>>> {
         let was_kept = self.kept;
-        let account = self.account.clone();
+        let account = self.party.account.clone();
         let Some(link) = &mut self.held else {
             return Ok(None);
         };
         link.deadline = deadline;
-        link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
+        link.set_limits(self.party.opts.get_stmt_cache_size(), usize::MAX);
         let loaded = match was_kept {
             true => load_on(link, &account, sight, generation).await,
             false => load_plainly(link, &account, sight, generation).await,
@@ -365,7 +365,7 @@ impl Seat {
         generation: u64,
         deadline: Deadline,
     ) -> Result<Option<Arc<Catalog>>> {
-        let account = self.account.clone();
+        let account = self.party.account.clone();
         let until = Some((Instant::now() + ANOTHER, ANOTHER));
         if let Ok(Got::Link(link)) = self.acquire(WHY, Need::Alone, until).await {
             let mut borrowed = Borrowed {
@@ -376,7 +376,7 @@ impl Seat {
             if let Some(link) = &mut borrowed.link {
                 link.face = self.face;
                 link.deadline = deadline;
-                link.set_limits(self.opts.get_stmt_cache_size(), usize::MAX);
+                link.set_limits(self.party.opts.get_stmt_cache_size(), usize::MAX);
                 loaded = load_plainly(link, &account, sight, generation).await.ok();
             }
             borrowed.give_back(loaded.is_some());

@@ -152,7 +152,7 @@ const GONE: u32 = u32::MAX;
 impl Seat {
     /// The handle has a session of its own over shared links.
     pub(super) fn is_own(&self) -> bool {
-        self.opts.get_isolation() == Isolation::Session
+        self.party.opts.get_isolation() == Isolation::Session
     }
 
     /// A statement that is neutral by its text runs on a link alone all the same.
@@ -166,14 +166,15 @@ impl Seat {
     }
 
     fn is_mariadb(&self) -> bool {
-        self.account
+        self.party
+            .account
             .group
             .server()
             .is_some_and(|server| server.mariadb)
     }
 
     fn keeps_insert_id(&self, digest: u32) -> bool {
-        self.opts.get_keep_insert_id() || self.home().group.asked_ids.has(digest)
+        self.party.opts.get_keep_insert_id() || self.home().group.asked_ids.has(digest)
     }
 
     /// How to run statements that may not be neutral, of these texts.
@@ -325,7 +326,7 @@ impl Seat {
     }
 
     fn may_pin(&self, facts: &Facts, sql: &[u8]) -> Result<()> {
-        let policy = |reason| policy(&self.opts, &self.account.group, reason);
+        let policy = |reason| policy(&self.party.opts, &self.party.account.group, reason);
         let denied = reasons(facts).find(|reason| policy(*reason) == PinPolicy::Deny);
         match denied {
             None => Ok(()),
@@ -411,7 +412,7 @@ impl Seat {
         if let Some(mut link) = self.held.take() {
             link.session.doing = None;
             link.session.drop_guard();
-            self.account.group.put_back(link, &self.account);
+            self.party.account.group.put_back(link, &self.party.account);
         }
     }
 
@@ -759,11 +760,11 @@ impl Seat {
             let reason = PinReason::SystemVariable;
             link.session.pins.add(reason, Some(name), outline, now);
         }
-        let group = &self.account.group;
+        let group = &self.party.account.group;
         let server = link.name.clone();
         for pin in link.session.pins.new_ones() {
             group.counters.pins[pin.reason() as usize].fetch_add(1, Ordering::Relaxed);
-            if policy(&self.opts, group, pin.reason()) == PinPolicy::Warn {
+            if policy(&self.party.opts, group, pin.reason()) == PinPolicy::Warn {
                 events::pinned(self.id, &server, pin);
             }
         }

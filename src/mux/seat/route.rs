@@ -44,7 +44,7 @@ impl Seat {
     pub(super) fn home(&self) -> &Arc<Account> {
         match self.route() {
             Some(route) => route.backends.home(),
-            None => &self.account,
+            None => &self.party.account,
         }
     }
 
@@ -60,7 +60,7 @@ impl Seat {
         route.on_replica = !is_primary;
         if !route.at.as_ref().is_some_and(|at| Arc::ptr_eq(at, member)) {
             route.at = Some(member.clone());
-            self.account = member.account.clone();
+            self.party = Arc::new(self.party.at(member.account.clone()));
         }
     }
 
@@ -180,7 +180,7 @@ impl Seat {
             return Wants::Primary;
         };
         let wrote = &route.wrote;
-        let must = match self.opts.get_consistency() {
+        let must = match self.party.opts.get_consistency() {
             Consistency::None => false,
             // It may still run.
             Consistency::Session => wrote.begun || wrote.lingers,
@@ -202,7 +202,7 @@ impl Seat {
         let autocommit = vars.and_then(|vars| vars.get("autocommit"));
         let mentions = |sql: &String| sql.to_ascii_lowercase().contains("autocommit");
         autocommit.is_none_or(|value| value == b"ON")
-            && (autocommit.is_some() || !self.opts.session().init.iter().any(mentions))
+            && (autocommit.is_some() || !self.party.opts.session().init.iter().any(mentions))
     }
 
     async fn go(&mut self, wants: Wants, deadline: Deadline) -> Result<()> {
@@ -247,12 +247,12 @@ impl Seat {
             return Needs::NONE;
         };
         let needs = Needs {
-            max_lag: self.opts.get_max_lag(),
-            balance: self.opts.get_balance(),
+            max_lag: self.party.opts.get_max_lag(),
+            balance: self.party.opts.get_balance(),
             not: route.lost_on,
             ..Needs::NONE
         };
-        match self.opts.get_consistency() {
+        match self.party.opts.get_consistency() {
             Consistency::Session => Needs {
                 wrote_at: route.wrote.at,
                 wrote_on: route.wrote.on,
@@ -272,7 +272,7 @@ impl Seat {
         if let Some(choice) = route.backends.choose(wants, &needs) {
             return Ok(choice);
         }
-        let limit = Instant::now() + self.account.group.limits.acquire_timeout;
+        let limit = Instant::now() + self.party.account.group.limits.acquire_timeout;
         let until = deadline.map_or(limit, |(at, _)| at.min(limit));
         let backends = route.backends.clone();
         let waited = backends.wait_for(wants, &needs, self.face, until).await;
@@ -441,7 +441,7 @@ impl Seat {
         match reached {
             Ok(reached) => {
                 self.put_back();
-                let is_it = Arc::ptr_eq(&self.account, &member.account);
+                let is_it = Arc::ptr_eq(&self.party.account, &member.account);
                 if reached && is_it {
                     member.has_reached(&needs);
                 }
@@ -680,7 +680,7 @@ impl Seat {
                 (None, _) => false,
             };
             let began = *failed_at.get_or_insert_with(Instant::now);
-            let limit = self.account.group.limits.acquire_timeout;
+            let limit = self.party.account.group.limits.acquire_timeout;
             if !again || !is_free || self.held.is_some() || began.elapsed() >= limit {
                 return done;
             }
