@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use mysql_mux::{ChangeUserOpts, LocalInfileHandler};
 use support::{relay::Way, *};
 
 #[test]
@@ -251,8 +252,8 @@ fn without_linger_it_is_the_last_handle_whichever_thread_opened_or_drops_it() {
     let [one, same, another] = [user.tcp(), user.tcp(), user.tcp().stmt_cache_size(7)];
     let all = [one, same, another].map(Opts::from);
     let open = || {
-        // In turns, so that a thread has not opened its last one with the same options.
-        let opts = all.iter().cycle().take(30);
+        // Some with the options of the thread's last one, some not.
+        let opts = all.iter().cycle().flat_map(|opts| [opts; 3]).take(30);
         let handles: Vec<Handle> = opts.map(|opts| mux.connect(opts).unwrap()).collect();
         handles
     };
@@ -276,6 +277,57 @@ fn without_linger_it_is_the_last_handle_whichever_thread_opened_or_drops_it() {
     let total = mux.stats().total;
     assert_eq!((total.handles, total.active_connections), (0, 0));
     assert_eq!(total.explicit_close, 1);
+}
+
+#[test]
+fn without_linger_a_handle_that_goes_another_way_is_one_of_them() {
+    let user = User::new("nolingerwa");
+    let mut root = server().root();
+    let mux = builder().linger(Duration::ZERO).build();
+    let opts = Opts::from(user.tcp());
+    let mut handles: Vec<Handle> = (0..3).map(|_| mux.connect(&opts).unwrap()).collect();
+    handles[0].set_local_infile_handler(Some(LocalInfileHandler::new(|_, _| Ok(()))));
+    handles[1].change_user(ChangeUserOpts::default()).unwrap();
+    let one_more = mux.connect(&opts).unwrap();
+    assert_eq!(mux.stats().total.handles, 4);
+    drop(one_more);
+    for left in [2, 1, 0] {
+        let mut last = handles.swap_remove(0);
+        assert_eq!(one::<u8>(&mut last, "SELECT 7"), 7);
+        assert_eq!(user.connections(&mut root), 1);
+        drop(last);
+        assert_eq!(mux.stats().total.handles, left);
+    }
+    eventually("the server sees the link closed", || {
+        user.connections(&mut root) == 0
+    });
+    assert_eq!(mux.stats().total.explicit_close, 1);
+}
+
+#[test]
+fn a_thread_that_has_one_handle_at_a_time_opens_all_but_the_first_without_input_or_output() {
+    let user = User::new("inturn");
+    let mux = builder().linger(Duration::ZERO).build();
+    let opts = Opts::from(user.tcp());
+    let kept = mux.connect(&opts).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for n in 0..100_u32 {
+                    let mut handle = mux.connect(&opts).unwrap();
+                    assert_eq!(one::<u32>(&mut handle, &format!("SELECT {n}")), n);
+                }
+            });
+        }
+    });
+    let total = mux.stats().total;
+    assert_eq!((total.handles, total.handles_opened), (1, 401));
+    assert_eq!(total.connects_saved, 400);
+    drop(kept);
+    assert_eq!(mux.stats().total.handles, 0);
+    eventually("the links are closed", || {
+        mux.stats().total.active_connections == 0
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! | section | what |
 //! | --- | --- |
-//! | `open` | threads that open handles of one mux, without I/O, and drop them |
+//! | `open` | threads that open handles of one mux, without I/O, and drop them: many, and one at a time |
 //! | `idle` | the heap that handles hold: a million that ran nothing, and some that ran a statement |
 //!
 //! ```sh
@@ -60,6 +60,7 @@ fn warm(way: &Way) -> (Mux, Opts, Handle) {
 struct Opened {
     opened_per_second: Vec<f64>,
     dropped_per_second: Vec<f64>,
+    in_turn_per_second: Vec<f64>,
 }
 
 fn open(way: &Way, choice: &Choice) {
@@ -68,11 +69,12 @@ fn open(way: &Way, choice: &Choice) {
     let mut outcomes = THREADS.map(|_| Opened::default());
     for _ in 0..choice.or_quick(15, 3) {
         for (threads, outcome) in THREADS.into_iter().zip(&mut outcomes) {
-            let (opening, dropping) = open_once(&mux, &opts, threads, each / threads);
+            let [opening, dropping, in_turn] = open_once(&mux, &opts, threads, each / threads);
             let count = (each / threads * threads) as f64;
             let per_second = |took: Duration| count / took.as_secs_f64();
             outcome.opened_per_second.push(per_second(opening));
             outcome.dropped_per_second.push(per_second(dropping));
+            outcome.in_turn_per_second.push(per_second(in_turn));
         }
     }
     let head = [
@@ -83,13 +85,17 @@ fn open(way: &Way, choice: &Choice) {
         "drop, each",
         "all together/s",
         "times one thread's",
+        "one at a time, each",
+        "all together/s",
+        "times one thread's",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let opened = |outcome: &Opened| median(outcome.opened_per_second.iter().copied());
     let dropped = |outcome: &Opened| median(outcome.dropped_per_second.iter().copied());
+    let in_turn = |outcome: &Opened| median(outcome.in_turn_per_second.iter().copied());
     for (threads, outcome) in THREADS.into_iter().zip(&outcomes) {
         let mut row = vec![threads.to_string()];
-        for rate in [opened, dropped] {
+        for rate in [opened, dropped, in_turn] {
             let per_second = rate(outcome);
             row.extend([
                 nanos(1e9 / per_second * threads as f64),
@@ -102,17 +108,21 @@ fn open(way: &Way, choice: &Choice) {
     table(&rows);
 }
 
-/// How long threads took until the last had opened so many, and until the last had dropped them.
-fn open_once(mux: &Mux, opts: &Opts, threads: usize, each: usize) -> (Duration, Duration) {
+/// How long threads took until the last had opened so many, until the last had dropped them, and until the
+/// last had opened and dropped as many one at a time.
+fn open_once(mux: &Mux, opts: &Opts, threads: usize, each: usize) -> [Duration; 3] {
     let step = Barrier::new(threads + 1);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let mut handles = Vec::with_capacity(each);
+                let open = || black_box(mux.connect(opts).expect("a handle"));
                 step.wait();
-                handles.extend((0..each).map(|_| black_box(mux.connect(opts).expect("a handle"))));
+                handles.extend((0..each).map(|_| open()));
                 step.wait();
                 drop(handles);
+                step.wait();
+                (0..each).for_each(|_| drop(open()));
                 step.wait();
             });
         }
@@ -121,7 +131,9 @@ fn open_once(mux: &Mux, opts: &Opts, threads: usize, each: usize) -> (Duration, 
         step.wait();
         let opened = Instant::now();
         step.wait();
-        (opened - began, opened.elapsed())
+        let dropped = Instant::now();
+        step.wait();
+        [opened - began, dropped - opened, dropped.elapsed()]
     })
 }
 

@@ -23,7 +23,8 @@ pub(crate) struct Account {
     begin: Option<Arc<SessionOpts>>,
     /// Opens the account's links: the options of the handle that came first.
     pub opts: Opts,
-    /// Parties of handles, handles that are at several servers, and those who keep it for such.
+    /// Parties of handles, and handles that are at several servers, where they are at home; and those who keep
+    /// it for such.
     pub users: AtomicUsize,
     /// Links open or being opened; changed only under the group's lock.
     pub links: AtomicUsize,
@@ -35,7 +36,7 @@ pub(crate) struct Account {
     pub catalogs: Catalogs,
     /// Its server is no more to be used: links are closed as soon as they come to rest.
     pub retired: AtomicBool,
-    /// Since when there is no handle.
+    /// Since when it has no user.
     pub vacant: Mutex<Option<Instant>>,
 }
 
@@ -61,6 +62,15 @@ impl Account {
     /// One user more, where there is one.
     pub(super) fn join(&self) {
         self.users.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One user more, if there are others: else the group may have forgotten the account.
+    pub(super) fn join_others(&self) -> bool {
+        let more = |users| (users > 0).then_some(users + 1);
+        let joined = self
+            .users
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        joined.is_ok()
     }
 
     /// A user ended.

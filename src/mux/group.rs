@@ -66,6 +66,7 @@ pub(crate) struct Group {
     /// Handles opened, and of them those without any I/O.
     pub opened: Spread,
     pub saved: Spread,
+    /// Of those that were opened.
     dropped: Spread,
     state: Mutex<State>,
     /// Somebody waits; looked at without the lock.
@@ -481,6 +482,9 @@ impl Group {
     #[inline]
     pub(super) fn lane(&self, like: Like<'_>) -> Option<Arc<Lane>> {
         let state = self.state.lock();
+        if state.closed {
+            return None;
+        }
         let mut lanes = state.lanes.iter().filter(|s| s.is_open_to(like));
         // Its own lock is not waited for under this one.
         lanes.next().map(|shared| shared.lane.clone())
@@ -1421,7 +1425,7 @@ fn take_all(
     taken
 }
 
-/// Accounts without handles and links are nobody's.
+/// Accounts without users and links are nobody's.
 fn forget_empty(state: &mut State) {
     state
         .accounts

@@ -75,6 +75,8 @@ static GLOBAL: OnceCell<Mux> = OnceCell::new();
 pub struct Mux(Arc<Shared>);
 
 struct Shared {
+    /// No other mux has it.
+    number: u64,
     limits: Arc<Limits>,
     listener: Option<Listener>,
     groups: DashMap<GroupKey, Arc<Group>>,
@@ -206,9 +208,8 @@ impl Mux {
     /// What this handle has in common with others of this thread, the credentials proven.
     async fn enter(&self, opts: &Opts, handle: u64, face: Face) -> Result<Arc<Party>> {
         self.is_open()?;
-        let me = Arc::as_ptr(&self.0) as usize;
         let part = recent::block(handle);
-        if let Some(party) = recent::find(me, opts)
+        if let Some(party) = self.party(opts)
             && party.account.ready.load(Ordering::Acquire) > 0
         {
             party.account.group.opened.add(part);
@@ -227,8 +228,25 @@ impl Mux {
         }
         self.keep_house();
         let party = Arc::new(party);
-        recent::keep(me, &party);
+        recent::keep(&party);
         Ok(party)
+    }
+
+    /// The party of these options in this thread, if it takes no lock to have it.
+    fn party(&self, opts: &Opts) -> Option<Arc<Party>> {
+        match recent::find(self.number(), opts)? {
+            recent::Found::Party(party) => Some(party),
+            // Who opens handles one at a time.
+            recent::Found::Account(account) => account.join_others().then(|| {
+                let party = Arc::new(Party::counted(self, opts, account));
+                recent::keep(&party);
+                party
+            }),
+        }
+    }
+
+    fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// The links to these options' server.
@@ -463,6 +481,7 @@ impl MuxBuilder {
     /// The mux. No thread is started and nothing is opened before the first handle.
     pub fn build(self) -> Mux {
         Mux(Arc::new(Shared {
+            number: recent::number(),
             limits: Arc::new(self.limits),
             listener: self.listener,
             backends: Mutex::default(),

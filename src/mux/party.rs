@@ -1,5 +1,6 @@
 //! What handles have in common that one thread opened with the same options. Their account counts a
 //! party and not each of them, so that threads that open handles don't wait for each other's processors.
+//! A handle that is at several servers is a party by itself, and so is one whose options have changed.
 
 use std::sync::Arc;
 
@@ -8,13 +9,13 @@ use crate::opts::Opts;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Party {
+pub(super) struct Party {
     pub mux: Mux,
     pub opts: Opts,
     pub account: Arc<Account>,
     /// The schema that its handles begin in.
     pub schema: Option<Arc<str>>,
-    /// The account counts it.
+    /// The account counts it. Else it is a guest: one handle's, which its home counts.
     counted: bool,
 }
 
@@ -38,28 +39,25 @@ impl Party {
         party
     }
 
-    /// The same with other options that belong to the same account.
-    pub(super) fn with_opts(&self, opts: Opts) -> Party {
+    /// Goes to another server.
+    pub(super) fn go_to(&mut self, account: &Arc<Account>) {
+        debug_assert!(!self.counted, "whose account has it counted");
+        self.account = account.clone();
+    }
+}
+
+/// For a handle that goes another way than the others.
+impl Clone for Party {
+    fn clone(&self) -> Party {
         if self.counted {
             self.account.join();
         }
         Party {
             mux: self.mux.clone(),
-            opts,
+            opts: self.opts.clone(),
             account: self.account.clone(),
             schema: self.schema.clone(),
             counted: self.counted,
-        }
-    }
-
-    /// The same as a guest at another server.
-    pub(super) fn at(&self, account: Arc<Account>) -> Party {
-        Party {
-            mux: self.mux.clone(),
-            opts: self.opts.clone(),
-            account,
-            schema: self.schema.clone(),
-            counted: false,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a thread opened last: the next handle with the same options goes straight to its party,
-//! by no lock and no map.
+//! What a thread opened last: the next handle with the same options goes straight to its party
+//! or its account, by no lock and no map.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,20 +9,28 @@ use std::{
     },
 };
 
-use super::party::Party;
+use super::{account::Account, party::Party};
 use crate::opts::Opts;
 
 /// Numbers that a thread takes at a time.
 const NUMBERS: u64 = 1 << 10;
 
-/// Handles are numbered from 1: 0 is nobody.
+/// Handles and muxes are numbered from 1: 0 is nobody.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 struct Recent {
-    /// Where the mux is; a party keeps it there.
-    mux: usize,
+    mux: u64,
     opts: Opts,
     party: Weak<Party>,
+    account: Weak<Account>,
+}
+
+/// What a thread remembers of options.
+pub(super) enum Found {
+    /// It has handles.
+    Party(Arc<Party>),
+    /// The party has no handle left. The group may have forgotten the account.
+    Account(Arc<Account>),
 }
 
 thread_local! {
@@ -30,34 +38,54 @@ thread_local! {
     static LEFT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-/// The party of these options, if this thread remembers it and it has handles.
+/// What this thread remembers of these options.
 ///
-/// The weak count keeps the party's memory, not its account or links.
-pub(super) fn find(mux: usize, opts: &Opts) -> Option<Arc<Party>> {
+/// Weak counts keep the memory of both, not their links.
+pub(super) fn find(mux: u64, opts: &Opts) -> Option<Found> {
     RECENT
         .try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
             let recent = recent.as_ref()?;
-            match recent.mux == mux && recent.opts.is(opts) {
-                true => recent.party.upgrade(),
-                false => None,
+            if !recent.is_of(mux, opts) {
+                return None;
             }
+            let account = || recent.account.upgrade().map(Found::Account);
+            recent.party.upgrade().map(Found::Party).or_else(account)
         })
         .ok()?
 }
 
 /// Remembers the party of its options.
-pub(super) fn keep(mux: usize, party: &Arc<Party>) {
+pub(super) fn keep(party: &Arc<Party>) {
+    let mux = party.mux.number();
     // A thread that ends remembers nothing.
     let _ = RECENT.try_with(|recent| {
-        if let Ok(mut recent) = recent.try_borrow_mut() {
-            *recent = Some(Recent {
-                mux,
-                opts: party.opts.clone(),
-                party: Arc::downgrade(party),
-            });
+        let Ok(mut recent) = recent.try_borrow_mut() else {
+            return;
+        };
+        match recent.as_mut().filter(|r| r.is_of(mux, &party.opts)) {
+            Some(recent) => {
+                recent.party = Arc::downgrade(party);
+                if !std::ptr::eq(recent.account.as_ptr(), &*party.account) {
+                    recent.account = Arc::downgrade(&party.account);
+                }
+            }
+            None => {
+                *recent = Some(Recent {
+                    mux,
+                    opts: party.opts.clone(),
+                    party: Arc::downgrade(party),
+                    account: Arc::downgrade(&party.account),
+                });
+            }
         }
     });
+}
+
+impl Recent {
+    fn is_of(&self, mux: u64, opts: &Opts) -> bool {
+        self.mux == mux && self.opts.is(opts)
+    }
 }
 
 /// A number that handles of the same thread have, mostly.

@@ -99,7 +99,7 @@ enum UnderHold {
 /// Where a handle stands.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    /// Of it, and where it is now.
+    /// Its mux, its options, and the account that it is at now.
     party: Arc<Party>,
     id: u64,
     /// The link that it has alone, while it runs something there or its session can't leave it.
@@ -721,7 +721,7 @@ impl Seat {
 
     pub(crate) fn set_local_infile_handler(&mut self, handler: Option<LocalInfileHandler>) {
         let opts = self.party.opts.with_local_infile_handler(handler);
-        self.party = Arc::new(self.party.with_opts(opts));
+        Arc::make_mut(&mut self.party).opts = opts;
     }
 
     pub(crate) fn opts(&self) -> &Opts {

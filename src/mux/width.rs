@@ -30,7 +30,7 @@ const GAP: Duration = Duration::from_millis(500);
 /// Arrivals that an epoch takes at least.
 const ARRIVALS: u64 = 512;
 
-/// Comparisons that most of a trial's have to agree in.
+/// What a trial compares at most; the most of them have to agree.
 const PAIRS: usize = 3;
 
 /// Another width is better where it costs less than this part of what the best so far does.
@@ -41,6 +41,9 @@ const MUCH_BETTER: f64 = 0.75;
 
 /// Where it costs more than this, to be surer of it would cost too much.
 const MUCH_WORSE: f64 = 1.5;
+
+/// How often a trial may be interrupted in turn: a load that comes in bursts is no place for it.
+const BREAKS: u32 = 3;
 
 /// Epochs from a trial in vain to the next: at first, and where nothing has come of them for long.
 const PAUSE: RangeInclusive<u32> = 4..=256;
@@ -84,6 +87,8 @@ struct Trial {
     best: Option<f64>,
     /// What the other cost, as parts of that.
     parts: Vec<f64>,
+    /// How often it was interrupted since the last of them.
+    breaks: u32,
 }
 
 #[derive(Debug)]
@@ -186,8 +191,13 @@ impl Width {
     /// What was being measured says nothing, and what is to be compared with it is measured anew.
     fn interrupt(&mut self) {
         self.epoch = None;
-        if let Phase::Trial(trial) = &mut self.phase {
-            trial.best = None;
+        if let Phase::Trial(trial) = &mut self.phase
+            && trial.best.take().is_some()
+        {
+            trial.breaks += 1;
+            if trial.breaks == BREAKS {
+                self.rest();
+            }
         }
     }
 
@@ -211,7 +221,7 @@ impl Width {
         if epoch.apart * 4 > epoch.arrivals {
             self.epoch = None;
             // What takes long with the other may do so because of it.
-            if let Phase::Trial(_) = self.phase {
+            if let Phase::Trial(Trial { best: Some(_), .. }) = self.phase {
                 self.end(lanes, false);
             }
             return;
@@ -237,12 +247,14 @@ impl Width {
                     width,
                     best: Some(cost),
                     parts: Vec::new(),
+                    breaks: 0,
                 });
             }
             Phase::Trial(trial) => match trial.best.take() {
                 None => trial.best = Some(cost),
                 Some(best) => {
                     trial.parts.push(cost / best);
+                    trial.breaks = 0;
                     if let Some(better) = trial.verdict() {
                         self.end(lanes, better);
                     }
@@ -276,9 +288,14 @@ impl Width {
             self.phase = Phase::Rest(0);
         } else {
             self.tried += 1;
-            self.phase = Phase::Rest(self.pause);
-            self.pause = (self.pause * 2).min(*PAUSE.end());
+            self.rest();
         }
+    }
+
+    /// The next trial is in vain too, most likely.
+    fn rest(&mut self) {
+        self.phase = Phase::Rest(self.pause);
+        self.pause = (self.pause * 2).min(*PAUSE.end());
     }
 }
 
@@ -434,11 +451,34 @@ mod tests {
     }
 
     #[test]
+    fn bursts_that_no_trial_fits_into_have_few() {
+        let (mut width, mut now) = (Width::default(), Instant::now());
+        let mut used = [Duration::ZERO; 2];
+        for _ in 0..2000 {
+            let end = now + Duration::from_millis(350);
+            while now < end {
+                used[usize::from(width.wide() != ALL)] += micros(20);
+                now += micros(20);
+                width.matters(1, 4, 64, true, Some(now));
+            }
+            now += Duration::from_secs(1);
+        }
+        assert!(used[1] * 20 < used[0], "{used:?}");
+        assert_ne!(used[1], Duration::ZERO, "it is tried");
+    }
+
+    #[test]
     fn what_is_found_twice_in_turn_is_believed() {
         let trial = |parts: &[f64]| {
             let parts = parts.to_vec();
-            let (width, best) = (1, None);
-            Trial { width, best, parts }.verdict()
+            let (width, best, breaks) = (1, None, 0);
+            let trial = Trial {
+                width,
+                best,
+                parts,
+                breaks,
+            };
+            trial.verdict()
         };
         assert_eq!(trial(&[]), None);
         assert_eq!(trial(&[0.1]), None, "once may be chance");

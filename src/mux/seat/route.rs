@@ -40,7 +40,7 @@ impl Seat {
         self.rare.as_mut()?.route.as_mut()
     }
 
-    /// The account that counts the handle, and has what all servers know together.
+    /// The account that counts the handle's party, or the handle, and has what all servers know together.
     pub(super) fn home(&self) -> &Arc<Account> {
         match self.route() {
             Some(route) => route.backends.home(),
@@ -60,7 +60,7 @@ impl Seat {
         route.on_replica = !is_primary;
         if !route.at.as_ref().is_some_and(|at| Arc::ptr_eq(at, member)) {
             route.at = Some(member.clone());
-            self.party = Arc::new(self.party.at(member.account.clone()));
+            Arc::make_mut(&mut self.party).go_to(&member.account);
         }
     }
 
