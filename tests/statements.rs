@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use mysql_mux::{Params, Row, Value, error::DriverError, params};
+use mysql_mux::{Params, Pipelining, Row, Value, error::DriverError, params};
 use support::*;
 
 fn connect() -> Handle {
@@ -477,4 +477,40 @@ mod derived {
             })
         );
     }
+}
+
+#[test]
+fn a_text_that_is_prepared_already_waits_for_nobody() {
+    const SQL: &str = "SELECT ? + 1";
+    let schema = Schema::new("noplace");
+    let mut root = server().root();
+    root.query_drop(format!("CREATE TABLE {}.t (a INT)", schema.name))
+        .unwrap();
+    let mux = builder().max_links(1).build();
+    // One statement at a time: whoever runs one has the only place.
+    let opts = schema.tcp().pipelining(Pipelining::Off);
+    let [mut first, mut second] = [(); 2].map(|()| mux.connect(opts.clone()).unwrap());
+    first.query_drop("SELECT a FROM t").unwrap();
+    second.prep(SQL).unwrap();
+    root.query_drop(format!("LOCK TABLES {}.t WRITE", schema.name))
+        .unwrap();
+    let blocked = std::thread::spawn(move || first.query_drop("SELECT a FROM t"));
+    eventually("it waits for the table", || {
+        let rows: Vec<Row> = root.query("SHOW PROCESSLIST").unwrap();
+        let text = |row: &Row, name| row.get::<Option<String>, _>(name).flatten();
+        rows.iter().any(|row| {
+            text(row, "db").as_deref() == Some(&schema.name)
+                && text(row, "State").is_some_and(|state| state.contains("metadata lock"))
+        })
+    });
+    let (mut second, statement) = within(GENEROUS, "a known text", move || {
+        let statement = second.prep(SQL).unwrap();
+        (second, statement)
+    });
+    assert!(!blocked.is_finished());
+    root.query_drop("UNLOCK TABLES").unwrap();
+    let two: Option<u64> = second.exec_first(&statement, (1,)).unwrap();
+    assert_eq!(two, Some(2));
+    join_one(blocked).unwrap();
+    assert_eq!(mux.stats().total.prepares, 1);
 }
