@@ -445,9 +445,9 @@ const VARIABLES: &[State] = &[
     pins(
         "pseudo_thread_id",
         PinReason::SystemVariable,
-        &["SET pseudo_thread_id = 4711"],
+        &["SET pseudo_thread_id = 4000004711"],
     )
-    .probe("SELECT @@pseudo_thread_id = 4711"),
+    .probe("SELECT @@pseudo_thread_id = 4000004711"),
     pins(
         "profiling",
         PinReason::SystemVariable,
