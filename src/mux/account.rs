@@ -59,7 +59,7 @@ impl Account {
         }
     }
 
-    /// One user more, where there is one.
+    /// One user more: under the group's lock, or where there is one.
     pub(super) fn join(&self) {
         self.users.fetch_add(1, Ordering::AcqRel);
     }

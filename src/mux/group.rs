@@ -186,7 +186,7 @@ impl Group {
             state.accounts.push(account.clone());
             account
         });
-        account.users.fetch_add(1, Ordering::Relaxed);
+        account.join();
         account.retired.store(false, Ordering::Relaxed);
         *account.vacant.lock() = None;
         Ok(account)

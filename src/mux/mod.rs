@@ -209,7 +209,7 @@ impl Mux {
     async fn enter(&self, opts: &Opts, handle: u64, face: Face) -> Result<Arc<Party>> {
         self.is_open()?;
         let part = recent::block(handle);
-        if let Some(party) = self.party(opts)
+        if let Some(party) = recent::find(self, opts)
             && party.account.ready.load(Ordering::Acquire) > 0
         {
             party.account.group.opened.add(part);
@@ -230,19 +230,6 @@ impl Mux {
         let party = Arc::new(party);
         recent::keep(&party);
         Ok(party)
-    }
-
-    /// The party of these options in this thread, if it takes no lock to have it.
-    fn party(&self, opts: &Opts) -> Option<Arc<Party>> {
-        match recent::find(self.number(), opts)? {
-            recent::Found::Party(party) => Some(party),
-            // Who opens handles one at a time.
-            recent::Found::Account(account) => account.join_others().then(|| {
-                let party = Arc::new(Party::counted(self, opts, account));
-                recent::keep(&party);
-                party
-            }),
-        }
     }
 
     fn number(&self) -> u64 {

@@ -1,5 +1,5 @@
-//! What a thread opened last: the next handle with the same options goes straight to its party
-//! or its account, by no lock and no map.
+//! What a thread opened last: the next handle with the same options goes straight to its party, or begins
+//! another of the same account, by no lock and no map.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{account::Account, party::Party};
+use super::{Mux, account::Account, party::Party};
 use crate::opts::Opts;
 
 /// Numbers that a thread takes at a time.
@@ -25,67 +25,47 @@ struct Recent {
     account: Weak<Account>,
 }
 
-/// What a thread remembers of options.
-pub(super) enum Found {
-    /// It has handles.
-    Party(Arc<Party>),
-    /// The party has no handle left. The group may have forgotten the account.
-    Account(Arc<Account>),
-}
-
 thread_local! {
     static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
     static LEFT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-/// What this thread remembers of these options.
+/// The party of these options in this thread, if it takes no lock to have it.
 ///
-/// Weak counts keep the memory of both, not their links.
-pub(super) fn find(mux: u64, opts: &Opts) -> Option<Found> {
+/// Weak counts keep the memory of what a thread remembers, not its links.
+pub(super) fn find(mux: &Mux, opts: &Opts) -> Option<Arc<Party>> {
     RECENT
         .try_with(|recent| {
-            let recent = recent.try_borrow().ok()?;
-            let recent = recent.as_ref()?;
-            if !recent.is_of(mux, opts) {
-                return None;
+            let mut recent = recent.try_borrow_mut().ok()?;
+            let is_it = |r: &&mut Recent| r.mux == mux.number() && r.opts.is(opts);
+            let recent = recent.as_mut().filter(is_it)?;
+            if let Some(party) = recent.party.upgrade() {
+                return Some(party);
             }
-            let account = || recent.account.upgrade().map(Found::Account);
-            recent.party.upgrade().map(Found::Party).or_else(account)
+            // Who opens handles one at a time. The group may have forgotten the account.
+            let account = recent.account.upgrade()?;
+            account.join_others().then(|| {
+                let party = Arc::new(Party::counted(mux, opts, account));
+                recent.party = Arc::downgrade(&party);
+                party
+            })
         })
         .ok()?
 }
 
 /// Remembers the party of its options.
 pub(super) fn keep(party: &Arc<Party>) {
-    let mux = party.mux.number();
     // A thread that ends remembers nothing.
     let _ = RECENT.try_with(|recent| {
-        let Ok(mut recent) = recent.try_borrow_mut() else {
-            return;
-        };
-        match recent.as_mut().filter(|r| r.is_of(mux, &party.opts)) {
-            Some(recent) => {
-                recent.party = Arc::downgrade(party);
-                if !std::ptr::eq(recent.account.as_ptr(), &*party.account) {
-                    recent.account = Arc::downgrade(&party.account);
-                }
-            }
-            None => {
-                *recent = Some(Recent {
-                    mux,
-                    opts: party.opts.clone(),
-                    party: Arc::downgrade(party),
-                    account: Arc::downgrade(&party.account),
-                });
-            }
+        if let Ok(mut recent) = recent.try_borrow_mut() {
+            *recent = Some(Recent {
+                mux: party.mux.number(),
+                opts: party.opts.clone(),
+                party: Arc::downgrade(party),
+                account: Arc::downgrade(&party.account),
+            });
         }
     });
-}
-
-impl Recent {
-    fn is_of(&self, mux: u64, opts: &Opts) -> bool {
-        self.mux == mux && self.opts.is(opts)
-    }
 }
 
 /// A number that handles of the same thread have, mostly.

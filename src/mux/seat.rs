@@ -181,7 +181,7 @@ impl Seat {
         } else {
             let backends = mux.enter_backends(&opts, id, face).await?;
             let home = backends.home().clone();
-            home.users.fetch_add(1, Ordering::Relaxed);
+            home.join();
             rare = Some(Box::new(Rare {
                 route: Some(Route::new(backends, opts.get_prefer())),
                 ..Rare::default()
@@ -1303,10 +1303,8 @@ impl Seat {
             self.user = None;
         }
         let server = link.name.clone();
-        self.party
-            .account
-            .group
-            .give_up(link, &self.party.account, Close::Lost);
+        let account = &self.party.account;
+        account.group.give_up(link, account, Close::Lost);
         match lost {
             Some(lost) => Err(Error::SessionLost { server, lost }),
             None => Ok(()),
@@ -1515,10 +1513,8 @@ impl Seat {
     fn give_up(&mut self) {
         self.kept = false;
         if let Some(link) = self.held.take() {
-            self.party
-                .account
-                .group
-                .give_up(link, &self.party.account, Close::Lost);
+            let account = &self.party.account;
+            account.group.give_up(link, account, Close::Lost);
         }
     }
 
@@ -1566,12 +1562,8 @@ impl Seat {
         if let Some(link) = self.held.take() {
             self.kept = false;
             if self.is_shared() && link.is_usable() {
-                let begin = self.party.opts.session();
-                return self
-                    .party
-                    .account
-                    .group
-                    .release(link, &self.party.account, Some(begin));
+                let Party { account, opts, .. } = &*self.party;
+                return account.group.release(link, account, Some(opts.session()));
             }
             self.clean(link, true);
         }
