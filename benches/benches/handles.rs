@@ -174,7 +174,7 @@ fn idle(way: &Way, choice: &Choice) {
 /// Bytes of each of many that are open at once.
 fn held<T>(name: &str, count: usize, open: impl Fn() -> T) -> Vec<String> {
     let mut handles = Vec::with_capacity(count);
-    let ((), Taken { bytes, blocks }) = counting(|| handles.extend((0..count).map(|_| open())));
+    let ((), Taken { bytes, blocks, .. }) = counting(|| handles.extend((0..count).map(|_| open())));
     let each = |taken: i64| taken as f64 / count as f64;
     let in_place = size_of::<T>();
     vec![

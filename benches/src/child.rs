@@ -52,11 +52,3 @@ pub fn processor_nanos() -> f64 {
     };
     threads.map_or(f64::NAN, |threads| threads.filter_map(of_one).sum())
 }
-
-/// The most memory that this process had, in KiB, where the system tells.
-pub fn peak_kib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    kib.unwrap_or(f64::NAN)
-}

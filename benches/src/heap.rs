@@ -8,6 +8,7 @@ use std::{
 static ON: AtomicBool = AtomicBool::new(false);
 static BYTES: AtomicI64 = AtomicI64::new(0);
 static BLOCKS: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
 
 /// The system's allocator; a program that counts makes it its `#[global_allocator]`.
 pub struct Counting;
@@ -17,18 +18,22 @@ pub struct Counting;
 pub struct Taken {
     pub bytes: i64,
     pub blocks: i64,
+    /// The most bytes at once.
+    pub peak: i64,
 }
 
 /// Counts what `act` takes from the heap and keeps, on all threads.
 pub fn counting<T>(act: impl FnOnce() -> T) -> (T, Taken) {
     BYTES.store(0, Ordering::Relaxed);
     BLOCKS.store(0, Ordering::Relaxed);
+    PEAK.store(0, Ordering::Relaxed);
     ON.store(true, Ordering::SeqCst);
     let made = act();
     ON.store(false, Ordering::SeqCst);
     let taken = Taken {
         bytes: BYTES.load(Ordering::Relaxed),
         blocks: BLOCKS.load(Ordering::Relaxed),
+        peak: PEAK.load(Ordering::Relaxed),
     };
     (made, taken)
 }
@@ -36,7 +41,8 @@ pub fn counting<T>(act: impl FnOnce() -> T) -> (T, Taken) {
 fn count(bytes: i64, blocks: i64) {
     // Off, it costs next to nothing: what is measured beside it stays as it is.
     if ON.load(Ordering::Relaxed) {
-        BYTES.fetch_add(bytes, Ordering::Relaxed);
+        let all = BYTES.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        PEAK.fetch_max(all, Ordering::Relaxed);
         BLOCKS.fetch_add(blocks, Ordering::Relaxed);
     }
 }

@@ -19,6 +19,8 @@ pub mod heap;
 pub mod load;
 #[cfg(feature = "peers")]
 pub mod pools;
+#[cfg(feature = "peers")]
+pub mod raw;
 pub mod relay;
 pub mod show;
 #[cfg(feature = "peers")]

@@ -267,7 +267,7 @@ fn serve(plan: &Plan, folder: &Path) -> Result<Node> {
             "--skip-log-bin",
             "--innodb-flush-log-at-trx-commit=2",
             "--innodb-doublewrite=0",
-            "--innodb-buffer-pool-size=64M",
+            "--innodb-buffer-pool-size=128M",
         ])
         .args(&plan.options);
     write_script(&server, folder)?;
