@@ -30,8 +30,8 @@ const GAP: Duration = Duration::from_millis(500);
 /// Arrivals that an epoch takes at least.
 const ARRIVALS: u64 = 512;
 
-/// What a trial compares at most; the most of them have to agree.
-const PAIRS: usize = 3;
+/// Epochs of the other width that a trial has at most; the most of them have to agree.
+const OTHERS: usize = 3;
 
 /// Another width is better where it costs less than this part of what the best so far does.
 const BETTER: f64 = 0.9;
@@ -79,13 +79,16 @@ enum Phase {
     Trial(Trial),
 }
 
-/// Epochs of the best width so far and of another in turns.
+/// Epochs of the best width so far and of another in turns, each of the other between two of the best: a load
+/// that grows or abates all the while favours neither.
 #[derive(Debug)]
 struct Trial {
     width: usize,
-    /// What the best width so far has just cost; the epoch that runs is one of the other.
+    /// What the best width so far cost last.
     best: Option<f64>,
-    /// What the other cost, as parts of that.
+    /// What the other has cost since.
+    other: Option<f64>,
+    /// What the other cost, as parts of what the best did before and after it.
     parts: Vec<f64>,
     /// How often it was interrupted since the last of them.
     breaks: u32,
@@ -124,7 +127,7 @@ impl Width {
     #[inline]
     pub(super) fn wide(&self) -> usize {
         match &self.phase {
-            Phase::Trial(trial) if trial.best.is_some() => trial.width,
+            Phase::Trial(trial) if trial.is_others_turn() => trial.width,
             _ => self.best,
         }
     }
@@ -194,6 +197,7 @@ impl Width {
         if let Phase::Trial(trial) = &mut self.phase
             && trial.best.take().is_some()
         {
+            trial.other = None;
             trial.breaks += 1;
             if trial.breaks == BREAKS {
                 self.rest();
@@ -221,7 +225,9 @@ impl Width {
         if epoch.apart * 4 > epoch.arrivals {
             self.epoch = None;
             // What takes long with the other may do so because of it.
-            if let Phase::Trial(Trial { best: Some(_), .. }) = self.phase {
+            if let Phase::Trial(trial) = &self.phase
+                && trial.is_others_turn()
+            {
                 self.end(lanes, false);
             }
             return;
@@ -246,20 +252,16 @@ impl Width {
                 self.phase = Phase::Trial(Trial {
                     width,
                     best: Some(cost),
+                    other: None,
                     parts: Vec::new(),
                     breaks: 0,
                 });
             }
-            Phase::Trial(trial) => match trial.best.take() {
-                None => trial.best = Some(cost),
-                Some(best) => {
-                    trial.parts.push(cost / best);
-                    trial.breaks = 0;
-                    if let Some(better) = trial.verdict() {
-                        self.end(lanes, better);
-                    }
+            Phase::Trial(trial) => {
+                if let Some(better) = trial.measured(cost) {
+                    self.end(lanes, better);
                 }
-            },
+            }
         }
     }
 
@@ -312,15 +314,32 @@ impl Epoch {
 }
 
 impl Trial {
+    fn is_others_turn(&self) -> bool {
+        self.best.is_some() && self.other.is_none()
+    }
+
+    /// Whether the other width is better, once that is known.
+    fn measured(&mut self, cost: f64) -> Option<bool> {
+        if self.is_others_turn() {
+            self.other = Some(cost);
+            return None;
+        }
+        let before = self.best.replace(cost)?;
+        let other = self.other.take()?;
+        self.parts.push(other / (before * cost).sqrt());
+        self.breaks = 0;
+        self.verdict()
+    }
+
     /// Whether the other width is better by more than chance may do; `None`: not known yet.
     fn verdict(&self) -> Option<bool> {
-        const MOST: usize = PAIRS / 2 + 1;
+        const MOST: usize = OTHERS / 2 + 1;
         let less_than = |most: f64| self.parts.iter().filter(|part| **part < most).count();
         let done = self.parts.len();
         if done - less_than(BETTER) >= MOST || less_than(MUCH_WORSE) < done {
             return Some(false);
         }
-        (less_than(MUCH_BETTER) >= MOST || done == PAIRS).then_some(true)
+        (less_than(MUCH_BETTER) >= MOST || done == OTHERS).then_some(true)
     }
 }
 
@@ -410,6 +429,24 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_grows_or_abates_favours_no_width() {
+        for factor in [0.92, 1.08] {
+            let (mut width, mut now) = (Width::default(), Instant::now());
+            let mut time = 1_000_000.0;
+            for _ in 0..40 {
+                let end = now + 2 * TIME;
+                while now < end {
+                    now += Duration::from_nanos(time as u64 / 64);
+                    width.matters(1, 4, 64, true, Some(now));
+                }
+                time *= factor;
+            }
+            assert_eq!(width.best, ALL, "{factor}");
+            assert_ne!(width.tried, 0, "it was tried");
+        }
+    }
+
+    #[test]
     fn a_trial_that_is_interrupted_goes_back_to_what_is_known() {
         let (mut width, mut now) = (Width::default(), Instant::now());
         let arrive = |width: &mut Width, now: &mut Instant, found| {
@@ -470,13 +507,12 @@ mod tests {
     #[test]
     fn what_is_found_twice_in_turn_is_believed() {
         let trial = |parts: &[f64]| {
-            let parts = parts.to_vec();
-            let (width, best, breaks) = (1, None, 0);
             let trial = Trial {
-                width,
-                best,
-                parts,
-                breaks,
+                width: 1,
+                best: None,
+                other: None,
+                parts: parts.to_vec(),
+                breaks: 0,
             };
             trial.verdict()
         };
