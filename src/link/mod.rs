@@ -43,7 +43,7 @@ pub(crate) use definitions::{Definition, Kind, Part, is_refusal};
 pub(crate) use face::{Face, now, offload};
 pub(crate) use kill::{Kill, kill};
 pub(crate) use lane::{
-    Answer, Asked, How, Lane, Owner, Place, gtids_of, has_warnings, last_behind, leaves_insert_id,
+    Answer, Asked, How, Lane, Owner, Place, has_warnings, last_behind, leaves_insert_id,
 };
 pub(crate) use parts::{News, Parts};
 pub(crate) use prepared::Prepared;

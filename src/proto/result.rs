@@ -8,7 +8,7 @@ use std::{ops::Deref, sync::Arc};
 use bytes::Bytes;
 use mysql_common::{constants::StatusFlags, packets::Column};
 
-use super::{few::Few, frame::Run};
+use super::{few::Few, frame::Run, tracker};
 use crate::error::{Error, MySqlError};
 
 /// An OK packet, or the end of a result set.
@@ -99,6 +99,14 @@ impl From<Failure> for Error {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Response {
     pub outcomes: Few<Outcome>,
+}
+
+impl Response {
+    /// The GTIDs that the server reports of the last transaction in it.
+    pub(crate) fn gtids(&self) -> Option<&[u8]> {
+        let mut last_first = self.outcomes.iter().rev();
+        last_first.find_map(|outcome| tracker::gtids(&outcome.ok()?.changes))
+    }
 }
 
 impl From<Outcome> for Response {

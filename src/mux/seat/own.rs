@@ -10,7 +10,7 @@ use super::{super::group::Group, Deadline, NOBODY, Need, Op, Seat, half, known::
 use crate::{
     error::{Error, Result},
     events,
-    link::{Ask, Behind, Lane, Link, MANY, Prepared, gtids_of, has_warnings, leaves_insert_id},
+    link::{Ask, Behind, Lane, Link, MANY, Prepared, has_warnings, leaves_insert_id},
     opts::{Isolation, Opts},
     proto::result::{Outcome, Response},
     session::{
@@ -566,7 +566,7 @@ impl Seat {
         } else if self.warnings_link != lane.id {
             self.warnings_link = 0;
         }
-        if writes && gtids_of(response).is_some() {
+        if writes && response.gtids().is_some() {
             self.gtid_link = GONE;
         }
         if leaves_insert_id(response, writes) {

@@ -9,7 +9,7 @@ use std::{
 use super::{Ask, Deadline, Need, Op, Plan, Running, Seat, seen};
 use crate::{
     error::{DriverError, Error, Ran, Result, StatementTimeout},
-    link::{Prepared, gtids_of, not_run},
+    link::{Prepared, not_run},
     mux::{
         account::Account,
         backends::{Choice, Lacks, Member, Needs, Route, Wants},
@@ -529,7 +529,7 @@ impl Seat {
         let Some(route) = self.route().filter(|route| !route.on_replica) else {
             return;
         };
-        let gtids = gtids_of(response);
+        let gtids = response.gtids();
         // What is called a read may have written.
         if reads && !route.writes && gtids.is_none() {
             return;
