@@ -32,13 +32,13 @@ pub(in crate::link) const LIMIT: &[u8] = b"max_statement_time";
 
 /// The right and the means to read.
 pub(super) struct Lead {
-    pub(super) rx: Box<Receiver>,
-    pub(super) due: VecDeque<Entry>,
+    pub rx: Box<Receiver>,
+    pub due: VecDeque<Entry>,
     /// When the last reply came.
-    pub(super) last: Option<(Instant, Moment)>,
+    pub last: Option<(Instant, Moment)>,
     /// A statement changed the session although nothing in its text can: those behind it ran in
     /// another session than theirs.
-    pub(super) spoilt: bool,
+    pub spoilt: bool,
 }
 
 /// Of who reads for all, its own: there is no need to lay that where others would.

@@ -1,0 +1,288 @@
+//! Giving links back, closing those that nobody needs, opening those that are missing, and the end.
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use parking_lot::MutexGuard;
+
+use super::{
+    Group,
+    state::{Parked, State},
+};
+use crate::{
+    error::DriverError,
+    events,
+    link::{self, Face, Link},
+    mux::{
+        account::Account,
+        wish::{Close, Grant},
+    },
+    opts::session::SessionOpts,
+};
+
+impl Group {
+    /// Says why a link stays with its handle.
+    pub(in crate::mux) fn note(&self, link: u32, why: String) {
+        if let Some(busy) = self.state.lock().busy.iter_mut().find(|b| b.link == link) {
+            busy.why = why.into();
+        }
+    }
+
+    /// Gives a link back: to the first waiter who can use it, or to rest. `begin`: its session is as
+    /// these options begin it, so that many may use it at once.
+    pub(in crate::mux) fn release(
+        &self,
+        mut link: Box<Link>,
+        account: &Arc<Account>,
+        begin: Option<&Arc<SessionOpts>>,
+    ) {
+        if !link.is_usable() {
+            return self.give_up(link, account, Close::Lost);
+        }
+        link.face = Face::Blocking;
+        link.deadline = None;
+        let mut state = self.state.lock();
+        state.busy.retain(|b| b.link != link.id);
+        match begin {
+            Some(begin) if link.can_share() => {
+                self.add_lane(&mut state, *link, account, begin);
+            }
+            _ => state.parked.push(Parked {
+                link,
+                account: account.clone(),
+                proven: true,
+            }),
+        }
+        if state.closed {
+            let all = state.take_all(|_, _| true);
+            return self.close_all(state, all, Close::Explicit);
+        }
+        self.serve(&mut state);
+        let vacant = account.users.load(Ordering::Relaxed) == 0;
+        let over = if vacant && self.limits.linger.is_zero() || account.is_retired() {
+            state.take_all(|a, _| Arc::ptr_eq(a, account))
+        } else if state.idle() > self.limits.max_idle_links && !account.is_shared() {
+            match state.parked.pop() {
+                Some(parked) => vec![parked],
+                None => state.take_one().into_iter().collect(),
+            }
+        } else {
+            self.changed.notify_all();
+            return;
+        };
+        let why = if vacant {
+            Close::Explicit
+        } else {
+            Close::Implicit
+        };
+        self.close_all(state, over, why);
+    }
+
+    /// Gives a link back as it came: whose session was as its options begin it is so still.
+    pub(in crate::mux) fn put_back(&self, link: Box<Link>, account: &Arc<Account>) {
+        let begin = link.session.clean.clone();
+        let share = begin.filter(|_| link.session.is_shareable());
+        self.release(link, account, share.as_ref());
+    }
+
+    /// Closes a link that nobody should use again.
+    pub(in crate::mux) fn give_up(&self, link: Box<Link>, account: &Arc<Account>, why: Close) {
+        self.drop_link(link, account, why, true);
+    }
+
+    pub(super) fn drop_link(
+        &self,
+        link: Box<Link>,
+        account: &Arc<Account>,
+        why: Close,
+        proven: bool,
+    ) {
+        if account.is_shared() && link.session.pin().is_some() {
+            account.lost_sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut state = self.state.lock();
+        state.busy.retain(|b| b.link != link.id);
+        self.close_all(
+            state,
+            vec![Parked {
+                link,
+                account: account.clone(),
+                proven,
+            }],
+            why,
+        );
+    }
+
+    /// Takes links out of the count, closes them without the lock.
+    pub(super) fn close_all(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        links: Vec<Parked>,
+        why: Close,
+    ) {
+        for parked in &links {
+            state.open -= 1;
+            parked.account.links.fetch_sub(1, Ordering::Relaxed);
+            parked
+                .account
+                .ready
+                .fetch_sub(usize::from(parked.proven), Ordering::Release);
+        }
+        if !state.closed {
+            self.serve(&mut state);
+        }
+        state.forget_empty();
+        drop(state);
+        let counter = match why {
+            Close::Explicit => &self.counters.explicit_close,
+            Close::Implicit => &self.counters.implicit_close,
+            Close::Lost => &self.counters.lost_connections,
+        };
+        counter.fetch_add(links.len() as u64, Ordering::Relaxed);
+        let why = match why {
+            Close::Explicit => "nobody needs it",
+            Close::Implicit => "idle or old",
+            Close::Lost => "lost",
+        };
+        for parked in links {
+            events::closed(&parked.link, why);
+            parked.link.close();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Closes what is idle for too long, too old, dead, or without a handle for longer than `linger`.
+    pub(in crate::mux) fn reap(&self) {
+        let now = Instant::now();
+        let limits = &self.limits;
+        let mut state = self.state.lock();
+        let mut spare = state.idle().saturating_sub(limits.min_idle_links);
+        let over = state.take_all(|account, (used, opened)| {
+            let vacant = (*account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
+            if vacant || account.is_retired() {
+                return true;
+            }
+            // A shared link is the session of its handles: it ends when they do.
+            if account.is_shared() && account.users.load(Ordering::Relaxed) > 0 {
+                return false;
+            }
+            let old = now - opened >= limits.max_lifetime;
+            let unused = now - used >= limits.idle_timeout && spare > 0;
+            spare -= usize::from(unused);
+            old || unused
+        });
+        state.forget_empty();
+        self.close_all(state, over, Close::Implicit);
+    }
+
+    /// All lanes were found busy, and nobody was told yet.
+    pub(in crate::mux) fn wants_more(&self) -> bool {
+        self.wants_more.load(Ordering::Relaxed) && !self.warming.swap(true, Ordering::Relaxed)
+    }
+
+    /// Opens links up to `min_idle_links`, and one more where all are busy, for the accounts that
+    /// have handles.
+    pub(in crate::mux) fn warm(self: &Arc<Self>) {
+        loop {
+            let more = self.wants_more.swap(false, Ordering::Relaxed);
+            self.warming.store(false, Ordering::Relaxed);
+            let account = {
+                let mut state = self.state.lock();
+                if state.closed
+                    || (state.idle() >= self.limits.min_idle_links && !more)
+                    || state.open >= self.limits.max_links
+                {
+                    return;
+                }
+                let wants = |a: &&Arc<Account>| {
+                    !a.is_shared()
+                        && !a.is_retired()
+                        && a.users.load(Ordering::Relaxed) > 0
+                        && a.ready.load(Ordering::Relaxed) > 0
+                };
+                let busiest = state
+                    .lanes
+                    .iter()
+                    .filter(|s| wants(&&s.account))
+                    .max_by_key(|s| s.lane.load.taken.load(Ordering::Relaxed))
+                    .map(|s| s.account.clone());
+                let account = busiest.or_else(|| state.accounts.iter().find(wants).cloned());
+                let Some(account) = account else {
+                    return;
+                };
+                state.open += 1;
+                account.links.fetch_add(1, Ordering::Relaxed);
+                account
+            };
+            let deadline = Instant::now() + self.limits.acquire_timeout;
+            match self.open_now(&account, deadline) {
+                Ok(mut link) => {
+                    // A session as the account's own options begin it, for whoever comes.
+                    let begin = account.opts.session().clone();
+                    let begun = link::now(pin!(link.begin(begin.as_begun(), false)));
+                    let clean = begun.is_ok() && link.session.is_shareable();
+                    self.release(link, &account, clean.then_some(&begin));
+                }
+                // Whoever needs a link finds out why; the housekeeper tries again at its next round.
+                Err(_) => return self.open_failed(&account, None),
+            }
+        }
+    }
+
+    /// Takes nothing new, closes what is idle, waits for the rest, ends what is left by force.
+    /// Returns how many links were ended under a statement.
+    pub(in crate::mux) fn shut_down(&self, deadline: Instant) -> usize {
+        let mut state = self.state.lock();
+        state.closed = true;
+        self.closing.store(true, Ordering::SeqCst);
+        for waiter in state.queue.take_all(None) {
+            waiter
+                .granted
+                .give(Grant::Failed(DriverError::MuxShutDown.into()));
+        }
+        let idle = state.take_all(|_, _| true);
+        self.close_all(state, idle, Close::Explicit);
+        let mut state = self.state.lock();
+        while !state.busy.is_empty() || !state.lanes.is_empty() {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        state.streams().for_each(|stream| stream.shutdown());
+        state.busy.len() + state.lanes.len()
+    }
+
+    /// Closes the account's links as they come to rest, until there are none; ends those that are left then
+    /// by force, where nobody else has any. Returns how many these are.
+    pub(in crate::mux) fn retire(&self, account: &Arc<Account>, deadline: Instant) -> usize {
+        account.retired.store(true, Ordering::Relaxed);
+        loop {
+            self.reap();
+            let mut state = self.state.lock();
+            let left = account.links.load(Ordering::Relaxed);
+            if left == 0 {
+                return 0;
+            }
+            // A lane comes to rest without a word.
+            const LOOK: Duration = Duration::from_millis(20);
+            let now = Instant::now();
+            if now >= deadline {
+                if state.open == left {
+                    state.streams().for_each(|stream| stream.shutdown());
+                }
+                return left;
+            }
+            self.changed
+                .wait_until(&mut state, deadline.min(now + LOOK));
+        }
+    }
+
+    /// The server doesn't answer: nobody waits for it any longer.
+    pub(in crate::mux) fn cut(&self) {
+        let state = self.state.lock();
+        state.streams().for_each(|stream| stream.shutdown());
+    }
+}
