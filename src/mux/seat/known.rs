@@ -12,7 +12,7 @@ use std::{
 
 use mysql_common::constants::StatusFlags;
 
-use super::{Deadline, Need, Op, Running, Seat};
+use super::{Deadline, Seat, alone::Running};
 use crate::{
     error::{ConnectionLost, Error, Ran, Result, StatementTimeout},
     link::{Ask, Face, Link, Part, is_refusal},
@@ -21,7 +21,8 @@ use crate::{
         catalog::{Catalog, Definitions, Schemas, Sight},
         catalogs::{Catalogs, Step},
         group::no_reactor,
-        wish::{Close, Got},
+        op::Op,
+        wish::{Close, Got, Need},
     },
     session::{Doing, PinReason, variables},
     sql::{self, Effect, Facts},

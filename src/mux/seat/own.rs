@@ -6,11 +6,17 @@ use std::{
     time::Instant,
 };
 
-use super::{super::group::Group, Deadline, NOBODY, Need, Op, Seat, half, known::Reached};
+use super::{Deadline, Seat, known::Reached};
 use crate::{
     error::{Error, Result},
     events,
-    link::{Ask, Behind, Lane, Link, MANY, Prepared, has_warnings, leaves_insert_id},
+    link::{Ask, Behind, Lane, Link, MANY, NOBODY, Prepared, has_warnings, leaves_insert_id},
+    mux::{
+        group::Group,
+        marks::half,
+        op::Op,
+        wish::{Got, Need},
+    },
     opts::{Isolation, Opts},
     proto::result::{Outcome, Response},
     session::{
@@ -893,7 +899,7 @@ impl Seat {
             lost: "what a trigger or a view changed in the session".to_owned(),
         };
         match got {
-            Ok(super::Got::Link(mut link)) => {
+            Ok(Got::Link(mut link)) => {
                 link.face = self.face;
                 link.session.owner = self.id;
                 self.held = Some(link);

@@ -6,17 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Ask, Deadline, Need, Op, Plan, Running, Seat, seen};
+use super::{Deadline, Seat, alone::Running, own::Plan};
 use crate::{
     error::{DriverError, Error, Ran, Result, StatementTimeout},
-    link::{Prepared, not_run},
+    link::{Ask, Prepared, not_run},
     mux::{
         account::Account,
         backends::{Choice, Lacks, Member, Needs, Route, Wants},
+        op::Op,
+        wish::Need,
     },
     opts::{Consistency, Prefer},
     proto::result::{Outcome, Response},
-    session::{PinReason, variables::awaits_transaction},
+    session::{PinReason, seen, variables::awaits_transaction},
     sql::{self, Effect},
 };
 
