@@ -13,6 +13,7 @@ mod lane;
 mod leave;
 mod many;
 mod own;
+mod plan;
 mod route;
 mod stream;
 

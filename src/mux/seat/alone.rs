@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Deadline, EVERYBODY, Seat, UnderHold, own::Plan};
+use super::{Deadline, EVERYBODY, Seat, UnderHold, plan::Plan};
 use crate::{
     error::{Error, Ran, Result},
     link::{NOBODY, Shape, Start, last_behind},

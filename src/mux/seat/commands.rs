@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Seat, alone::Running, own::Plan};
+use super::{Seat, alone::Running, plan::Plan};
 use crate::{
     error::{Error, Result},
     link::{NOBODY, Prepared},

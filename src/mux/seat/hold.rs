@@ -1,6 +1,6 @@
 //! Keeping the link for longer than its session needs it: an API's transaction, a lease.
 
-use super::{Seat, UnderHold, alone::Running, own::Plan};
+use super::{Seat, UnderHold, alone::Running, plan::Plan};
 use crate::{
     error::{Error, Result},
     mux::op::Op,

@@ -3,7 +3,7 @@
 use super::{
     Seat,
     alone::Running,
-    own::{Plan, Read, texts_of},
+    plan::{Plan, Read, texts_of},
 };
 use crate::{
     error::{Error, Result},

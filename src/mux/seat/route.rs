@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Deadline, Seat, alone::Running, own::Plan};
+use super::{Deadline, Seat, alone::Running, plan::Plan};
 use crate::{
     error::{DriverError, Error, Ran, Result, StatementTimeout},
     link::{Ask, Prepared, not_run},

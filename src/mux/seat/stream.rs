@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mysql_common::value::Value;
 
-use super::{Seat, alone::Running, own::Plan};
+use super::{Seat, alone::Running, plan::Plan};
 use crate::{
     error::Result,
     link::{Prepared, Streamed},
