@@ -14,10 +14,12 @@ use bytes::BytesMut;
 use mysql_common::{constants::MariadbCapabilities, packets::Column, value::Value};
 
 use super::{
-    Common, Face, Link, now,
+    Common, Face, Link,
+    begin::setup_sql,
+    now,
     prepared::Cache,
     questions::role_of,
-    session::{Session, setup_sql},
+    session::Session,
     transport::{Limit, Wire},
 };
 use crate::{

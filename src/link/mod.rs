@@ -5,6 +5,7 @@
 //! link knows what the server said of the session on it, and nothing of handles or limits.
 
 mod batch;
+mod begin;
 mod connect;
 mod definitions;
 mod face;
@@ -38,6 +39,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 
 pub(crate) use batch::{Ask, Behind};
+pub(crate) use begin::{Shape, not_run};
 pub(crate) use connect::open;
 pub(crate) use definitions::{Definition, Kind, Part, is_refusal};
 pub(crate) use face::{Face, now, offload};
@@ -48,7 +50,7 @@ pub(crate) use lane::{
 pub(crate) use parts::{News, Parts};
 pub(crate) use prepared::Prepared;
 pub(crate) use questions::Vitals;
-pub(crate) use session::{Session, Shape, Start, not_run};
+pub(crate) use session::{Session, Start};
 pub(crate) use stream::Streamed;
 pub(crate) use transport::Stream;
 use transport::{Idle, Limit, Want, Wire};
