@@ -313,6 +313,7 @@ impl Lane {
 
     /// Appends the command, and says what else the caller has to do. `None`: the statement is not
     /// held here, and nothing was appended.
+    #[inline]
     fn submit(
         self: &Arc<Self>,
         asked: Asked<'_>,

@@ -73,6 +73,7 @@ impl Owners {
 
     /// Whose `LAST_INSERT_ID()`, `FOUND_ROWS()` and warnings these are from here on. An id that is told may
     /// be one that the statement named, and leaves what was there.
+    #[inline]
     pub(super) fn answered(&self, reply: &Reply, entry: &Entry, link: u32, mariadb: bool) {
         let handle = entry.handle;
         let Reply::Response(response) = reply else {

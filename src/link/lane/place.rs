@@ -31,6 +31,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// One more is taken.
+    #[inline]
     pub(crate) fn take(lane: &Arc<Lane>) -> Place {
         lane.load.taken.fetch_add(1, Ordering::AcqRel);
         Place {

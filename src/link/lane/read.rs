@@ -58,6 +58,7 @@ pub(super) enum Led {
 
 impl Lane {
     /// Reads for all until the own reply is there, or a part of it, and passes the lead on.
+    #[inline]
     pub(super) fn lead(
         self: &Arc<Self>,
         mut lead: Box<Lead>,
@@ -107,6 +108,7 @@ impl Lane {
     }
 
     /// Hands out the replies that are there; who reads keeps its `own`.
+    #[inline]
     fn take_in(
         self: &Arc<Self>,
         lead: &mut Lead,
@@ -213,6 +215,7 @@ impl Lane {
     }
 
     /// Notes what the server says of the session, and gives whether it is another now.
+    #[inline]
     fn look_at(&self, reply: &Reply, limited: bool) -> bool {
         let Reply::Response(response) = reply else {
             return false;
@@ -246,6 +249,7 @@ impl Lane {
 
     /// Gives the lead to the next thread that waits, to the reactor where only tasks do, or lays it
     /// down. Who is `away` comes back for it.
+    #[inline]
     fn pass(self: &Arc<Self>, mut lead: Box<Lead>, away: Option<&Arc<Slot>>) {
         let mut core = self.core.lock();
         lead.learn(&mut core);
@@ -289,6 +293,7 @@ impl Lane {
 
 impl Lead {
     /// Learns what was asked meanwhile.
+    #[inline]
     pub(super) fn learn(&mut self, core: &mut Core) {
         while let Some(entry) = core.asked.pop_front() {
             self.add(entry);
@@ -306,6 +311,7 @@ impl Lead {
         waiting.peek().is_none() || waiting.any(|entry| entry.slot.offer_lead())
     }
 
+    #[inline]
     pub(super) fn add(&mut self, entry: Entry) {
         self.rx.expect(entry.due);
         self.due.push_back(entry);

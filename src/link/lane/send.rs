@@ -22,6 +22,7 @@ impl Lane {
     }
 
     /// Sends what is asked, until nothing is left or the transport takes no more.
+    #[inline]
     pub(super) fn flush(self: &Arc<Self>) {
         let mut core = self.core.lock();
         if core.flush == Flush::Idle {
@@ -73,6 +74,7 @@ impl Lane {
     }
 
     /// Sends until the transport takes no more.
+    #[inline]
     pub(super) fn send(&self, raw: &mut BytesMut) -> io::Result<()> {
         while !raw.is_empty() {
             match self.wire.try_send(raw, Limit::default()) {

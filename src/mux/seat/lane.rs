@@ -36,6 +36,7 @@ impl Seat {
     }
 
     /// The session that a lane must have.
+    #[inline]
     fn like(&self) -> Like<'_> {
         Like {
             account: &self.party.account,
@@ -47,6 +48,7 @@ impl Seat {
     }
 
     /// A place on a lane that is there.
+    #[inline]
     fn place_now(&self, need: Need) -> Option<Place> {
         if self.owns || need != Need::Place {
             return None;
@@ -114,6 +116,7 @@ impl Seat {
 
     /// Runs a neutral statement among others'. `None`: there was no place, and the seat has a link
     /// alone.
+    #[inline]
     pub(super) async fn on_lane(
         &mut self,
         asked: Asked<'_>,

@@ -173,6 +173,7 @@ impl Seat {
     }
 
     /// Takes up what was left, if nobody has finished it.
+    #[inline]
     pub(super) fn come_back(&mut self) {
         let Some(left) = self.rare.as_mut().and_then(|rare| rare.left.take()) else {
             return;

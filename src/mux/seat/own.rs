@@ -35,6 +35,7 @@ const GONE: u32 = u32::MAX;
 
 impl Seat {
     /// The handle has a session of its own over shared links.
+    #[inline]
     pub(super) fn is_own(&self) -> bool {
         self.party.opts.get_isolation() == Isolation::Session
     }
@@ -367,6 +368,7 @@ impl Seat {
     }
 
     /// A statement is under way: what it leaves is not known until its answer is there.
+    #[inline]
     pub(super) fn forget_what_was_left(&mut self, writes: bool) {
         if writes {
             self.insert_id = InsertId::Lost;

@@ -74,6 +74,7 @@ pub(super) enum State {
 
 impl Answers {
     /// A response is the next one, if one is due; gives the largest payload that it may have.
+    #[inline]
     pub(super) fn begin(&mut self) -> Option<usize> {
         let due = self.in_flight.front();
         if let (Some(due), Some(metadata)) = (due, &mut self.metadata)
@@ -92,6 +93,7 @@ impl Answers {
             .map_or(usize::MAX, |due| due.max_result)
     }
 
+    #[inline]
     pub(super) fn on_packet(
         &mut self,
         payload: Payload<'_>,
@@ -125,6 +127,7 @@ impl Answers {
     }
 
     /// The common case, a set whose columns are known.
+    #[inline]
     pub(super) fn take_head(&mut self, reader: &mut FrameReader) -> Result<(), Fatal> {
         let is_first = matches!(self.state, State::Start) && self.seq.is_at(1);
         let Some(&Due {
@@ -158,6 +161,7 @@ impl Answers {
     }
 
     /// The common case, many rows in the buffer, without a step for each.
+    #[inline]
     pub(super) fn take_rows(&mut self, reader: &mut FrameReader) -> Result<(), Fatal> {
         let run = reader.take_run(&mut self.seq, |_, first| first != 0xfe && first != 0xff)?;
         if run.count == 0 {
@@ -191,6 +195,7 @@ impl Answers {
         Ok(())
     }
 
+    #[inline]
     fn on_payload(&mut self, payload: Payload<'_>) -> Result<Option<Event>, Fatal> {
         let Some(&Due { expect, .. }) = self.in_flight.front() else {
             return Ok(None);
