@@ -370,8 +370,16 @@ fn a_handle_becomes_another_user_and_stays_itself_when_that_fails() {
     let change = ChangeUserOpts::new()
         .with_user(Some(user.name.clone()))
         .with_pass(Some("not-it".to_owned()));
+    handle
+        .query_drop("SET @a = 1, time_zone = '+01:00'")
+        .unwrap();
     let e = error_of(handle.change_user(change));
     assert_eq!(e.code(), Some(1045), "{e}");
+    let (a, zone): (Option<u32>, String) = handle
+        .query_first("SELECT @a, @@time_zone")
+        .unwrap()
+        .unwrap();
+    assert_eq!((a, &*zone), (None, "SYSTEM"), "its session is new");
     assert!(one::<String>(&mut handle, "SELECT CURRENT_USER()").starts_with(&server().user));
 
     let change = ChangeUserOpts::new()

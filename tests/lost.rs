@@ -12,7 +12,7 @@ use std::{
 };
 
 use mysql_mux::error::{ConnectionLost, DriverError, LostCause, Ran};
-use support::{relay::Way, *};
+use support::{relay::Way, task::block_on, *};
 
 /// A limit that something is to run into, and that connects and answers on the way there keep on a
 /// busy machine too.
@@ -634,4 +634,75 @@ fn those_who_wait_for_a_link_are_told_of_the_shutdown() {
         "{e}"
     );
     closing.join().unwrap();
+}
+
+#[test]
+fn a_server_that_falls_silent_is_an_error_for_tasks_too_after_the_read_timeout() {
+    let relay = Relay::new();
+    let mux = mux();
+    // Which asks nothing by itself.
+    let opts = relay.tcp(server().tcp()).isolation(Isolation::Reset);
+    let opts = opts.read_timeout(Some(PATIENT));
+    let mut handles: Vec<_> = (0..3)
+        .map(|_| block_on(mux.connect_async(opts.clone())).unwrap())
+        .collect();
+    // It counts from when something is asked, again and again.
+    for handle in &mut handles {
+        block_on(handle.query_drop("SELECT 1")).unwrap();
+        thread::sleep(PATIENT * 2 / 3);
+    }
+    relay.stall(Way::Down);
+    let failed = within(GENEROUS, "an answer that does not come", move || {
+        let mut failed = Vec::new();
+        for handle in &mut handles {
+            // A write: it is not tried once more.
+            let asked = handle.query_drop("DELETE FROM mux_test.no_such_table");
+            failed.push(error_of(block_on(asked)));
+            relay.heal();
+            block_on(handle.query_drop("SELECT 1")).unwrap();
+            relay.stall(Way::Down);
+        }
+        failed
+    });
+    for error in &failed {
+        let lost = lost(error);
+        assert!(matches!(lost.cause, LostCause::Timeout(PATIENT)), "{lost}");
+        assert_eq!(lost.ran, Ran::Maybe);
+    }
+}
+
+#[test]
+fn a_server_that_takes_nothing_is_an_error_after_the_write_timeout_and_nothing_has_run() {
+    for is_task in [false, true] {
+        let relay = Relay::new();
+        // It is tried on another link, too, where it can only be the same.
+        let mux = builder().acquire_timeout(PATIENT * 3).build();
+        let opts = relay.tcp(server().tcp()).isolation(Isolation::Reset);
+        let opts = opts.write_timeout(Some(PATIENT));
+        let sql = format!(
+            "DELETE FROM mux_test.no_such_table WHERE a = '{}'",
+            "x".repeat(30 << 20)
+        );
+        let error = within(
+            GENEROUS,
+            "a text that nobody takes",
+            move || match is_task {
+                false => {
+                    let mut handle = mux.connect(opts).unwrap();
+                    handle.query_drop("SELECT 1").unwrap();
+                    relay.stall(Way::Up);
+                    error_of(handle.query_drop(sql))
+                }
+                true => block_on(async {
+                    let mut handle = mux.connect_async(opts).await.unwrap();
+                    handle.query_drop("SELECT 1").await.unwrap();
+                    relay.stall(Way::Up);
+                    error_of(handle.query_drop(sql).await)
+                }),
+            },
+        );
+        let lost = lost(&error);
+        assert!(matches!(lost.cause, LostCause::Timeout(PATIENT)), "{lost}");
+        assert_eq!(lost.ran, Ran::No, "it was not sent whole");
+    }
 }

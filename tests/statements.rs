@@ -2,7 +2,14 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use mysql_mux::{Params, Pipelining, Row, Value, error::DriverError, params};
 use support::*;
@@ -513,4 +520,40 @@ fn a_text_that_is_prepared_already_waits_for_nobody() {
     assert_eq!(two, Some(2));
     join_one(blocked).unwrap();
     assert_eq!(mux.stats().total.prepares, 1);
+}
+
+#[test]
+fn what_is_prepared_while_others_take_the_link_is_not_forgotten_at_the_server() {
+    const MANY: u64 = 400;
+    let mut root = server().root();
+    let mux = builder().max_links(1).build();
+    let opts = server().tcp().stmt_cache_size(8);
+    let mut handle = mux.connect(opts.clone()).unwrap();
+    let id: u32 = one(&mut handle, "SELECT CONNECTION_ID()");
+    // It is free for all again.
+    handle.reset().unwrap();
+    let before = prepared(&mut root, id);
+    let over = Arc::new(AtomicBool::new(false));
+    let others: Vec<_> = handles(&mux, &opts, 2)
+        .into_iter()
+        .map(|mut other| {
+            let over = over.clone();
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    other.query_drop("BEGIN").unwrap();
+                    other.query_drop("COMMIT").unwrap();
+                }
+            })
+        })
+        .collect();
+    for n in 0..MANY {
+        handle.prep(format!("SELECT ? + {n}")).unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+    join("the others", others);
+    // The closes travel with the next command. Other tests prepare at the same time, never as many.
+    handle.query_drop("DO 1").unwrap();
+    eventually("old statements are closed", || {
+        prepared(&mut root, id) < before + MANY / 2
+    });
 }

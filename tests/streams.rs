@@ -674,3 +674,21 @@ fn many_threads_and_tasks_stream_at_once_and_each_has_its_own_rows() {
     }
     assert_eq!(mux.stats().total.lost_connections, 0);
 }
+
+#[test]
+fn a_stream_that_is_left_at_a_server_that_falls_silent_costs_its_link_and_nothing_else() {
+    let relay = Relay::new();
+    let mux = builder().max_links(1).build();
+    let mut handle = mux.connect(relay.tcp(server().tcp())).unwrap();
+    let sql = numbers(MUCH, 100);
+    let answer = within(GENEROUS, "the stream is left", move || {
+        let mut stream = handle.query_stream::<Row, _>(sql).unwrap();
+        stream.next().unwrap().unwrap();
+        relay.stall(Way::Down);
+        drop(stream);
+        relay.heal();
+        one::<u32>(&mut handle, "SELECT 1")
+    });
+    assert_eq!(answer, 1);
+    assert_eq!(mux.stats().total.active_connections, 1);
+}

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -76,16 +77,28 @@ pub(crate) fn open(
     counters: &Arc<Counters>,
     one_at_a_time: &AtomicBool,
 ) -> Result<Link, ConnectError> {
+    open_at(opts, None, schema, deadline, counters, one_at_a_time)
+}
+
+/// The same; `only` at this address, where the host has several.
+pub(super) fn open_at(
+    opts: &Opts,
+    only: Option<SocketAddr>,
+    schema: Option<&str>,
+    deadline: Instant,
+    counters: &Arc<Counters>,
+    one_at_a_time: &AtomicBool,
+) -> Result<Link, ConnectError> {
     let pipelining = opts.get_pipelining();
     let one = pipelining == Pipelining::Off || one_at_a_time.load(Ordering::Relaxed);
     one_at_a_time.store(one, Ordering::Relaxed);
-    let opened = open_as(opts, schema, deadline, counters, !one);
+    let opened = open_as(opts, only, schema, deadline, counters, !one);
     match &opened {
         Err(e) if e.phase == ConnectPhase::Setup && !one && pipelining == Pipelining::Auto => {}
         _ => return opened,
     }
     // The login went well and the first commands did not: they went out together.
-    let opened = open_as(opts, schema, deadline, counters, false);
+    let opened = open_as(opts, only, schema, deadline, counters, false);
     if opened.is_ok() {
         one_at_a_time.store(true, Ordering::Relaxed);
     }
@@ -94,6 +107,7 @@ pub(crate) fn open(
 
 fn open_as(
     opts: &Opts,
+    only: Option<SocketAddr>,
     schema: Option<&str>,
     deadline: Instant,
     counters: &Arc<Counters>,
@@ -106,7 +120,7 @@ fn open_as(
     let left = deadline.saturating_duration_since(began);
     let timeout = left.min(target.socket.connect_timeout);
     let limit = Limit::until(began + timeout);
-    let opened = login(target, identity, schema, limit)
+    let opened = login(target, only, identity, schema, limit)
         .and_then(|(wire, pipeline, established)| {
             let mut link = Link::new(
                 target.clone(),
@@ -147,6 +161,7 @@ fn open_as(
 /// Everything up to the server's OK.
 fn login(
     target: &Arc<Target>,
+    only: Option<SocketAddr>,
     identity: &Arc<Identity>,
     schema: Option<&str>,
     limit: Limit,
@@ -154,7 +169,7 @@ fn login(
     let Some(until) = limit.until else {
         unreachable!("a login has a deadline")
     };
-    let mut wire = Wire::open(target, until)?;
+    let mut wire = Wire::open(target, only, until)?;
     let mut reader = FrameReader::new(LOGIN_PACKET);
     let mut writer = FrameWriter::default();
     let mut handshake = Handshake::new(

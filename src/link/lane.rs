@@ -14,6 +14,7 @@ mod owners;
 mod place;
 mod read;
 mod send;
+mod watch;
 
 use std::{
     collections::VecDeque,
@@ -25,7 +26,7 @@ use bytes::BytesMut;
 use mysql_common::value::Value;
 
 pub(super) use self::read::LIMIT;
-use self::{owners::Owners, read::Lead};
+use self::{owners::Owners, read::Lead, watch::Watch};
 pub(crate) use self::{
     owners::{has_warnings, last_behind, leaves_insert_id},
     place::Place,
@@ -139,6 +140,7 @@ pub(crate) struct Lane {
     core: Mutex<Core>,
     owner: Weak<dyn Owner>,
     read_limit: Limit,
+    write_limit: Option<Duration>,
 }
 
 impl std::fmt::Debug for Lane {
@@ -171,6 +173,7 @@ struct Core {
     answered_count: u64,
     /// The reactor was asked to read.
     armed: bool,
+    watch: Watch,
     cause: Option<LostCause>,
 }
 
@@ -215,6 +218,8 @@ struct Duty {
     soon: bool,
     lead: Option<Box<Lead>>,
     arm: bool,
+    /// The reactor begins to wait.
+    watch: bool,
 }
 
 impl Lane {
@@ -245,6 +250,7 @@ impl Lane {
             changed_by: AtomicU64::new(0),
             wire: common.wire.clone(),
             read_limit: Limit::each(common.target.socket.read_timeout),
+            write_limit: common.target.socket.write_timeout,
             core: Mutex::new(Core {
                 link: Some(Half { common, tx }),
                 lead: Some(Box::new(Lead {
@@ -263,6 +269,7 @@ impl Lane {
                 sent_count: 0,
                 answered_count: 0,
                 armed: false,
+                watch: Watch::default(),
                 cause: None,
             }),
             owner,
@@ -419,7 +426,8 @@ impl Lane {
                 None
             }
         };
-        let arm = how.face == Face::Async && core.lead.is_some() && !core.armed;
+        let for_reactor = how.face == Face::Async && core.lead.is_some();
+        let arm = for_reactor && !core.armed;
         core.armed |= arm;
         let soon = matches!(state, Flush::Deferred(_));
         Ok(Some(Duty {
@@ -427,6 +435,7 @@ impl Lane {
             soon,
             lead,
             arm,
+            watch: for_reactor && (first || arm),
         }))
     }
 
@@ -459,7 +468,12 @@ impl Lane {
         self.wire.stream().shutdown();
         let first = core.link.take();
         let cause = core.cause.get_or_insert(cause).clone();
-        let gone = core.gone;
+        let unsent = match self.wire.is_plain() {
+            true => core.unsent.len() as u64,
+            // Sealed bytes are longer: what of them is unsent says nothing exact.
+            false => 0,
+        };
+        let gone = core.gone.saturating_sub(unsent);
         let lead = lead.or_else(|| core.lead.take());
         let mut dropped = lead.map(|lead| lead.due).unwrap_or_default();
         dropped.extend(core.asked.drain(..));

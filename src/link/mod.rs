@@ -43,7 +43,7 @@ pub(crate) use begin::{Shape, not_run};
 pub(crate) use connect::open;
 pub(crate) use definitions::{Definition, Kind, Part, is_refusal};
 pub(crate) use face::{Face, now, offload};
-pub(crate) use kill::{Kill, kill};
+pub(crate) use kill::{Kill, Victim};
 pub(crate) use lane::{
     Answer, Asked, How, Lane, Owner, Place, has_warnings, last_behind, leaves_insert_id,
 };
@@ -188,6 +188,12 @@ impl Link {
     /// Nothing is on its way in either direction.
     pub(crate) fn is_quiet(&self) -> bool {
         self.unsent.is_empty() && self.pipeline.is_quiet()
+    }
+
+    /// Somebody is about to end what runs there, and may come too late for that: while it is so, nobody else
+    /// gets the link.
+    pub(crate) fn set_doomed(&self, doomed: bool) {
+        self.broken.store(doomed, Ordering::Relaxed);
     }
 
     /// Replies that are to come.

@@ -130,6 +130,26 @@ impl Reactor {
         }
     }
 
+    /// Wakes it at that time, once, whatever becomes of who asks for it.
+    pub(super) fn wake_at(&self, at: Instant, waker: Waker) {
+        let id = self.next_timer.fetch_add(1, Ordering::Relaxed);
+        self.set_timer((at, id), waker);
+    }
+
+    fn set_timer(&self, timer: (Instant, u64), waker: Waker) {
+        let mut timers = self.timers.lock();
+        let first = timers.first_key_value();
+        let is_first = first.is_none_or(|(first, _)| timer.0 < first.0);
+        let before = timers.insert(timer, waker);
+        drop(timers);
+        // Without the lock: it may be the last that is left of its task.
+        drop(before);
+        if is_first {
+            // It would only fail where the thread never sleeps.
+            drop(self.poller.notify());
+        }
+    }
+
     /// Wakes those whose time has come.
     fn ring(&self) {
         let mut timers = self.timers.lock();
@@ -169,19 +189,7 @@ impl Timer {
         let id = *self
             .id
             .get_or_insert_with(|| self.reactor.next_timer.fetch_add(1, Ordering::Relaxed));
-        let mut timers = self.reactor.timers.lock();
-        let is_first = timers
-            .first_key_value()
-            .is_none_or(|(first, _)| self.at < first.0);
-        match timers.get_mut(&(self.at, id)) {
-            Some(known) => known.clone_from(waker),
-            None => drop(timers.insert((self.at, id), waker.clone())),
-        }
-        drop(timers);
-        if is_first {
-            // It would only fail where the thread never sleeps.
-            drop(self.reactor.poller.notify());
-        }
+        self.reactor.set_timer((self.at, id), waker.clone());
         false
     }
 }
@@ -189,7 +197,9 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.reactor.timers.lock().remove(&(self.at, id));
+            let waker = self.reactor.timers.lock().remove(&(self.at, id));
+            // Without the lock: it may be the last that is left of its task.
+            drop(waker);
         }
     }
 }
@@ -250,10 +260,17 @@ impl Registration {
             {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            watches.read = want.read.then(|| Tell::Task(cx.waker().clone()));
-            watches.write = want.write.then(|| Tell::Task(cx.waker().clone()));
+            let tell = |wanted: bool| wanted.then(|| Tell::Task(cx.waker().clone()));
+            let before = (
+                std::mem::replace(&mut watches.read, tell(want.read)),
+                std::mem::replace(&mut watches.write, tell(want.write)),
+            );
             armed = true;
-            match self.arm(&watches) {
+            let is_armed = self.arm(&watches);
+            drop(watches);
+            // Without the lock: it may be the last that is left of another task.
+            drop(before);
+            match is_armed {
                 Ok(()) => Poll::Pending,
                 Err(e) => Poll::Ready(Err(e)),
             }

@@ -184,10 +184,14 @@ impl Slot {
         if let Some(reply) = state.reply.take() {
             return Poll::Ready(Heard::Reply(reply));
         }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.waker = Some(cx.waker().clone()),
-        }
+        let is_known = state
+            .waker
+            .as_ref()
+            .is_some_and(|w| w.will_wake(cx.waker()));
+        let before = (!is_known).then(|| state.waker.replace(cx.waker().clone()));
+        drop(state);
+        // Without the lock: it may be the last that is left of another task.
+        drop(before);
         Poll::Pending
     }
 }

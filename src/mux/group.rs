@@ -20,9 +20,10 @@ use once_cell::sync::OnceCell;
 use parking_lot::{Condvar, Mutex};
 
 pub(super) use self::acquire::no_reactor;
-use self::state::State;
+use self::state::{Locked, State};
 use super::{
     account::Account,
+    chores::Chores,
     digests::Digests,
     limits::Limits,
     marks::Marks,
@@ -63,10 +64,11 @@ pub(crate) struct Group {
     /// Told when a link is closed or comes to rest, for a shutdown that waits.
     changed: Condvar,
     closing: AtomicBool,
-    /// All lanes are busy: the housekeeper should open another link.
+    /// All lanes are busy: another link should be opened.
     wants_more: AtomicBool,
-    /// The housekeeper was told.
+    /// That was said.
     warming: AtomicBool,
+    pub chores: Chores,
     /// What stands between was found to take one command at a time.
     pub one_at_a_time: AtomicBool,
     /// How long the last connect took, in microseconds.
@@ -96,6 +98,7 @@ impl Group {
             closing: AtomicBool::new(false),
             wants_more: AtomicBool::new(false),
             warming: AtomicBool::new(false),
+            chores: Chores::default(),
             one_at_a_time: AtomicBool::new(false),
             connect_time: AtomicU64::new(0),
             server: OnceCell::new(),
@@ -103,19 +106,27 @@ impl Group {
         })
     }
 
+    #[inline]
+    fn lock(&self) -> Locked<'_> {
+        Locked::new(&self.state)
+    }
+
     /// Others may have changed what has not been looked at for some time.
     pub(super) fn age_definitions(&self) {
-        let accounts = self.state.lock().accounts.clone();
+        let accounts = self.lock().accounts.clone();
         for account in accounts {
             account.catalogs.age(self.limits.definitions_age);
         }
     }
 
-    /// The account that these options belong to, with one user more.
-    pub(super) fn enter(self: &Arc<Self>, opts: &Opts) -> Result<Arc<Account>> {
-        let mut state = self.state.lock();
+    /// The account that these options belong to, with one user more. `None`: the mux has forgotten this group.
+    pub(super) fn enter(self: &Arc<Self>, opts: &Opts) -> Result<Option<Arc<Account>>> {
+        let mut state = self.lock();
         if state.closed {
             return Err(DriverError::MuxShutDown.into());
+        }
+        if state.forgotten {
+            return Ok(None);
         }
         let found = state.accounts.iter().find(|a| a.fits(opts)).cloned();
         let account = found.unwrap_or_else(|| {
@@ -126,7 +137,23 @@ impl Group {
         account.join();
         account.retired.store(false, Ordering::Relaxed);
         *account.vacant.lock() = None;
-        Ok(account)
+        Ok(Some(account))
+    }
+
+    /// Forgets the group, if nobody has used it for `linger`: gives what it counted.
+    pub(super) fn forget(&self) -> Option<Counts> {
+        let mut state = self.lock();
+        if !state.accounts.is_empty() || state.open > 0 || state.queue.len() > 0 {
+            state.unused_since = None;
+            return None;
+        }
+        let since = *state.unused_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.limits.linger {
+            return None;
+        }
+        state.forgotten = true;
+        drop(state);
+        Some(self.counts())
     }
 
     /// A handle ended.
@@ -139,7 +166,7 @@ impl Group {
         if account.part() {
             return;
         }
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         // Another one may have come.
         if account.users.load(Ordering::Acquire) > 0 {
             return;
@@ -177,7 +204,7 @@ impl Group {
 
     /// Statements that are under way, or about to be.
     pub(super) fn outstanding(&self) -> usize {
-        let state = self.state.lock();
+        let state = self.lock();
         let lanes = state.lanes.iter();
         let shared: usize = lanes
             .map(|s| s.lane.load.taken.load(Ordering::Relaxed))
@@ -187,7 +214,7 @@ impl Group {
 
     /// This link is one of them.
     pub(super) fn has_link(&self, id: u32) -> bool {
-        let state = self.state.lock();
+        let state = self.lock();
         state.parked.iter().any(|p| p.link.id == id)
             || state.lanes.iter().any(|s| s.lane.id == id)
             || state.busy.iter().any(|b| b.link == id)
@@ -207,7 +234,7 @@ impl Group {
         // In this order: no more are dropped than were opened.
         let dropped = self.dropped.sum();
         let opened = self.opened.sum();
-        let state = self.state.lock();
+        let state = self.lock();
         // Brings the bytes of the lanes up to date.
         for shared in &state.lanes {
             shared.lane.times();
@@ -230,7 +257,7 @@ impl Owner for Group {
         if self.waiting.load(Ordering::SeqCst) == 0 && !self.closing.load(Ordering::Relaxed) {
             return;
         }
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.closed {
             let idle = state.take_all(|_, _| true);
             return self.close_all(state, idle, Close::Explicit);
@@ -243,7 +270,7 @@ impl Owner for Group {
     }
 
     fn lost(&self, lane: &Arc<Lane>, pinned: bool) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let Some(at) = state.lanes.iter().position(|s| Arc::ptr_eq(&s.lane, lane)) else {
             return;
         };

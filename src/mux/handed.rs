@@ -26,6 +26,26 @@ struct State<T> {
     waker: Option<Waker>,
 }
 
+/// Tells whoever waits.
+#[derive(Debug)]
+#[must_use = "nobody knows of what was left for them"]
+pub(super) enum Bell {
+    Task(Waker),
+    Thread(Thread),
+    /// Nobody waits yet.
+    None,
+}
+
+impl Bell {
+    pub(super) fn ring(self) {
+        match self {
+            Bell::Task(waker) => waker.wake(),
+            Bell::Thread(thread) => thread.unpark(),
+            Bell::None => {}
+        }
+    }
+}
+
 impl<T> Handed<T> {
     /// For the caller.
     pub(super) fn new(face: Face) -> Self {
@@ -38,15 +58,21 @@ impl<T> Handed<T> {
         }
     }
 
+    /// Must not be called with a lock held: what a waker does is its executor's business.
     pub(super) fn give(&self, given: T) {
+        self.lay(given).ring();
+    }
+
+    /// Leaves it there for whoever waits, who has yet to be told.
+    pub(super) fn lay(&self, given: T) -> Bell {
         let mut state = self.state.lock();
         state.given = Some(given);
         let waker = state.waker.take();
         drop(state);
         match (waker, &self.thread) {
-            (Some(waker), _) => waker.wake(),
-            (None, Some(thread)) => thread.unpark(),
-            (None, None) => {}
+            (Some(waker), _) => Bell::Task(waker),
+            (None, Some(thread)) => Bell::Thread(thread.clone()),
+            (None, None) => Bell::None,
         }
     }
 
@@ -74,11 +100,14 @@ impl<T> Handed<T> {
             if let Some(given) = state.given.take() {
                 return Poll::Ready(Ok(Some(given)));
             }
-            match &mut state.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => state.waker = Some(cx.waker().clone()),
-            }
+            let is_known = state
+                .waker
+                .as_ref()
+                .is_some_and(|w| w.will_wake(cx.waker()));
+            let before = (!is_known).then(|| state.waker.replace(cx.waker().clone()));
             drop(state);
+            // Without the lock: it may be the last that is left of another task.
+            drop(before);
             match timer.is_over(cx.waker()) {
                 true => Poll::Ready(Ok(None)),
                 false => Poll::Pending,

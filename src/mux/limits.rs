@@ -5,6 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{opts::target::LinkLimits, session::Policies};
 
+/// What a time is cut to that doesn't fit into a clock's: longer than any program runs.
+pub(super) const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+
 /// Limits of one mux; each holds for every key by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {

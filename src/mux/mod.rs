@@ -6,6 +6,7 @@ mod account;
 mod backends;
 mod catalog;
 mod catalogs;
+mod chores;
 mod digests;
 mod group;
 mod handed;
@@ -25,6 +26,7 @@ mod width;
 mod wish;
 
 use std::{
+    convert::Infallible,
     fmt,
     hash::{Hash, Hasher},
     sync::{
@@ -43,8 +45,7 @@ use account::Account;
 pub use backends::BackendSet;
 use backends::{Backends, Needs, Wants};
 use group::Group;
-use housekeeper::{Chore, Leftover};
-use limits::Limits;
+use limits::{FOR_EVER, Limits};
 use party::Party;
 pub(crate) use seat::Seat;
 pub use stats::{BackendStats, Counts, Stats};
@@ -63,6 +64,9 @@ static GLOBAL: OnceCell<Mux> = OnceCell::new();
 ///
 /// Clones are the same mux. When the last clone and the last handle are gone, its links are closed.
 ///
+/// A child that is forked without another program being executed must not use nor drop muxes and handles of its
+/// parent: it has their links too, but none of the threads.
+///
 /// ```no_run
 /// use mysql_mux::{Mux, prelude::*};
 ///
@@ -80,9 +84,12 @@ struct Shared {
     limits: Arc<Limits>,
     listener: Option<Listener>,
     groups: DashMap<GroupKey, Arc<Group>>,
+    /// What groups counted that were forgotten.
+    past: Mutex<Counts>,
     /// Of handles with several servers.
     backends: Mutex<Vec<Arc<Backends>>>,
-    housekeeper: OnceCell<Mutex<Sender<Chore>>>,
+    /// Its thread lives as long as this.
+    housekeeper: OnceCell<Sender<Infallible>>,
     closed: AtomicBool,
 }
 
@@ -156,9 +163,12 @@ impl Mux {
 
     /// What was counted so far, and what is open now.
     pub fn stats(&self) -> Stats {
+        let past = self.0.past.lock();
         let mut stats = Stats::default();
+        stats.total.add(&past);
         self.0
             .for_each_group(|group| stats.push(group.target.endpoint.to_string(), group.counts()));
+        drop(past);
         let backends = self.0.backends.lock();
         stats.backends = backends.iter().flat_map(|all| all.stats()).collect();
         drop(backends);
@@ -189,10 +199,13 @@ impl Mux {
     /// Returns how many links had to be ended so.
     pub fn shutdown(&self, timeout: Duration) -> usize {
         self.0.closed.store(true, Ordering::SeqCst);
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(FOR_EVER);
+        let backends = self.0.backends.lock().clone();
+        backends.iter().for_each(|all| all.end());
+        // None takes anything new while another is waited for.
+        self.0.for_each_group(|group| group.close());
         let mut ended = 0;
-        self.0
-            .for_each_group(|group| ended += group.shut_down(deadline));
+        self.0.for_each_group(|group| ended += group.end(deadline));
         ended
     }
 
@@ -216,8 +229,9 @@ impl Mux {
             party.account.group.saved.add(part);
             return Ok(party);
         }
-        let group = self.group(opts);
-        let party = Party::counted(self, opts, group.enter(opts)?);
+        let account = self.account_of(opts)?;
+        let group = account.group.clone();
+        let party = Party::counted(self, opts, account);
         group.opened.add(part);
         // A task that goes away here never had the handle.
         let entered = Entered(&group, handle);
@@ -237,20 +251,22 @@ impl Mux {
     }
 
     /// The links to these options' server.
-    fn group(&self, opts: &Opts) -> Arc<Group> {
+    ///
+    /// # Errors
+    /// It was shut down.
+    fn group(&self, opts: &Opts) -> Result<Arc<Group>> {
         let key = GroupKey {
             hash: opts.target_hash(),
             target: opts.target().clone(),
         };
-        let found = self.0.groups.get(&key).map(|g| g.clone());
-        found.unwrap_or_else(|| {
-            let made = || Group::new(key.target.clone(), &self.0.limits);
-            self.0
-                .groups
-                .entry(key.clone())
-                .or_insert_with(made)
-                .clone()
-        })
+        if let Some(found) = self.0.groups.get(&key) {
+            return Ok(found.clone());
+        }
+        let made = || Group::new(key.target.clone(), &self.0.limits);
+        let entry = self.0.groups.entry(key.clone());
+        let group = entry.or_insert_with(made).clone();
+        // A shutdown that didn't see the group is seen here.
+        self.is_open().map(|()| group)
     }
 
     /// The several servers of these options, of which one at least can be used.
@@ -267,9 +283,9 @@ impl Mux {
     }
 
     fn backends_of(&self, opts: &Opts) -> Result<Arc<Backends>> {
-        self.is_open()?;
         self.keep_house();
         let mut all = self.0.backends.lock();
+        self.is_open()?;
         if let Some(known) = all.iter().find(|backends| backends.fits(opts)) {
             known.expect();
             return Ok(known.clone());
@@ -286,24 +302,19 @@ impl Mux {
         Ok(made)
     }
 
-    /// The account of these options, kept for several servers.
+    /// The account of these options, with one user more.
     fn account_of(&self, opts: &Opts) -> Result<Arc<Account>> {
-        self.group(opts).enter(opts)
+        loop {
+            if let Some(account) = self.group(opts)?.enter(opts)? {
+                return Ok(account);
+            }
+        }
     }
 
     fn keep_house(&self) {
-        // Without a thread nothing is reaped; links are cleaned by those who drop them.
-        let start =
-            || housekeeper::start(Arc::downgrade(&self.0), self.0.limits.tick()).map(Mutex::new);
+        // Without a thread nothing is reaped.
+        let start = || housekeeper::start(Arc::downgrade(&self.0), self.0.limits.tick());
         drop(self.0.housekeeper.get_or_try_init(start));
-    }
-
-    /// Has another link opened by the housekeeper.
-    fn warm(&self, group: &Arc<Group>) {
-        if let Some(sender) = self.0.housekeeper.get() {
-            // Without the thread there are as many links as callers opened by themselves.
-            drop(sender.lock().send(Chore::Warm(group.clone())));
-        }
     }
 
     /// A statement may have changed what views, triggers or routines do.
@@ -311,21 +322,6 @@ impl Mux {
         self.0.for_each_group(|group| {
             group.definitions.fetch_add(1, Ordering::Release);
         });
-    }
-
-    /// Has a link's session ended by the housekeeper.
-    fn clean(&self, leftover: Leftover) {
-        let leftover = match self.0.housekeeper.get() {
-            Some(sender) => match sender.lock().send(Chore::Clean(leftover)) {
-                Ok(()) => return,
-                Err(unsent) => match unsent.0 {
-                    Chore::Clean(leftover) => leftover,
-                    Chore::Warm(_) => return,
-                },
-            },
-            None => leftover,
-        };
-        housekeeper::clean(leftover);
     }
 }
 
@@ -339,6 +335,21 @@ impl Drop for Entered<'_> {
 }
 
 impl Shared {
+    /// What has to be done now and then.
+    fn look_round(&self) {
+        self.for_each_group(|group| {
+            group.reap();
+            group.age_definitions();
+            group.keep_warm();
+        });
+        self.reap_backends();
+        let mut past = self.past.lock();
+        self.groups.retain(|_, group| {
+            let counts = group.forget();
+            counts.inspect(|counts| past.add(counts)).is_none()
+        });
+    }
+
     /// Lets go of servers that nobody uses any more.
     fn reap_backends(&self) {
         let is_over = |backends: &mut Arc<Backends>| backends.is_over(self.limits.linger);
@@ -357,7 +368,8 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         for group in &self.groups {
-            group.shut_down(Instant::now());
+            group.close();
+            group.end(Instant::now());
         }
     }
 }
@@ -422,7 +434,7 @@ impl MuxBuilder {
 
     /// How long a statement, or the opening of a handle, waits for a link. Default: 30 s.
     pub fn acquire_timeout(mut self, time: Duration) -> Self {
-        self.limits.acquire_timeout = time;
+        self.limits.acquire_timeout = time.min(FOR_EVER);
         self
     }
 
@@ -471,6 +483,7 @@ impl MuxBuilder {
             number: recent::number(),
             limits: Arc::new(self.limits),
             listener: self.listener,
+            past: Mutex::default(),
             backends: Mutex::default(),
             groups: DashMap::new(),
             housekeeper: OnceCell::new(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Mux, account::Account, party::Party};
-use crate::opts::Opts;
+use crate::opts::{Opts, OptsMark};
 
 /// Numbers that a thread takes at a time.
 const NUMBERS: u64 = 1 << 10;
@@ -20,7 +20,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 struct Recent {
     mux: u64,
-    opts: Opts,
+    opts: OptsMark,
     party: Weak<Party>,
     account: Weak<Account>,
 }
@@ -32,12 +32,12 @@ thread_local! {
 
 /// The party of these options in this thread, if it takes no lock to have it.
 ///
-/// Weak counts keep the memory of what a thread remembers, not its links.
+/// Weak counts keep the memory of what a thread remembers, not its links, nor its secrets.
 pub(super) fn find(mux: &Mux, opts: &Opts) -> Option<Arc<Party>> {
     RECENT
         .try_with(|recent| {
             let mut recent = recent.try_borrow_mut().ok()?;
-            let is_it = |r: &&mut Recent| r.mux == mux.number() && r.opts.is(opts);
+            let is_it = |r: &&mut Recent| r.mux == mux.number() && r.opts.is_of(opts);
             let recent = recent.as_mut().filter(is_it)?;
             if let Some(party) = recent.party.upgrade() {
                 return Some(party);
@@ -60,7 +60,7 @@ pub(super) fn keep(party: &Arc<Party>) {
         if let Ok(mut recent) = recent.try_borrow_mut() {
             *recent = Some(Recent {
                 mux: party.mux.number(),
-                opts: party.opts.clone(),
+                opts: party.opts.mark(),
                 party: Arc::downgrade(party),
                 account: Arc::downgrade(&party.account),
             });

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     error::{DriverError, Error, Result},
-    link::{Asked, Face, Link, Parts, Prepared},
+    link::{Asked, Face, Link, Parts, Place, Prepared},
     opts::{Isolation, LocalInfileHandler, Opts},
     proto::{
         handshake::ServerInfo,
@@ -237,7 +237,9 @@ impl Seat {
 
     async fn prepare_here(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
         let deadline = self.deadline();
-        self.come_back();
+        if self.has_left() {
+            self.come_back().await?;
+        }
         // What a failure leaves may be asked for.
         let keeps = self.is_own() && self.keeps_diagnostics;
         let plan = self.plan_prepare(sql)?;
@@ -256,6 +258,8 @@ impl Seat {
                 self.forget_warnings(&held);
                 return Ok(held);
             }
+            // The lane stays one until it knows of the statement.
+            let _second = Place::take(lane);
             match self.prepare_on(sql, None, &place, deadline).await {
                 Err(Error::ConnectionLost(_)) => {}
                 Err(e @ Error::MySqlError(_)) => {
@@ -351,7 +355,9 @@ impl Seat {
         statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Response> {
-        self.come_back();
+        if self.has_left() {
+            self.come_back().await?;
+        }
         // The usual case, of which there is nothing to wait for.
         let is_known = self.is_known_neutral(&op, statement);
         let (reached, neutral) = match is_known && self.is_where_it_runs(&op, statement) {

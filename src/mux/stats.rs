@@ -48,7 +48,7 @@ macro_rules! counters {
         }
 
         impl Counts {
-            fn add(&mut self, other: &Counts) {
+            pub(crate) fn add(&mut self, other: &Counts) {
                 $(self.$name += other.$name;)*
                 for (count, more) in self.pins.iter_mut().zip(other.pins) {
                     *count += more;

@@ -108,12 +108,13 @@ impl Queue {
         taken.into_iter().flatten().collect()
     }
 
-    /// How many wait to have a link alone, of those who run long no more than `slow`.
-    pub(super) fn alone(&self, slow: usize) -> usize {
+    /// How many of such accounts wait to have a link alone, of those who run long no more than `slow`.
+    pub(super) fn alone(&self, slow: usize, of: impl Fn(&Account) -> bool) -> usize {
         let count = |need: fn(Need) -> bool| {
+            let is_it = |w: &Arc<Waiter>| need(w.wish.need) && of(&w.wish.account);
             self.lines
                 .iter()
-                .filter(|line| line.front().is_some_and(|w| need(w.wish.need)))
+                .filter(|line| line.front().is_some_and(is_it))
                 .map(VecDeque::len)
                 .sum::<usize>()
         };

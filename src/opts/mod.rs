@@ -19,7 +19,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
     str::FromStr,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -71,6 +71,18 @@ pub enum Isolation {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Opts(Arc<Parts>);
+
+/// Knows options again, and keeps nothing of what they hold.
+#[derive(Debug)]
+pub(crate) struct OptsMark(Weak<Parts>);
+
+impl OptsMark {
+    /// The same options, and not only equal ones: no others get their address while this is there.
+    #[inline]
+    pub(crate) fn is_of(&self, opts: &Opts) -> bool {
+        std::ptr::eq(self.0.as_ptr(), &*opts.0)
+    }
+}
 
 /// One count for all of them: options are cloned for each handle.
 #[derive(Debug)]
@@ -197,9 +209,8 @@ impl Opts {
         Opts(Arc::new(parts))
     }
 
-    /// The same options, and not only equal ones.
-    pub(crate) fn is(&self, other: &Opts) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    pub(crate) fn mark(&self) -> OptsMark {
+        OptsMark(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn target(&self) -> &Arc<Target> {

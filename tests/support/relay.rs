@@ -34,7 +34,7 @@ struct Behaviour {
 struct State {
     up: Behaviour,
     down: Behaviour,
-    /// Accept, then neither connect on nor say anything.
+    /// Accept, then neither connect on nor say anything for as long.
     deaf: bool,
     /// Close what comes at once.
     refuse: bool,
@@ -114,7 +114,7 @@ impl Relay {
         self.set(|s| s.way(way).stall = true);
     }
 
-    /// New connections are accepted and hear nothing.
+    /// New connections are accepted and hear nothing, until it heals.
     pub fn deaf(&self) {
         self.set(|s| s.deaf = true);
     }
@@ -212,23 +212,34 @@ fn accept(listener: &TcpListener, target: SocketAddr, shared: &Arc<Shared>) {
             continue;
         }
         let client_id = state.keep(&client);
-        if state.deaf {
-            // The clone in `open` holds it until the relay stops or closes all.
-            continue;
-        }
+        let deaf = state.deaf;
         drop(state);
-        let Ok(upstream) = TcpStream::connect(target) else {
-            let _ = client.shutdown(Shutdown::Both);
-            shared.state.lock().unwrap().forget(client_id);
-            continue;
-        };
-        let upstream_id = shared.state.lock().unwrap().keep(&upstream);
-        let _ = client.set_nodelay(true);
-        let _ = upstream.set_nodelay(true);
-        let ids = [client_id, upstream_id];
-        spawn_pump(&client, &upstream, Way::Up, shared, ids);
-        spawn_pump(&upstream, &client, Way::Down, shared, ids);
+        if deaf {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let state = shared.state.lock().unwrap();
+                let deaf = |state: &mut State| state.deaf && !state.stopped;
+                drop(shared.changed.wait_while(state, deaf).unwrap());
+                connect_on(&client, client_id, target, &shared);
+            });
+        } else {
+            connect_on(&client, client_id, target, shared);
+        }
     }
+}
+
+fn connect_on(client: &TcpStream, client_id: u64, target: SocketAddr, shared: &Arc<Shared>) {
+    let Ok(upstream) = TcpStream::connect(target) else {
+        let _ = client.shutdown(Shutdown::Both);
+        shared.state.lock().unwrap().forget(client_id);
+        return;
+    };
+    let upstream_id = shared.state.lock().unwrap().keep(&upstream);
+    let _ = client.set_nodelay(true);
+    let _ = upstream.set_nodelay(true);
+    let ids = [client_id, upstream_id];
+    spawn_pump(client, &upstream, Way::Up, shared, ids);
+    spawn_pump(&upstream, client, Way::Down, shared, ids);
 }
 
 fn spawn_pump(from: &TcpStream, to: &TcpStream, way: Way, shared: &Arc<Shared>, ids: [u64; 2]) {

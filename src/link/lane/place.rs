@@ -183,6 +183,9 @@ impl Lane {
         if duty.arm {
             self.arm_read();
         }
+        if duty.watch {
+            self.watch_reads();
+        }
         if duty.flush && !duty.soon {
             self.flush();
         } else if duty.flush {

@@ -27,6 +27,9 @@ use crate::{
     session::variables::same,
 };
 
+/// Reads of the reactor before it looks at other links.
+const TURNS: usize = 16;
+
 /// What `limited` sets.
 pub(in crate::link) const LIMIT: &[u8] = b"max_statement_time";
 
@@ -265,6 +268,9 @@ impl Lane {
         if arm {
             self.arm_read();
         }
+        if !is_offered {
+            self.watch_reads();
+        }
         if at_rest {
             self.room();
         }
@@ -336,7 +342,8 @@ impl Readied for Lane {
             return;
         };
         drop(core);
-        loop {
+        // Others wait for the thread, too.
+        for _turn in 0..TURNS {
             let buffer = lead.rx.room();
             let room = buffer.capacity() - buffer.len();
             match self.wire.try_read(buffer) {

@@ -101,7 +101,7 @@ impl Lane {
                 let me = Arc::downgrade(self);
                 let armed = self.wire.registration().and_then(|r| r.on_writable(me));
                 match armed {
-                    Ok(()) => return,
+                    Ok(()) => return self.watch_writes(),
                     Err(e) => {
                         core = self.core.lock();
                         e

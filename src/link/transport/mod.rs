@@ -12,6 +12,7 @@ mod tls;
 use std::{
     io,
     mem::MaybeUninit,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -59,6 +60,17 @@ impl Stream {
         match self {
             Stream::Model(p) => p,
             _ => unreachable!("the model has no other"),
+        }
+    }
+
+    /// The address at its other end, where it has one.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Socket(s) => s.peer_addr().ok()?.as_socket(),
+            #[cfg(windows)]
+            Stream::Pipe(_) => None,
+            #[cfg(mysql_mux_model)]
+            Stream::Model(_) => None,
         }
     }
 
@@ -157,14 +169,15 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Opens the transport of `target`, trying all of a host's addresses.
+    /// Opens the transport of `target`, trying all of a host's addresses, or the one `only`.
     pub(crate) fn open(
         target: &Target,
+        only: Option<SocketAddr>,
         deadline: Instant,
     ) -> Result<Wire, (ConnectPhase, ConnectCause)> {
         let stream = match &target.endpoint {
             Endpoint::Tcp { host, port } => {
-                socket::tcp(host, *port, &target.socket, deadline).map(Stream::Socket)?
+                socket::tcp(host, *port, only, &target.socket, deadline).map(Stream::Socket)?
             }
             Endpoint::Socket { path } => {
                 socket::unix(path, &target.socket, deadline).map(Stream::Socket)?

@@ -23,14 +23,18 @@ fn open_fault(e: io::Error) -> Fault {
     (ConnectPhase::Open, ConnectCause::Io(Arc::new(e)))
 }
 
-/// Connects to the first address that answers. The error is the last one's.
+/// Connects to the first address that answers, or to this one `only`. The error is the last one's.
 pub(super) fn tcp(
     host: &str,
     port: u16,
+    only: Option<SocketAddr>,
     opts: &SocketOpts,
     deadline: Instant,
 ) -> Result<Socket, Fault> {
-    let addresses = resolve(host, port, deadline)?;
+    let addresses = match only {
+        Some(address) => vec![address],
+        None => resolve(host, port, deadline)?,
+    };
     let mut last = None;
     for (i, address) in addresses.iter().enumerate() {
         // An address that swallows packets leaves time for the ones behind it.

@@ -175,7 +175,7 @@ mod tests {
     fn account(name: &str) -> Arc<Account> {
         let opts = Opts::from(OptsBuilder::new().ip_or_hostname(Some(name)));
         let group = Group::new(opts.target().clone(), &Arc::new(Limits::default()));
-        group.enter(&opts).unwrap()
+        group.enter(&opts).unwrap().expect("nobody forgets it")
     }
 
     /// So many of them; nobody was asked.

@@ -121,6 +121,11 @@ impl Backends {
         spawned.map(drop).map_err(no_reactor)
     }
 
+    /// Nobody watches them any longer.
+    pub(super) fn end(&self) {
+        self.members.read().iter().for_each(|member| member.end());
+    }
+
     pub(super) fn stats(&self) -> Vec<BackendStats> {
         let members = self.members.read();
         members.iter().map(|member| member.stats()).collect()
@@ -273,8 +278,9 @@ impl Backends {
 
     /// Those who wait look again.
     fn changed(&self) {
-        for bell in std::mem::take(&mut *self.waiting.lock()) {
-            bell.give(());
+        let all = std::mem::take(&mut *self.waiting.lock());
+        for one in all {
+            one.give(());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Backends, Member, Mux};
+use super::{super::limits::FOR_EVER, Backends, Member, Mux};
 use crate::{
     error::{DriverError, Result},
     mux::stats::BackendStats,
@@ -33,9 +33,6 @@ pub struct BackendSet {
     mux: Mux,
     all: Arc<Backends>,
 }
-
-/// What doesn't fit into a time.
-const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
 impl BackendSet {
     pub(in crate::mux) fn new(mux: &Mux, all: Arc<Backends>) -> BackendSet {
@@ -103,8 +100,7 @@ impl BackendSet {
     /// # Errors
     /// [`DriverError::NoSuchBackend`]; the last one can't be removed ([`DriverError::LastBackend`]).
     pub fn remove(&self, host: &str, port: u16, timeout: Duration) -> Result<usize> {
-        let now = Instant::now();
-        let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
+        let deadline = Instant::now() + timeout.min(FOR_EVER);
         let member = {
             let mut members = self.all.members.write();
             let at = at(&members, host, port)?;

@@ -167,7 +167,7 @@ impl Group {
         if !shares {
             return Got::Link(link);
         }
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.busy.retain(|b| b.link != link.id);
         let lane = self.add_lane(&mut state, *link, &wish.account, &wish.begin);
         let place = Place::take(&lane);
@@ -265,7 +265,7 @@ impl Group {
     /// A task that asked, and is not gone on with, sends nothing. Those who are placed behind it send
     /// it too; who waits for a place, or for its lane to be at rest, must see to that.
     fn send_deferred(&self) {
-        let state = self.state.lock();
+        let state = self.lock();
         let lanes: Vec<_> = state.lanes.iter().map(|s| s.lane.clone()).collect();
         // A lane that comes to rest tells this group.
         drop(state);
@@ -274,7 +274,7 @@ impl Group {
 
     /// Opens a link for somebody who has waited long enough, if one may be opened.
     fn open_instead(&self, waiter: &Arc<Waiter>) -> Option<Grant> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let account = &waiter.wish.account;
         if let Some(grant) = waiter.granted.take() {
             return Some(grant);
@@ -283,7 +283,7 @@ impl Group {
             return None;
         }
         state.queue.leave(waiter);
-        self.waiting.store(state.queue.len(), Ordering::SeqCst);
+        self.queue_changed(&mut state);
         Some(state.open_one(account))
     }
 
@@ -292,7 +292,7 @@ impl Group {
             .acquire_timeouts
             .fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
-        let state = self.state.lock();
+        let state = self.lock();
         let alone = state.busy.iter().map(|b| {
             format!(
                 "connection {} is held by handle {} for {:?}: {}",
@@ -325,7 +325,7 @@ impl Group {
     /// A refusal is worth another try where the server was there before, or where it is full and
     /// links of ours may end.
     fn may_retry(&self, e: &ConnectError) -> bool {
-        e.is_transient() && self.state.lock().reached
+        e.is_transient() && self.lock().reached
     }
 
     fn denied(&self, account: &Account, e: Error) -> Error {
@@ -342,15 +342,19 @@ impl Group {
     }
 
     fn opened(&self, account: &Account) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.reached = true;
         account.ready.fetch_add(1, Ordering::Release);
+        // Some may wait for no more than that.
+        if !state.closed {
+            self.serve(&mut state);
+        }
     }
 
     /// A connect failed: its place is free; with an error that will not pass, those who wait for
     /// the same account are told now.
     pub(super) fn open_failed(&self, account: &Arc<Account>, lasting: Option<Error>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.open -= 1;
         account.links.fetch_sub(1, Ordering::Relaxed);
         // Those who wait for a place while links of the account stand are served by these.
@@ -358,7 +362,7 @@ impl Group {
             && account.ready.load(Ordering::Relaxed) == 0
         {
             for waiter in state.queue.take_all(Some(account)) {
-                waiter.granted.give(Grant::Failed(e.clone()));
+                state.give(&waiter, Grant::Failed(e.clone()));
             }
         }
         self.serve(&mut state);
@@ -366,7 +370,7 @@ impl Group {
     }
 
     fn hold(&self, link: &Link, wish: &Wish) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.closed {
             // A shutdown did not see this link; it is ended like those that it saw.
             link.stream().shutdown();
@@ -388,7 +392,7 @@ impl Waiting<'_> {
         if std::mem::replace(&mut self.over, true) {
             return None;
         }
-        let mut state = self.group.state.lock();
+        let mut state = self.group.lock();
         state.queue.leave(self.waiter);
         if let Need::Exact(id) = self.waiter.wish.need
             && let Some(shared) = state.lanes.iter_mut().find(|s| s.lane.id == id)
@@ -396,10 +400,7 @@ impl Waiting<'_> {
             shared.claimed = false;
             self.group.serve(&mut state);
         }
-        self.group
-            .waiting
-            .store(state.queue.len(), Ordering::SeqCst);
-        self.group.drain(&mut state);
+        self.group.queue_changed(&mut state);
         drop(state);
         self.waiter.granted.take()
     }

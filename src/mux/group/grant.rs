@@ -41,7 +41,7 @@ impl Group {
     /// it takes more; see [`Self::acquire`].
     #[inline]
     pub(in crate::mux) fn place(&self, like: Like<'_>) -> Option<Place> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.closed || state.queue.has_line(like.account, Need::Place) {
             return None;
         }
@@ -51,7 +51,7 @@ impl Group {
     /// The lane that is asked first what it knows; it has room or not.
     #[inline]
     pub(in crate::mux) fn lane(&self, like: Like<'_>) -> Option<Arc<Lane>> {
-        let state = self.state.lock();
+        let state = self.lock();
         if state.closed {
             return None;
         }
@@ -67,7 +67,7 @@ impl Group {
         face: Face,
         pausing: bool,
     ) -> std::result::Result<Grant, Arc<Waiter>> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.closed {
             return Ok(Grant::Failed(DriverError::MuxShutDown.into()));
         }
@@ -79,8 +79,7 @@ impl Group {
         }
         let waiter = state.queue.join(wish.clone(), face);
         self.counters.waits.fetch_add(1, Ordering::Relaxed);
-        self.waiting.store(state.queue.len(), Ordering::SeqCst);
-        self.drain(&mut state);
+        self.queue_changed(&mut state);
         // Whoever made room before it could know that somebody waits did not look.
         fence(Ordering::SeqCst);
         if !pausing {
@@ -93,23 +92,34 @@ impl Group {
         }
     }
 
-    /// As many lanes as there are waiters for a link alone take no more statements.
-    pub(super) fn drain(&self, state: &mut State) {
+    /// Others wait than before.
+    pub(super) fn queue_changed(&self, state: &mut State) {
+        self.waiting.store(state.queue.len(), Ordering::SeqCst);
+        self.drain(state);
+    }
+
+    /// As many lanes as there are waiters for a link alone take no more statements; those of an account that may
+    /// open no other wait for its own.
+    fn drain(&self, state: &mut State) {
+        let slow_left = self.slow_left(state);
         let wanted = match state.open < self.limits.max_links {
             true => 0,
-            false => state.queue.alone(self.slow_left(state)),
+            false => state.queue.alone(slow_left, Account::may_open),
         };
-        let mut draining = state.lanes.iter().filter(|s| s.draining).count();
+        for shared in state.lanes.iter_mut().filter(|s| s.account.is_shared()) {
+            let own = |account: &Account| std::ptr::eq(account, &*shared.account);
+            shared.draining = state.queue.alone(slow_left, own) > 0;
+        }
+        let mut draining = state.own_lanes().filter(|s| s.draining).count();
         while draining > wanted {
-            if let Some(shared) = state.lanes.iter_mut().find(|s| s.draining) {
+            if let Some(shared) = state.own_lanes().find(|s| s.draining) {
                 shared.draining = false;
             }
             draining -= 1;
         }
         while draining < wanted {
             let least = state
-                .lanes
-                .iter_mut()
+                .own_lanes()
                 .filter(|s| !s.draining)
                 .min_by_key(|s| s.lane.load.taken.load(Ordering::Relaxed));
             match least {
@@ -309,13 +319,13 @@ impl Group {
                 break;
             };
             state.queue.leave(&waiter);
-            waiter.granted.give(grant);
+            state.give(&waiter, grant);
         }
         'again: loop {
             for waiter in state.queue.heads() {
                 if let Some(grant) = self.grant(state, &waiter.wish, false) {
                     state.queue.leave(&waiter);
-                    waiter.granted.give(grant);
+                    state.give(&waiter, grant);
                     // Who got a place may be done with it before the next one is looked at, and one who
                     // came later would have it then before one who wants the link alone.
                     self.drain(state);
@@ -324,8 +334,7 @@ impl Group {
             }
             break;
         }
-        self.drain(state);
-        self.waiting.store(state.queue.len(), Ordering::SeqCst);
+        self.queue_changed(state);
     }
 }
 

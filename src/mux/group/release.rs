@@ -6,11 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::MutexGuard;
-
 use super::{
     Group,
-    state::{Parked, State},
+    state::{Locked, Parked},
 };
 use crate::{
     error::DriverError,
@@ -18,6 +16,7 @@ use crate::{
     link::{self, Face, Link},
     mux::{
         account::Account,
+        chores::Chore,
         wish::{Close, Grant},
     },
     opts::session::SessionOpts,
@@ -26,7 +25,7 @@ use crate::{
 impl Group {
     /// Says why a link stays with its handle.
     pub(in crate::mux) fn note(&self, link: u32, why: String) {
-        if let Some(busy) = self.state.lock().busy.iter_mut().find(|b| b.link == link) {
+        if let Some(busy) = self.lock().busy.iter_mut().find(|b| b.link == link) {
             busy.why = why.into();
         }
     }
@@ -44,7 +43,7 @@ impl Group {
         }
         link.face = Face::Blocking;
         link.deadline = None;
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.busy.retain(|b| b.link != link.id);
         match begin {
             Some(begin) if link.can_share() => {
@@ -103,7 +102,7 @@ impl Group {
         if account.is_shared() && link.session.pin().is_some() {
             account.lost_sessions.fetch_add(1, Ordering::Relaxed);
         }
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.busy.retain(|b| b.link != link.id);
         self.close_all(
             state,
@@ -117,12 +116,7 @@ impl Group {
     }
 
     /// Takes links out of the count, closes them without the lock.
-    pub(super) fn close_all(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        links: Vec<Parked>,
-        why: Close,
-    ) {
+    pub(super) fn close_all(&self, mut state: Locked<'_>, links: Vec<Parked>, why: Close) {
         for parked in &links {
             state.open -= 1;
             parked.account.links.fetch_sub(1, Ordering::Relaxed);
@@ -158,7 +152,7 @@ impl Group {
     pub(in crate::mux) fn reap(&self) {
         let now = Instant::now();
         let limits = &self.limits;
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let mut spare = state.idle().saturating_sub(limits.min_idle_links);
         let over = state.take_all(|account, (used, opened)| {
             let vacant = (*account.vacant.lock()).is_some_and(|since| now - since >= limits.linger);
@@ -178,9 +172,26 @@ impl Group {
         self.close_all(state, over, Close::Implicit);
     }
 
-    /// All lanes were found busy, and nobody was told yet.
-    pub(in crate::mux) fn wants_more(&self) -> bool {
-        self.wants_more.load(Ordering::Relaxed) && !self.warming.swap(true, Ordering::Relaxed)
+    /// Has another link opened, where all lanes were found busy and nobody was told yet.
+    #[inline]
+    pub(in crate::mux) fn open_more(self: &Arc<Self>) {
+        if self.wants_more.load(Ordering::Relaxed) {
+            self.warm_soon();
+        }
+    }
+
+    /// Has links opened where there are fewer than there should be.
+    pub(in crate::mux) fn keep_warm(self: &Arc<Self>) {
+        let least = self.limits.min_idle_links;
+        if least > 0 && self.lock().idle() < least {
+            self.warm_soon();
+        }
+    }
+
+    fn warm_soon(self: &Arc<Self>) {
+        if !self.warming.swap(true, Ordering::Relaxed) {
+            self.chores.add(self, Chore::Warm);
+        }
     }
 
     /// Opens links up to `min_idle_links`, and one more where all are busy, for the accounts that
@@ -190,7 +201,7 @@ impl Group {
             let more = self.wants_more.swap(false, Ordering::Relaxed);
             self.warming.store(false, Ordering::Relaxed);
             let account = {
-                let mut state = self.state.lock();
+                let mut state = self.lock();
                 if state.closed
                     || (state.idle() >= self.limits.min_idle_links && !more)
                     || state.open >= self.limits.max_links
@@ -222,32 +233,35 @@ impl Group {
                 Ok(mut link) => {
                     // A session as the account's own options begin it, for whoever comes.
                     let begin = account.opts.session().clone();
+                    link.deadline = Some((deadline, self.limits.acquire_timeout));
                     let begun = link::now(pin!(link.begin(begin.as_begun(), false)));
                     let clean = begun.is_ok() && link.session.is_shareable();
                     self.release(link, &account, clean.then_some(&begin));
                 }
-                // Whoever needs a link finds out why; the housekeeper tries again at its next round.
+                // Whoever needs a link finds out why; it is tried again at the next round.
                 Err(_) => return self.open_failed(&account, None),
             }
         }
     }
 
-    /// Takes nothing new, closes what is idle, waits for the rest, ends what is left by force.
-    /// Returns how many links were ended under a statement.
-    pub(in crate::mux) fn shut_down(&self, deadline: Instant) -> usize {
-        let mut state = self.state.lock();
+    /// Takes nothing new, and closes what is idle.
+    pub(in crate::mux) fn close(&self) {
+        let mut state = self.lock();
         state.closed = true;
         self.closing.store(true, Ordering::SeqCst);
         for waiter in state.queue.take_all(None) {
-            waiter
-                .granted
-                .give(Grant::Failed(DriverError::MuxShutDown.into()));
+            state.give(&waiter, Grant::Failed(DriverError::MuxShutDown.into()));
         }
         let idle = state.take_all(|_, _| true);
         self.close_all(state, idle, Close::Explicit);
-        let mut state = self.state.lock();
+    }
+
+    /// Waits for what is left of a group that was closed, and ends by force what is left then. Returns how many
+    /// links were ended under a statement.
+    pub(in crate::mux) fn end(&self, deadline: Instant) -> usize {
+        let mut state = self.lock();
         while !state.busy.is_empty() || !state.lanes.is_empty() {
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
+            if state.wait(&self.changed, deadline) {
                 break;
             }
         }
@@ -261,7 +275,7 @@ impl Group {
         account.retired.store(true, Ordering::Relaxed);
         loop {
             self.reap();
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             let left = account.links.load(Ordering::Relaxed);
             if left == 0 {
                 return 0;
@@ -275,14 +289,13 @@ impl Group {
                 }
                 return left;
             }
-            self.changed
-                .wait_until(&mut state, deadline.min(now + LOOK));
+            state.wait(&self.changed, deadline.min(now + LOOK));
         }
     }
 
     /// The server doesn't answer: nobody waits for it any longer.
     pub(in crate::mux) fn cut(&self) {
-        let state = self.state.lock();
+        let state = self.lock();
         state.streams().for_each(|stream| stream.shutdown());
     }
 }

@@ -3,15 +3,19 @@
 
 use std::{
     borrow::Cow,
+    ops::{Deref, DerefMut},
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
     link::{Lane, Link, Stream},
     mux::{
         account::Account,
-        waiter::Queue,
+        handed::Bell,
+        waiter::{Queue, Waiter},
         width::Width,
         wish::{Grant, Like, Need, Wish},
     },
@@ -22,6 +26,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub closed: bool,
+    /// The mux has it no more: whoever comes by it finds another.
+    pub forgotten: bool,
+    /// Since when it was seen without accounts.
+    pub unused_since: Option<Instant>,
     /// Links open or being opened.
     pub open: usize,
     /// Links at rest whose session is somebody's, last used last.
@@ -35,6 +43,8 @@ pub(super) struct State {
     pub turns: u32,
     /// Since when all lanes are busy.
     pub busy_since: Option<Instant>,
+    /// Of those who were given something since the lock is held.
+    pub bells: Vec<Bell>,
     /// A connect succeeded once: a refusal now may be a restart.
     pub reached: bool,
 }
@@ -71,11 +81,76 @@ pub(super) struct Busy {
     pub stream: Arc<Stream>,
 }
 
+/// A group's lock; those who were given something while it was held are told when it is free again.
+pub(super) struct Locked<'a>(Option<MutexGuard<'a, State>>);
+
+impl<'a> Locked<'a> {
+    #[inline]
+    pub(super) fn new(state: &'a Mutex<State>) -> Self {
+        Locked(Some(state.lock()))
+    }
+
+    /// Waits, without the lock, for a change. Whether the time is over.
+    pub(super) fn wait(&mut self, change: &Condvar, until: Instant) -> bool {
+        let Locked(Some(guard)) = self else {
+            return true;
+        };
+        debug_assert!(guard.bells.is_empty(), "whom nobody would tell for long");
+        change.wait_until(guard, until).timed_out()
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    #[inline]
+    fn deref(&self) -> &State {
+        match &self.0 {
+            Some(guard) => guard,
+            None => unreachable!("it goes with the lock"),
+        }
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut State {
+        match &mut self.0 {
+            Some(guard) => guard,
+            None => unreachable!("it goes with the lock"),
+        }
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(mut state) = self.0.take() else {
+            return;
+        };
+        if !state.bells.is_empty() {
+            let bells = std::mem::take(&mut state.bells);
+            drop(state);
+            bells.into_iter().for_each(Bell::ring);
+        }
+    }
+}
+
 impl State {
     /// Of all links that somebody uses.
     pub(super) fn streams(&self) -> impl Iterator<Item = &Arc<Stream>> {
         let alone = self.busy.iter().map(|busy| &busy.stream);
         alone.chain(self.lanes.iter().map(|shared| shared.lane.stream()))
+    }
+
+    /// Lanes whose users have sessions of their own: no more than a link is wanted, whichever it is.
+    pub(super) fn own_lanes(&mut self) -> impl Iterator<Item = &mut Shared> {
+        self.lanes.iter_mut().filter(|s| !s.account.is_shared())
+    }
+
+    /// Hands it over.
+    pub(super) fn give(&mut self, waiter: &Waiter, grant: Grant) {
+        self.bells.push(waiter.granted.lay(grant));
     }
 
     /// A link is somebody's alone.

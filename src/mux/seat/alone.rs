@@ -148,7 +148,7 @@ impl Seat {
         if let Some(owed) = self.rare.as_mut().and_then(|rare| rare.owed.take()) {
             return Err(owed);
         }
-        self.come_back();
+        self.come_back().await?;
         self.end_stream().await?;
         if let Some(link) = &mut self.held {
             link.face = self.face;

@@ -72,14 +72,9 @@ impl Seat {
             let owed = &mut rare.owed;
             owed.take_if(|e| matches!(e, Error::SessionLost { .. }));
         }
-        self.schema = self.party.schema.clone();
-        self.vars = None;
-        self.user = None;
-        self.insert_id = InsertId::Known(0);
-        (self.last_link, self.gtid_link) = (0, 0);
-        self.has_left_warnings = false;
+        self.forget_session();
         let deadline = self.deadline();
-        self.come_back();
+        self.come_back().await?;
         match self.party.opts.session().init.is_empty() {
             true => self.go_anywhere(deadline).await?,
             // They may do what keeps the handle there.
@@ -102,6 +97,16 @@ impl Seat {
         begun
     }
 
+    /// What the handle is to find next is a session as its options begin it.
+    fn forget_session(&mut self) {
+        self.schema = self.party.schema.clone();
+        self.vars = None;
+        self.user = None;
+        self.insert_id = InsertId::Known(0);
+        (self.last_link, self.gtid_link) = (0, 0);
+        self.has_left_warnings = false;
+    }
+
     /// The handle becomes another user's, with a session as new. On failure it stays who it was,
     /// with a session as new.
     pub(crate) async fn change_user(&mut self, change: ChangeUserOpts) -> Result<()> {
@@ -118,6 +123,8 @@ impl Seat {
         let opts = Opts::from(builder);
         self.leave_link();
         let mux = self.party.mux.clone();
+        // It went with the link.
+        self.forget_session();
         // The new place is proven before the old one is left.
         let new = Seat::open(&mux, opts, self.face).await?;
         let (holds, timeout) = (self.holds, self.timeout);

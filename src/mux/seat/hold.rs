@@ -17,7 +17,7 @@ impl Seat {
             };
         }
         let deadline = self.deadline();
-        self.come_back();
+        self.come_back().await?;
         self.go_to_hold(reads_only, deadline).await?;
         let mut running = Running::new(self);
         running.seat.holds = running.seat.holds.saturating_add(1);

@@ -140,9 +140,7 @@ impl Seat {
                 },
             };
             let lane = place.lane();
-            if self.party.account.group.wants_more() {
-                self.party.mux.warm(&self.party.account.group);
-            }
+            self.party.account.group.open_more();
             parts.inspect(|parts| parts.begin());
             let began = Instant::now();
             let mut how = How {

@@ -8,8 +8,14 @@ use std::{
 use super::{EVERYBODY, PATIENCE, Seat};
 use crate::{
     error::{Error, Result},
-    link::{Kill, Link, NOBODY, kill, offload},
-    mux::{housekeeper::Leftover, left::Left, party::Party, wish::Close},
+    link::{Kill, Link, NOBODY, Victim, offload},
+    mux::{
+        chores::{Chore, Leftover},
+        group::no_reactor,
+        left::Left,
+        party::Party,
+        wish::Close,
+    },
 };
 
 /// How long the server may take to end a statement.
@@ -62,18 +68,19 @@ impl Seat {
             && kills <= KILLS
         {
             kills += 1;
-            let opts = self.party.account.opts.clone();
-            let counters = self.party.account.group.counters.clone();
-            let id = link.server.connection_id;
+            let victim = Victim::new(link, &self.party.account.opts);
             let what = match kills <= KILLS {
                 true => Kill::Query,
                 false => Kill::Connection,
             };
             let before = link.in_flight();
-            let kill = move || kill(&opts, what, id, &counters);
+            let kill = move || victim.kill(what);
+            // A task may go away meanwhile, and the statement may end by itself.
+            link.set_doomed(true);
             if !matches!(offload(self.face, kill, drop).await, Ok(true)) {
                 break;
             }
+            link.set_doomed(false);
             let last = before == 1 || what == Kill::Connection;
             settled = settle_for(link, if last { ENDING } else { PATIENCE }).await;
             if settled.is_ok() {
@@ -152,11 +159,14 @@ impl Seat {
         if !ends {
             self.rare.get_or_insert_default().left = Some(left.clone());
         }
-        self.party.mux.clean(Leftover {
+        let account = self.party.account.clone();
+        let group = account.group.clone();
+        let leftover = Leftover {
             left,
-            account: self.party.account.clone(),
+            account,
             ends,
-        });
+        };
+        group.chores.add(&group, Chore::Clean(leftover));
     }
 
     /// Whoever waited for a statement here went away. What is left of it is done in the background,
@@ -172,17 +182,28 @@ impl Seat {
         }
     }
 
-    /// Takes up what was left, if nobody has finished it.
+    /// There may be something to [`Self::come_back`] to.
     #[inline]
-    pub(super) fn come_back(&mut self) {
-        let Some(left) = self.rare.as_mut().and_then(|rare| rare.left.take()) else {
-            return;
+    pub(super) fn has_left(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.left.is_some())
+    }
+
+    /// Takes up what was left of a statement that was given up, if nobody has; else waits until it is over.
+    pub(super) async fn come_back(&mut self) -> Result<()> {
+        let Some(left) = self.rare.as_ref().and_then(|rare| rare.left.clone()) else {
+            return Ok(());
         };
-        let mut left = left.0.lock();
-        if let Some(link) = left.link.take() {
-            self.held = Some(link);
-            self.streaming = left.streaming;
+        match left.take() {
+            Some((link, streaming)) => {
+                self.held = Some(link);
+                self.streaming = streaming;
+            }
+            None => left.ended(self.face).await.map_err(no_reactor)?,
         }
+        if let Some(rare) = &mut self.rare {
+            rare.left = None;
+        }
+        Ok(())
     }
 }
 

@@ -31,7 +31,7 @@ impl Seat {
             all.effect = all.effect.and(read.effect);
             reads.push(Read::new(ask.sql(), &read));
         }
-        self.come_back();
+        self.come_back().await?;
         let deadline = self.deadline();
         self.go_for_all(all.effect, &asks, deadline).await?;
         let reached = self.reach_all(&asks, deadline).await?;

@@ -209,7 +209,7 @@ impl Seat {
 
     async fn go(&mut self, wants: Wants, deadline: Deadline) -> Result<()> {
         // What was left in the middle is on a link of where the handle was.
-        self.come_back();
+        self.come_back().await?;
         let Some(route) = self.route_mut() else {
             return Ok(());
         };
@@ -391,7 +391,7 @@ impl Seat {
 
     /// To any server that can be used, for what is the same everywhere.
     pub(super) async fn go_anywhere(&mut self, deadline: Deadline) -> Result<()> {
-        self.come_back();
+        self.come_back().await?;
         let is_fine = match self.route() {
             Some(route) => route.at.as_ref().is_some_and(|at| at.is_usable()),
             None => true,
@@ -592,6 +592,9 @@ impl Seat {
 
     /// Has a statement prepared, on another server where it is lost. That runs nothing.
     pub(crate) async fn prepare(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
+        if self.route().is_none() {
+            return self.prepare_here(sql).await.map_err(not_run);
+        }
         self.forget_statement();
         let done = self.prepare_anywhere(sql).await;
         self.forget_statement();
@@ -601,7 +604,7 @@ impl Seat {
     async fn prepare_anywhere(&mut self, sql: &[u8]) -> Result<Arc<Prepared>> {
         let mut tries = 0;
         loop {
-            self.come_back();
+            self.come_back().await?;
             let is_free = self.held.is_none();
             let done = self.prepare_here(sql).await.map_err(not_run);
             let Some(member) = self.member().cloned() else {
@@ -644,7 +647,7 @@ impl Seat {
         let mut op = op;
         loop {
             let next = op.again();
-            self.come_back();
+            self.come_back().await?;
             // What was there is gone with the link, or would be left.
             let is_free = self.held.is_none();
             let done = self.statement_here(op, statement, deadline).await;

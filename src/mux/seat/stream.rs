@@ -1,6 +1,9 @@
 //! Results that are taken piece by piece, on a link alone until their end.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use mysql_common::value::Value;
 
@@ -16,6 +19,9 @@ use crate::{
 
 /// A piece of a stream is what came at once, whatever the limit of a result.
 const PIECE: usize = 16 << 20;
+
+/// What is left of a stream may take so long to come; then another link costs less.
+const DRAINING: Duration = Duration::from_secs(1);
 
 impl Seat {
     /// Sends a query whose rows are taken piece by piece.
@@ -34,7 +40,7 @@ impl Seat {
     }
 
     async fn start(&mut self, op: Op<'_>, statement: sql::Statement) -> Result<()> {
-        self.come_back();
+        self.come_back().await?;
         let deadline = self.deadline();
         let (reached, neutral) = self.look(&op, &statement, deadline).await?;
         let mut plan = self.plan(neutral, &statement, op.text_that(&reached, &statement))?;
@@ -105,7 +111,9 @@ impl Seat {
             return Ok(());
         };
         link.face = self.face;
+        link.deadline = Some((Instant::now() + DRAINING, DRAINING));
         let drained = link.drain().await;
+        link.deadline = None;
         self.streaming = false;
         if drained {
             return self.after(None).await;
