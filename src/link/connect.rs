@@ -271,6 +271,7 @@ impl Link {
             counters,
             counted: (0, 0),
             broken: AtomicBool::new(false),
+            doomed: AtomicBool::new(false),
         };
         Link::join(Box::new(common), pipeline)
     }

@@ -72,13 +72,14 @@ pub(crate) async fn offload<T: Send + 'static>(
     let visit = Visit(desk);
     Ok(poll_fn(|cx| {
         let mut desk = visit.0.lock();
-        match desk.done.take() {
-            Some(done) => Poll::Ready(done),
-            None => {
-                desk.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(done) = desk.done.take() {
+            return Poll::Ready(done);
         }
+        let before = desk.waker.replace(cx.waker().clone());
+        drop(desk);
+        // Without the lock: it may be the last that is left of another task.
+        drop(before);
+        Poll::Pending
     })
     .await)
 }

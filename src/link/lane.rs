@@ -218,8 +218,8 @@ struct Duty {
     soon: bool,
     lead: Option<Box<Lead>>,
     arm: bool,
-    /// The reactor begins to wait.
-    watch: bool,
+    /// When somebody is to look whether the reactor has waited for too long.
+    look: Option<Instant>,
 }
 
 impl Lane {
@@ -429,13 +429,17 @@ impl Lane {
         let for_reactor = how.face == Face::Async && core.lead.is_some();
         let arm = for_reactor && !core.armed;
         core.armed |= arm;
+        let look = match for_reactor {
+            true => self.watch_asked(core, first || arm),
+            false => None,
+        };
         let soon = matches!(state, Flush::Deferred(_));
         Ok(Some(Duty {
             flush,
             soon,
             lead,
             arm,
-            watch: for_reactor && (first || arm),
+            look,
         }))
     }
 

@@ -114,6 +114,8 @@ pub(crate) struct Common {
     counted: (u64, u64),
     /// Something ended the link, or left its session in a state that nobody should meet.
     broken: AtomicBool,
+    /// Somebody is about to end what runs there, and may come too late for that.
+    doomed: AtomicBool,
 }
 
 impl Deref for Link {
@@ -182,7 +184,9 @@ impl Link {
 
     /// Looks whether the link died while nobody used it. Costs one system call.
     pub(crate) fn is_alive(&mut self) -> bool {
-        self.is_quiet() && self.common.wire.check_idle(self.pipeline.buffer()) == Idle::Quiet
+        self.is_quiet()
+            && !self.doomed.load(Ordering::Relaxed)
+            && self.common.wire.check_idle(self.pipeline.buffer()) == Idle::Quiet
     }
 
     /// Nothing is on its way in either direction.
@@ -190,10 +194,15 @@ impl Link {
         self.unsent.is_empty() && self.pipeline.is_quiet()
     }
 
-    /// Somebody is about to end what runs there, and may come too late for that: while it is so, nobody else
-    /// gets the link.
+    /// While somebody is about to end what runs there, the link is nobody else's; and if that is not known to
+    /// have come to an end, nobody's ever.
     pub(crate) fn set_doomed(&self, doomed: bool) {
-        self.broken.store(doomed, Ordering::Relaxed);
+        self.doomed.store(doomed, Ordering::Relaxed);
+    }
+
+    /// The server has ended the connection, and with it what ran there.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.common.wire.check_idle(self.pipeline.buffer()) == Idle::Closed
     }
 
     /// Replies that are to come.
@@ -208,7 +217,8 @@ impl Link {
 
     /// After an error: nothing is in flight, and the session is what it is said to be.
     pub(crate) fn is_usable(&self) -> bool {
-        !self.broken.load(Ordering::Relaxed) && self.is_quiet()
+        let flags = [&self.broken, &self.doomed];
+        flags.iter().all(|flag| !flag.load(Ordering::Relaxed)) && self.is_quiet()
     }
 
     fn limits(&self) -> (Limit, Limit) {

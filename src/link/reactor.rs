@@ -247,6 +247,9 @@ impl Registration {
         let mut timer = until.map(Timer::new).transpose()?;
         let mut armed = false;
         poll_fn(|cx| {
+            let is_late = timer
+                .as_mut()
+                .is_some_and(|timer| timer.is_over(cx.waker()));
             let mut watches = self.watches.lock();
             // Woken by the stream: what was armed was taken.
             let fired = armed
@@ -255,9 +258,7 @@ impl Registration {
             if fired {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(timer) = &mut timer
-                && timer.is_over(cx.waker())
-            {
+            if is_late {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             let tell = |wanted: bool| wanted.then(|| Tell::Task(cx.waker().clone()));

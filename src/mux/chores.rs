@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{account::Account, group::Group, left::Left, wish::Close};
 use crate::{
-    error::{DriverError, Error},
+    error::DriverError,
     link::{Face, Kill, Victim, now},
     opts::session::SessionOpts,
 };
@@ -121,7 +121,7 @@ impl Leftover {
             return;
         };
         // Whoever waits for what runs here goes on when that is over, however it ends.
-        let over = Over(&left);
+        let mut over = Some(Over(&left));
         link.face = Face::Blocking;
         link.deadline = Some((Instant::now() + PATIENCE, PATIENCE));
         // The error would be for a handle that is gone; the link tells by itself whether it is usable.
@@ -130,7 +130,7 @@ impl Leftover {
                 return Err(DriverError::MuxShutDown.into());
             }
             link.settle().await?;
-            drop(over);
+            over = None;
             // What a statement did that nobody waited for is undone.
             link.session.drop_guard();
             let followed = link.session.doing.take().is_none() && !link.session.following;
@@ -143,16 +143,15 @@ impl Leftover {
         }));
         match done {
             Ok(()) => account.group.release(link, &account, None),
-            Err(e) => {
-                // A connection that is lost has ended what ran there, and its number may be another's by now.
-                if let Error::StatementTimeout(_) = e
-                    && link.in_flight() > 0
-                {
+            Err(_) => {
+                // A connection that has ended has ended what ran there, and its number may be another's by now.
+                if link.in_flight() > 0 && !link.has_ended() {
                     Victim::new(&link, &account.opts).kill(Kill::Connection);
                 }
                 account.group.give_up(link, &account, Close::Lost);
             }
         }
+        drop(over);
     }
 }
 

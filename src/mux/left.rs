@@ -67,7 +67,9 @@ impl Left {
                 return Ok(());
             }
             let waiter = Arc::new(Handed::new(face));
-            state.waiter = Some(waiter.clone());
+            let before = state.waiter.replace(waiter.clone());
+            drop(state);
+            drop(before);
             waiter
         };
         waiter.wait(face, Instant::now() + LONG).await.map(drop)

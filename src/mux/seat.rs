@@ -106,6 +106,8 @@ pub(crate) struct Seat {
     rows_link: u32,
     /// The link that has its warnings.
     warnings_link: u32,
+    /// The lane that a write of its may still run on, for whose reply nobody waits any more; 0: none.
+    unanswered: u32,
     /// The link that ran its last transaction, as far as the server reports them.
     gtid_link: u32,
     /// Shared sessions that were lost before this handle, or of which it was told.
@@ -184,6 +186,7 @@ impl Seat {
             last_link: 0,
             rows_link: 0,
             warnings_link: 0,
+            unanswered: 0,
             gtid_link: 0,
             lost_sessions: party.account.lost_sessions.load(Ordering::Relaxed),
             ok: OkInfo::default(),

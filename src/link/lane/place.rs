@@ -183,9 +183,7 @@ impl Lane {
         if duty.arm {
             self.arm_read();
         }
-        if duty.watch {
-            self.watch_reads();
-        }
+        self.look_at_time(duty.look);
         if duty.flush && !duty.soon {
             self.flush();
         } else if duty.flush {

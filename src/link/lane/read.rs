@@ -264,13 +264,12 @@ impl Lane {
         core.lead = Some(lead);
         let arm = !is_offered && !core.armed;
         core.armed |= arm;
+        let look = self.watch_reads(&mut core, !is_offered);
         drop(core);
         if arm {
             self.arm_read();
         }
-        if !is_offered {
-            self.watch_reads();
-        }
+        self.look_at_time(look);
         if at_rest {
             self.room();
         }

@@ -97,11 +97,13 @@ impl Lane {
         let failed = match sent {
             Ok(()) => {
                 core.unsent = raw;
+                let look = self.watch_writes(&mut core);
                 drop(core);
+                self.look_at_time(look);
                 let me = Arc::downgrade(self);
                 let armed = self.wire.registration().and_then(|r| r.on_writable(me));
                 match armed {
-                    Ok(()) => return self.watch_writes(),
+                    Ok(()) => return,
                     Err(e) => {
                         core = self.core.lock();
                         e

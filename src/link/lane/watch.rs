@@ -13,36 +13,39 @@ use crate::{
     link::{reactor::Reactor, sync::now},
 };
 
-/// What the reactor waits for, and since when.
+/// What the reactor waits for, and since when. It changes under the lock that what is waited for changes under: what
+/// stays here from before would end a lane that nothing is wrong with.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    pub reads: Option<Instant>,
-    pub writes: Option<Instant>,
+    reads: Option<Instant>,
+    writes: Option<Instant>,
     /// Somebody looks when the first of them has waited for too long.
     is_set: bool,
 }
 
 impl Lane {
-    /// The reactor is to read from here on, or has read something.
-    pub(super) fn watch_reads(self: &Arc<Self>) {
-        if self.read_limit.per_op.is_some() {
-            self.watch(|watch, now| watch.reads = Some(now));
+    /// The lead is laid down, and the reactor is to read from here on, or nobody or somebody else is. When to look
+    /// next, for [`Self::look_at_time`].
+    pub(super) fn watch_reads(&self, core: &mut Core, waits: bool) -> Option<Instant> {
+        self.read_limit.per_op?;
+        core.watch.reads = waits.then(now);
+        self.next_look(core)
+    }
+
+    /// Somebody asks a lane at which the reactor reads, or is going to.
+    pub(super) fn watch_asked(&self, core: &mut Core, begins: bool) -> Option<Instant> {
+        self.read_limit.per_op?;
+        match begins || core.watch.reads.is_none() {
+            true => self.watch_reads(core, true),
+            false => self.next_look(core),
         }
     }
 
-    /// The reactor is to write from here on, or has written something.
-    pub(super) fn watch_writes(self: &Arc<Self>) {
-        if self.write_limit.is_some() {
-            self.watch(|watch, now| watch.writes = Some(now));
-        }
-    }
-
-    fn watch(self: &Arc<Self>, begin: impl FnOnce(&mut Watch, Instant)) {
-        let mut core = self.core.lock();
-        begin(&mut core.watch, now());
-        let at = self.next_look(&mut core);
-        drop(core);
-        self.look_at_time(at);
+    /// What is unsent is the reactor's to send.
+    pub(super) fn watch_writes(&self, core: &mut Core) -> Option<Instant> {
+        self.write_limit?;
+        core.watch.writes = Some(now());
+        self.next_look(core)
     }
 
     /// When to look next, if nobody is to yet.
@@ -69,7 +72,8 @@ impl Lane {
         ]
     }
 
-    fn look_at_time(self: &Arc<Self>, at: Option<Instant>) {
+    /// Without the lock.
+    pub(super) fn look_at_time(self: &Arc<Self>, at: Option<Instant>) {
         let Some(at) = at else { return };
         let bell = Waker::from(Arc::new(Bell(Arc::downgrade(self))));
         if let Ok(reactor) = Reactor::get() {

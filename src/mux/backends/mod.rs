@@ -14,7 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -70,6 +70,8 @@ pub(crate) struct Backends {
     vacant: Mutex<Option<Instant>>,
     /// Those who wait for a server.
     waiting: Mutex<Vec<Arc<Handed<()>>>>,
+    /// The mux is shut down.
+    ended: AtomicBool,
 }
 
 impl Backends {
@@ -91,6 +93,7 @@ impl Backends {
             keepers: AtomicUsize::new(0),
             vacant: Mutex::default(),
             waiting: Mutex::default(),
+            ended: AtomicBool::new(false),
         };
         let members = all.into_iter();
         let members = members.map(|(account, weight)| backends.member(account, weight));
@@ -121,9 +124,11 @@ impl Backends {
         spawned.map(drop).map_err(no_reactor)
     }
 
-    /// Nobody watches them any longer.
+    /// Nobody watches them any longer, nor waits for one.
     pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
         self.members.read().iter().for_each(|member| member.end());
+        self.changed();
     }
 
     pub(super) fn stats(&self) -> Vec<BackendStats> {
@@ -240,6 +245,9 @@ impl Backends {
 
     /// All were asked, and what they say will not change by waiting.
     fn refused(&self) -> Option<Error> {
+        if self.ended.load(Ordering::SeqCst) {
+            return Some(DriverError::MuxShutDown.into());
+        }
         let mut first = None;
         for member in &*self.members.read() {
             match member.refused() {

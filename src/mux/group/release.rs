@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Group,
-    state::{Locked, Parked},
+    state::{Locked, Parked, State},
 };
 use crate::{
     error::DriverError,
@@ -129,13 +129,13 @@ impl Group {
             self.serve(&mut state);
         }
         state.forget_empty();
-        drop(state);
         let counter = match why {
             Close::Explicit => &self.counters.explicit_close,
             Close::Implicit => &self.counters.implicit_close,
             Close::Lost => &self.counters.lost_connections,
         };
         counter.fetch_add(links.len() as u64, Ordering::Relaxed);
+        drop(state);
         let why = match why {
             Close::Explicit => "nobody needs it",
             Close::Implicit => "idle or old",
@@ -182,10 +182,33 @@ impl Group {
 
     /// Has links opened where there are fewer than there should be.
     pub(in crate::mux) fn keep_warm(self: &Arc<Self>) {
-        let least = self.limits.min_idle_links;
-        if least > 0 && self.lock().idle() < least {
+        let is_short =
+            self.limits.min_idle_links > 0 && self.missing(&self.lock(), false).is_some();
+        if is_short {
             self.warm_soon();
         }
+    }
+
+    /// Whose link is missing, of those that have handles: there are too few at rest, or it is one `more` where all
+    /// are busy.
+    fn missing(&self, state: &State, more: bool) -> Option<Arc<Account>> {
+        if state.closed
+            || (state.idle() >= self.limits.min_idle_links && !more)
+            || state.open >= self.limits.max_links
+        {
+            return None;
+        }
+        let wants = |a: &&Arc<Account>| {
+            !a.is_shared()
+                && !a.is_retired()
+                && a.users.load(Ordering::Relaxed) > 0
+                && a.ready.load(Ordering::Relaxed) > 0
+        };
+        let lanes = state.lanes.iter().filter(|s| wants(&&s.account));
+        let busiest = lanes.max_by_key(|s| s.lane.load.taken.load(Ordering::Relaxed));
+        busiest
+            .map(|s| s.account.clone())
+            .or_else(|| state.accounts.iter().find(wants).cloned())
     }
 
     fn warm_soon(self: &Arc<Self>) {
@@ -202,26 +225,7 @@ impl Group {
             self.warming.store(false, Ordering::Relaxed);
             let account = {
                 let mut state = self.lock();
-                if state.closed
-                    || (state.idle() >= self.limits.min_idle_links && !more)
-                    || state.open >= self.limits.max_links
-                {
-                    return;
-                }
-                let wants = |a: &&Arc<Account>| {
-                    !a.is_shared()
-                        && !a.is_retired()
-                        && a.users.load(Ordering::Relaxed) > 0
-                        && a.ready.load(Ordering::Relaxed) > 0
-                };
-                let busiest = state
-                    .lanes
-                    .iter()
-                    .filter(|s| wants(&&s.account))
-                    .max_by_key(|s| s.lane.load.taken.load(Ordering::Relaxed))
-                    .map(|s| s.account.clone());
-                let account = busiest.or_else(|| state.accounts.iter().find(wants).cloned());
-                let Some(account) = account else {
+                let Some(account) = self.missing(&state, more) else {
                     return;
                 };
                 state.open += 1;

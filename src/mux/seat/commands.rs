@@ -121,6 +121,7 @@ impl Seat {
             builder = builder.db_name(db_name);
         }
         let opts = Opts::from(builder);
+        self.come_back().await?;
         self.leave_link();
         let mux = self.party.mux.clone();
         // It went with the link.

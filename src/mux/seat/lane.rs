@@ -162,6 +162,9 @@ impl Seat {
             // Should nobody wait for the answer, what it leaves is lost.
             let before = (self.insert_id, self.last_link);
             self.forget_what_was_left(statement.effect == Effect::Write);
+            if statement.effect == Effect::Write {
+                self.unanswered = lane.id;
+            }
             self.begin_writing(statement.effect == Effect::Read);
             let under_way = self.write_under_way();
             how.under_way = under_way.as_ref();
@@ -182,6 +185,9 @@ impl Seat {
                     Ok(_) => second.ask(asked, &how).await,
                     Err(e) => Err(e),
                 };
+            }
+            if !matches!(answer, Ok(Answer::Late)) {
+                self.unanswered = 0;
             }
             self.connection_id = lane.server.connection_id;
             let is_known = match &answer {

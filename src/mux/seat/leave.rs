@@ -14,7 +14,7 @@ use crate::{
         group::no_reactor,
         left::Left,
         party::Party,
-        wish::Close,
+        wish::{Close, Got, Need},
     },
 };
 
@@ -185,11 +185,22 @@ impl Seat {
     /// There may be something to [`Self::come_back`] to.
     #[inline]
     pub(super) fn has_left(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.left.is_some())
+        self.unanswered != 0 || self.rare.as_ref().is_some_and(|rare| rare.left.is_some())
     }
 
-    /// Takes up what was left of a statement that was given up, if nobody has; else waits until it is over.
+    /// Takes up what was left of a statement that was given up, if nobody has; else waits until it is over: what the
+    /// handle does next comes behind it, as on a connection of its own.
     pub(super) async fn come_back(&mut self) -> Result<()> {
+        if self.unanswered != 0 {
+            let lane = Need::Exact(self.unanswered);
+            let deadline = self.deadline();
+            let got = self.acquire("what was given up", lane, deadline).await?;
+            self.unanswered = 0;
+            if let Got::Link(link) = got {
+                let account = &self.party.account;
+                account.group.put_back(link, account);
+            }
+        }
         let Some(left) = self.rare.as_ref().and_then(|rare| rare.left.clone()) else {
             return Ok(());
         };

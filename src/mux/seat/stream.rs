@@ -10,7 +10,7 @@ use mysql_common::value::Value;
 use super::{Seat, alone::Running, plan::Plan};
 use crate::{
     error::Result,
-    link::{Prepared, Streamed},
+    link::{Kill, Prepared, Streamed, Victim, offload},
     mux::op::Op,
     proto::result::Response,
     session::seen,
@@ -111,10 +111,17 @@ impl Seat {
             return Ok(());
         };
         link.face = self.face;
-        link.deadline = Some((Instant::now() + DRAINING, DRAINING));
+        let began = Instant::now();
+        link.deadline = Some((began + DRAINING, DRAINING));
         let drained = link.drain().await;
         link.deadline = None;
         self.streaming = false;
+        if began.elapsed() >= DRAINING && link.in_flight() > 0 && !link.has_ended() {
+            // What comes next is not to run beside it.
+            let victim = Victim::new(link, &self.party.account.opts);
+            let kill = move || victim.kill(Kill::Connection);
+            drop(offload(self.face, kill, drop).await);
+        }
         if drained {
             return self.after(None).await;
         }
