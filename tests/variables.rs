@@ -159,7 +159,7 @@ fn every_variable_that_can_be_set_is_set_for_its_handle_alone() {
     }
     println!("{moved} moved\npinned: {pinned:#?}\nread only, or no value found: {untried:?}");
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(moved > 120, "{moved} variables were tried");
+    assert!(moved > 110, "{moved} variables were tried");
 }
 
 fn differ(one: &Values, other: &Values) -> Vec<String> {

@@ -70,7 +70,7 @@ impl Prepared {
             if facts.reads_user_variables {
                 facts.acts.push(Act::KeepTypes);
             }
-            Arc::new(Doing::new(facts, &self.sql))
+            Arc::new(Doing::new(facts, &self.sql).bound_to(self.schema.clone()))
         };
         self.doing.get_or_init(make)
     }

@@ -182,7 +182,7 @@ impl Link {
     pub(crate) async fn insert_id(&mut self) -> Result<u64> {
         const WHAT: &str = "asking for LAST_INSERT_ID()";
         let answer = self
-            .ask_for("SELECT CAST(LAST_INSERT_ID() AS BINARY)", WHAT)
+            .ask_for("SELECT CAST(LAST_INSERT_ID() AS BINARY) LIMIT 1", WHAT)
             .await?;
         let id = answer.into_iter().next().flatten();
         let e = || LostCause::Protocol(ProtocolError::new("LAST_INSERT_ID() is no number"));
@@ -353,6 +353,7 @@ impl Link {
             variables::write_hex(&mut sql, name.as_bytes());
             sql.push_str(" USING utf8mb4)) = CONNECTION_ID(), 0) AS BINARY)");
         }
+        sql.push_str(" LIMIT 1");
         let held = self.ask_for(&sql, "asking for user locks").await?;
         for (name, held) in names.iter().zip(held) {
             if held.as_deref() == Some("0") {

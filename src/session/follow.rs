@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Instant};
 
 use once_cell::sync::OnceCell;
 
-use super::{PinReason, Pins};
+use super::{PinReason, Pins, pins::PreparedInSql};
 pub(crate) use crate::sql::{Act, Facts, Name};
 
 /// A statement under way that is followed when it is done.
@@ -26,6 +26,10 @@ pub(crate) struct Doing {
     pub is_limited: bool,
     /// There are several, of which some may have been done where one failed.
     several: bool,
+    /// It was prepared with this schema.
+    bound: Option<Option<Arc<str>>>,
+    /// It runs what others defined, of which an error says nothing.
+    reaches: bool,
     /// It can't run others, so that an error of syntax is its own.
     plain: bool,
 }
@@ -51,6 +55,8 @@ impl Doing {
                 .rev()
                 .skip(1)
                 .any(|b| *b == b';'),
+            bound: None,
+            reaches: false,
             plain: !first.is_empty() && !RUNS.contains(&&*first),
             outline: outline.into(),
         }
@@ -71,6 +77,25 @@ impl Doing {
         self.facts = std::mem::take(&mut self.facts).and(facts);
     }
 
+    /// The same, of a statement that was prepared with this schema.
+    pub(crate) fn bound_to(mut self, schema: Option<Arc<str>>) -> Doing {
+        self.bound = Some(schema);
+        self
+    }
+
+    /// Names in it belong to this schema, if they belong to that of whoever runs it.
+    pub(crate) fn is_bound_to(&self, schema: Option<&str>) -> bool {
+        self.bound
+            .as_ref()
+            .is_none_or(|bound| bound.as_deref() == schema)
+    }
+
+    /// The same with what it reaches.
+    pub(crate) fn reaching(mut self) -> Doing {
+        self.reaches = true;
+        self
+    }
+
     /// It does something to the session, besides what each statement leaves.
     pub(crate) fn may_change(&self) -> bool {
         let facts = &self.facts;
@@ -79,13 +104,18 @@ impl Doing {
 
     /// Some of it may have been done although it failed.
     pub(crate) fn may_be_partly_done(&self) -> bool {
-        self.several
+        self.several || self.reaches
+    }
+
+    /// What it set may not be told where it failed.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.reaches
     }
 
     /// An error with which the server told that it did nothing at all.
     pub(crate) fn was_refused(&self, error: Option<u16>) -> bool {
         const ER_PARSE_ERROR: u16 = 1064;
-        self.plain && error == Some(ER_PARSE_ERROR)
+        self.plain && !self.several && error == Some(ER_PARSE_ERROR)
     }
 }
 
@@ -124,17 +154,21 @@ fn is_told(facts: &Facts, sql: &[u8]) -> bool {
 }
 
 /// What the server said of a statement, and when.
+#[derive(Clone, Copy)]
 pub(crate) struct Said<'a> {
     /// An error ended it; what came before the error was done.
     pub failed: bool,
     /// What it names may have been done all the same: it is several, and one of them failed.
     pub partly: bool,
+    /// It failed, and the server doesn't tell of variables that it set.
+    pub untold: bool,
     /// It was not parsed, so that nothing was done.
     pub refused: bool,
     /// The session changed in something that is neither a variable nor the schema.
     pub changed: bool,
-    /// The schema that names belong to.
+    /// The schema that names belong to behind it, and whether it is that of all names in it.
     pub schema: Option<&'a str>,
+    pub is_one_schema: bool,
     /// The statement for people.
     pub statement: &'a Arc<str>,
     pub now: Instant,
@@ -189,22 +223,25 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
     let mut asks = false;
     for act in &facts.acts {
         match act {
-            Act::CreateTemporary(name) => {
+            Act::CreateTemporary(name) | Act::CreateTemporarySequence(name) => {
                 *explained = true;
                 if may_be_done || said.changed {
-                    add(
-                        pins,
-                        PinReason::TemporaryTable,
-                        Some(full(name, said.schema)),
-                    );
+                    let name = said.full(name).map(|name| match act {
+                        Act::CreateTemporary(_) => name,
+                        _ => sequence(&name),
+                    });
+                    add(pins, PinReason::TemporaryTable, name);
                 }
             }
-            Act::DropTables { names, .. } => {
+            Act::DropTables { names, .. } | Act::DropSequences(names) => {
                 *explained = true;
                 // A name is that of the temporary table, as long as there is one.
                 if !said.failed {
-                    for name in names {
-                        pins.end_one(PinReason::TemporaryTable, &full(name, said.schema));
+                    for name in names.iter().filter_map(|name| said.full(name)) {
+                        pins.end_one(PinReason::TemporaryTable, &sequence(&name));
+                        if let Act::DropTables { .. } = act {
+                            pins.end_one(PinReason::TemporaryTable, &name);
+                        }
                     }
                 }
             }
@@ -221,21 +258,35 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
             }
             Act::ReleaseLock(_) => asks = true,
             Act::ReleaseAllLocks => {
-                // Also those whose names are not known; but not one that is taken behind it.
-                if !said.failed {
-                    pins.end(PinReason::UserLock);
+                // Also those whose names are not known; but nobody knows whether it is run among others, and when.
+                let is_all = ["SELECT", "DO"].iter().any(|verb| {
+                    let rest = said.statement.strip_prefix(verb).map(str::trim);
+                    rest.is_some_and(|rest| rest.eq_ignore_ascii_case("RELEASE_ALL_LOCKS()"))
+                });
+                match is_all && !said.failed {
+                    true => pins.end(PinReason::UserLock),
+                    false => asks = true,
                 }
             }
             Act::Prepare { name, text: sql } => {
                 *explained = true;
                 let name = name.to_ascii_lowercase();
-                pins.prepared.retain(|(known, _)| *known != name);
+                pins.prepared.retain(|known| known.name != name);
                 if may_be_done {
-                    let known = sql.as_deref().map(|sql| (crate::sql::facts(sql), sql));
+                    // Of several that were to be prepared under the name it may be another.
+                    let sql = sql.as_deref().filter(|_| !said.failed);
+                    let known = sql.map(|sql| (crate::sql::facts(sql), sql));
                     let all = known.filter(|(facts, sql)| is_told(facts, sql));
                     let facts = all.map(|(facts, _)| facts);
                     add(pins, PinReason::PreparedStatement, Some(text(&name)));
-                    pins.prepared.push((name, facts));
+                    let text = sql.map(Into::into);
+                    let schema = said.one_schema().map(Into::into);
+                    pins.prepared.push(PreparedInSql {
+                        name,
+                        text,
+                        facts,
+                        schema,
+                    });
                 }
             }
             Act::Deallocate(name) => {
@@ -243,13 +294,18 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 if !said.failed {
                     let name = name.to_ascii_lowercase();
                     pins.end_one(PinReason::PreparedStatement, &text(&name));
-                    pins.prepared.retain(|(known, _)| *known != name);
+                    pins.prepared.retain(|known| known.name != name);
                 }
             }
             Act::Execute(name) => {
                 let name = name.to_ascii_lowercase();
-                let known = pins.prepared.iter().find(|(known, _)| *known == name);
-                match known.map(|(_, facts)| facts.clone()) {
+                let known = pins.prepared.iter().find(|known| known.name == name);
+                let is_bound = |known: &PreparedInSql| known.schema.as_deref() != said.one_schema();
+                let said = &Said {
+                    is_one_schema: !known.is_some_and(is_bound),
+                    ..*said
+                };
+                match known.map(|known| known.facts.clone()) {
                     Some(Some(facts)) => asks |= follow_one(pins, &facts, said, explained),
                     // Nobody prepared it: it failed.
                     None if !may_be_done => {}
@@ -293,6 +349,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
             }
             Act::ResourceGroup => add(pins, PinReason::ResourceGroup, None),
             Act::KeepTypes => add(pins, PinReason::UserVariable, None),
+            Act::SetVariables if said.untold => add(pins, PinReason::Unknown, None),
             // The trackers tell.
             Act::LockTables | Act::SetVariables => {}
         }
@@ -334,7 +391,9 @@ fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
         ),
     ];
     let acts = facts.acts.iter().filter_map(|act| match act {
-        Act::CreateTemporary(_) => Some(PinReason::TemporaryTable),
+        Act::CreateTemporary(_) | Act::CreateTemporarySequence(_) => {
+            Some(PinReason::TemporaryTable)
+        }
         Act::TakeLock(_) => Some(PinReason::UserLock),
         Act::Prepare { .. } => Some(PinReason::PreparedStatement),
         Act::ExecuteImmediate(None) => Some(PinReason::Unknown),
@@ -356,13 +415,26 @@ fn own_reasons(facts: &Facts) -> impl Iterator<Item = PinReason> {
 }
 
 /// A name with its schema.
-fn full(name: &Name, schema: Option<&str>) -> Arc<str> {
-    let table = String::from_utf8_lossy(&name.name);
-    match (&name.schema, schema) {
-        (Some(schema), _) => format!("{}.{table}", String::from_utf8_lossy(schema)).into(),
-        (None, Some(schema)) => format!("{schema}.{table}").into(),
-        (None, None) => table.into(),
+impl Said<'_> {
+    /// The schema of all names in it.
+    fn one_schema(&self) -> Option<&str> {
+        self.schema.filter(|_| self.is_one_schema)
     }
+
+    /// A table with its schema, if that is known.
+    fn full(&self, name: &Name) -> Option<Arc<str>> {
+        let table = String::from_utf8_lossy(&name.name);
+        let schema = match &name.schema {
+            Some(schema) => String::from_utf8_lossy(schema),
+            None => self.one_schema()?.into(),
+        };
+        Some(format!("{schema}.{table}").into())
+    }
+}
+
+/// A sequence by its name: to drop one leaves a table of that name.
+fn sequence(name: &str) -> Arc<str> {
+    format!("sequence {name}").into()
 }
 
 fn text(bytes: &[u8]) -> Arc<str> {

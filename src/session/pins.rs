@@ -217,12 +217,23 @@ impl fmt::Display for Pin {
     }
 }
 
+/// A statement that was prepared in SQL.
+#[derive(Debug)]
+pub(super) struct PreparedInSql {
+    /// In lower case.
+    pub name: Vec<u8>,
+    pub text: Option<Vec<u8>>,
+    /// The schema that names in it belong to, if that is known.
+    pub schema: Option<String>,
+    /// What it would do, if that is known.
+    pub facts: Option<Facts>,
+}
+
 /// All reasons for which one link stays with its handle.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     pins: Vec<Pin>,
-    /// What the statements that were prepared in SQL would do.
-    pub(super) prepared: Vec<(Vec<u8>, Option<Facts>)>,
+    pub(super) prepared: Vec<PreparedInSql>,
     /// User variables that were set and not yet read back. They pin for as long.
     unread: Vec<Arc<str>>,
     /// A role was set that was not yet asked for. It pins for as long.
@@ -245,8 +256,15 @@ impl Pins {
     /// What a statement would do that was prepared under this name, if that is known.
     pub(crate) fn prepared(&self, name: &[u8]) -> Option<&Facts> {
         let name = name.to_ascii_lowercase();
-        let known = self.prepared.iter().find(|(known, _)| *known == name);
-        known.and_then(|(_, facts)| facts.as_ref())
+        let known = self.prepared.iter().find(|known| known.name == name);
+        known.and_then(|known| known.facts.as_ref())
+    }
+
+    /// Its text, if that is known.
+    pub(crate) fn prepared_text(&self, name: &[u8]) -> Option<&[u8]> {
+        let name = name.to_ascii_lowercase();
+        let known = self.prepared.iter().find(|known| known.name == name);
+        known.and_then(|known| known.text.as_deref())
     }
 
     /// Names that are known, of those pinned for this reason; and whether there is one without.

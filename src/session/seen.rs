@@ -55,7 +55,7 @@ fn size(doing: &Doing, sql: &[u8]) -> usize {
     const EACH: usize = 32;
     let acts = &doing.facts.acts;
     let names = acts.iter().map(|act| match act {
-        Act::DropTables { names, .. } => names.capacity(),
+        Act::DropTables { names, .. } | Act::DropSequences(names) => names.capacity(),
         _ => 0,
     });
     // All names together are no longer than the text.

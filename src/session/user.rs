@@ -51,6 +51,8 @@ pub(crate) fn ask(names: &[Arc<str>]) -> [String; 2] {
         );
     }
     types.push_str(" LIMIT 0");
+    // Whatever `sql_select_limit` is.
+    values.push_str(" LIMIT 1");
     [types, values]
 }
 

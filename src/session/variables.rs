@@ -54,7 +54,7 @@ const SET_TRANSACTION: &str = "SET TRANSACTION ";
 const NO_NEXT: &str = "COMMIT AND NO CHAIN NO RELEASE";
 
 /// Asks for [`ROLE`], as bytes that no character set changes.
-pub(crate) const ASK_ROLE: &str = "SELECT CAST(CURRENT_ROLE() AS BINARY)";
+pub(crate) const ASK_ROLE: &str = "SELECT CAST(CURRENT_ROLE() AS BINARY) LIMIT 1";
 
 /// What `SET ROLE` takes, by the answer to [`ASK_ROLE`]: MySQL's is that already, MariaDB's is a name or
 /// none.
@@ -83,10 +83,10 @@ fn statements(characteristics: &str) -> Vec<&str> {
 /// client's.
 pub(crate) const ASK_CLIENT: &str = "SELECT CAST(COLLATION(?) AS BINARY)";
 
-/// Asks for [`NAMES`] but the last, as bytes that no character set changes, and for a column of text.
+/// Asks for [`NAMES`] but the last, whatever `sql_select_limit` is, as bytes that no character set changes, and for a column of text.
 pub(crate) const ASK_NAMES: &str = "SELECT CAST(@@character_set_client AS BINARY), \
      CAST(@@character_set_results AS BINARY), CAST(@@collation_connection AS BINARY), \
-     @@character_set_client";
+     @@character_set_client LIMIT 1";
 
 /// What the servers don't report as it can be set, or what acts beyond its value:
 /// - `insert_id`, `gtid_seq_no` and `gtid_next` are for the next statement, and gone after it;
@@ -100,19 +100,33 @@ pub(crate) const ASK_NAMES: &str = "SELECT CAST(@@character_set_client AS BINARY
 /// - `pseudo_thread_id`, `pseudo_slave_mode` rename the session's temporary tables;
 /// - `session_track_…` would have us blind;
 /// - `character_set_database`, `collation_database` follow the schema, and no `USE` reports them;
+/// - some set each other, and not both are reported: `character_set_server` and `collation_server`; MariaDB's
+///   `log_slow_disabled_statements` and what is one of its flags, `slow_query_log` and `log_slow_query`,
+///   `old_alter_table` and `alter_algorithm`;
+/// - MySQL's `default_collation_for_utf8mb4` is what `SET NAMES utf8mb4` then means;
 /// - those of debug builds act where they are set.
-const STAY: [&str; 25] = [
+const STAY: [&str; 36] = [
+    "alter_algorithm",
     "binlog_rows_query_log_events",
     "character_set_database",
+    "character_set_server",
     "collation_database",
+    "collation_server",
     "debug",
     "debug_dbug",
     "debug_sync",
+    "default_collation_for_utf8mb4",
     "gtid_next",
     "gtid_seq_no",
     "immediate_server_version",
     "insert_id",
+    "log_slow_admin_statements",
+    "log_slow_disabled_statements",
+    "log_slow_query",
+    "log_slow_replica_statements",
+    "log_slow_slave_statements",
     "max_join_size",
+    "old_alter_table",
     "optimizer_trace",
     "original_commit_timestamp",
     "original_server_version",
@@ -124,6 +138,7 @@ const STAY: [&str; 25] = [
     "rand_seed2",
     "resultset_metadata",
     "skip_replication",
+    "slow_query_log",
     "sql_auto_is_null",
     "sql_log_bin",
     "timestamp",
@@ -131,10 +146,9 @@ const STAY: [&str; 25] = [
 
 /// Variables that have no global value. For the others `DEFAULT` should be the same as that, but
 /// MySQL 9.7 makes `foreign_key_checks` and `unique_checks` the reverse of it.
-const ONLY_SESSION: [&str; 6] = [
+const ONLY_SESSION: [&str; 5] = [
     "transaction_allow_batching",
     "use_secondary_engine",
-    "default_collation_for_utf8mb4",
     "default_master_connection",
     "require_row_format",
     "show_create_table_skip_secondary_engine",

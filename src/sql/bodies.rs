@@ -6,7 +6,6 @@
 //!
 //! # What it doesn't tell
 //! - What is behind the names: who asks knows the other definitions.
-//! - System variables that are set by their plain names (`SET sql_mode = …`): the server tells.
 //! - Which branch is run.
 //!
 //! An `INSERT` in a trigger or a function, and `LAST_INSERT_ID(…)` there, leave the caller's
@@ -313,9 +312,7 @@ impl<'a> Scan<'a> {
     fn word(&self, at: usize, body: &mut Body) {
         body.writes |= self.of == Of::Routine && self.writes(at);
         let facts = &mut body.facts;
-        let is_first = at == 0
-            || self.what(at - 1) == Some(What::Semicolon)
-            || self.is_before(at, &["BEGIN", "THEN", "ELSE", "DO", "LOOP", "REPEAT"]);
+        let is_first = self.is_first(at);
         if self.is(at, "SET") {
             facts.sets_role |= self.is(at + 1, "ROLE");
             facts.unknown |= self.is(at + 1, "RESOURCE") || self.is(at + 1, "STATEMENT");
@@ -323,7 +320,7 @@ impl<'a> Scan<'a> {
         }
         let is_scope = self.is_any(at, &["SESSION", "LOCAL"])
             && (self.is_before(at, &["SET"]) || at > 0 && self.what(at - 1) == Some(What::Comma));
-        if is_scope && self.is_name(at + 1) {
+        if is_scope && self.is_name(at + 1) || self.sets_plain_variable(at) {
             add(facts, Act::SetVariables);
         }
         let runs_text = self.is_any(
@@ -339,6 +336,36 @@ impl<'a> Scan<'a> {
         if self.is(at, "CALL") {
             self.call_of_procedure(at + 1, body);
         }
+    }
+
+    fn is_first(&self, at: usize) -> bool {
+        at == 0
+            || self.what(at - 1) == Some(What::Semicolon)
+            || self.is_before(at, &["BEGIN", "THEN", "ELSE", "DO", "LOOP", "REPEAT"])
+    }
+
+    /// `SET name = …`, of a name that nothing declares there.
+    fn sets_plain_variable(&self, at: usize) -> bool {
+        let is_item =
+            self.is_before(at, &["SET"]) || at > 0 && self.what(at - 1) == Some(What::Comma);
+        if !is_item || !self.is_name(at) || !self.is_equals(at + 1) {
+            return false;
+        }
+        let mut before = (0..at).rev();
+        let of_one =
+            before.find(|at| self.what(*at) == Some(What::Semicolon) || self.is(*at, "SET"));
+        // Else it is a column's, of an `UPDATE`.
+        let is_set = of_one.is_some_and(|at| self.is(at, "SET") && self.is_first(at));
+        is_set && !self.is_declared(self.text(at))
+    }
+
+    fn is_declared(&self, name: &[u8]) -> bool {
+        let mut within = false;
+        (0..self.all.len()).any(|at| {
+            within |= self.is(at, "DECLARE");
+            within &= self.what(at) != Some(What::Semicolon);
+            within && self.text(at).eq_ignore_ascii_case(name)
+        })
     }
 
     /// A statement that does, or a read that locks. `REPLACE(…)` and `INSERT(…)` are functions.

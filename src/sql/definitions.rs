@@ -51,7 +51,8 @@ impl Reader<'_> {
             self.eat_all(&["IF", "NOT", "EXISTS"]);
             let name = self.name()?;
             match temporary {
-                true => self.act(Act::CreateTemporary(name)),
+                true if is_table => self.act(Act::CreateTemporary(name)),
+                true => self.act(Act::CreateTemporarySequence(name)),
                 false => self.commits(),
             }
             return if is_table {
@@ -132,6 +133,7 @@ impl Reader<'_> {
             return self.drop_prepared();
         }
         let temporary = self.definition_head();
+        let is_sequence = self.is(self.at, "SEQUENCE");
         if !self.eat_any(&["TABLE", "TABLES", "SEQUENCE"]) {
             return match temporary {
                 true => Err(Strange),
@@ -145,7 +147,10 @@ impl Reader<'_> {
             names.push(self.name()?);
         }
         self.facts.commits = !temporary;
-        self.act(Act::DropTables { names, temporary });
+        self.act(match is_sequence {
+            true => Act::DropSequences(names),
+            false => Act::DropTables { names, temporary },
+        });
         match self.is_done() || self.is_any(self.at, &["RESTRICT", "CASCADE", "WAIT", "NOWAIT"]) {
             true => self.skip(),
             false => Err(Strange),

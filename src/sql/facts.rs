@@ -60,6 +60,10 @@ pub(crate) struct Facts {
     pub commits: bool,
     /// It is a read that has rows written or locked, by a routine that a view calls.
     pub writes: bool,
+    /// Behind it names of tables may be others', or do something else.
+    pub moves_names: bool,
+    /// There are statements behind one that does so.
+    pub blind: bool,
     /// In the order of the text.
     pub acts: Vec<Act>,
 }
@@ -71,13 +75,17 @@ pub(crate) struct Facts {
 /// two, none is believed to be released that isn't.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// A table, or MariaDB's sequence.
     CreateTemporary(Name),
+    /// MariaDB's.
+    CreateTemporarySequence(Name),
+    /// Sequences, too.
     DropTables {
         names: Vec<Name>,
         /// Only temporary ones.
         temporary: bool,
     },
+    /// Tables of these names stay.
+    DropSequences(Vec<Name>),
     /// Tables got other names, temporary ones among them, perhaps.
     RenameTemporary,
     /// `None`: its name isn't known.
@@ -194,6 +202,8 @@ impl Facts {
             ends_session: self.ends_session | other.ends_session,
             commits: self.commits | other.commits,
             writes: self.writes | other.writes,
+            moves_names: self.moves_names | other.moves_names,
+            blind: self.blind | other.blind,
             acts: self.acts,
         }
     }
@@ -220,6 +230,23 @@ pub(crate) fn facts(sql: &[u8]) -> Facts {
     readings.reduce(Facts::or).unwrap_or_else(Facts::unknown)
 }
 
+/// It goes to another schema, or makes a name another's; or it defines what is done where tables are used.
+fn moves_names(sql: &[u8], statement: &[Piece]) -> bool {
+    const DEFINED: [&[u8]; 5] = [b"view", b"trigger", b"function", b"procedure", b"package"];
+    let is = |piece: &Piece, word: &[u8]| {
+        piece.what == What::Word && sql[piece.start..piece.end].eq_ignore_ascii_case(word)
+    };
+    let first = |word: &[u8]| statement.first().is_some_and(|first| is(first, word));
+    let defines = |piece: &Piece| {
+        let is_default = matches!(piece.what, What::UserVariable | What::AtAt);
+        is_default || DEFINED.iter().any(|word| is(piece, word))
+    };
+    first(b"use")
+        || first(b"rename")
+        || first(b"alter")
+        || (first(b"create") && statement.iter().any(defines))
+}
+
 /// `None` if the server refuses it when it is read like this.
 fn reading(sql: &[u8], modes: Modes) -> Option<Facts> {
     let Pieces {
@@ -244,6 +271,9 @@ fn reading(sql: &[u8], modes: Modes) -> Option<Facts> {
         if reader.refused && facts.is_none() && !doubtful {
             return None;
         }
+        let statement = &all[from..from + reader.len()];
+        next.moves_names = moves_names(sql, statement);
+        next.blind = facts.as_ref().is_some_and(|facts| facts.moves_names);
         from += reader.len();
         facts = Some(match facts {
             Some(facts) => facts.and(next),

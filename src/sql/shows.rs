@@ -78,13 +78,15 @@ impl Reader<'_> {
             "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE",
         ];
         if self.what(self.at) == Some(What::Open) || self.is_any(self.at, &verbs) {
+            let names_id = self.find(self.at, &["LAST_INSERT_ID"]).is_some();
             let outer = std::mem::take(&mut self.facts);
             let read = self.statement();
             let mut inner = std::mem::take(&mut self.facts);
             if !runs {
                 // Parts of it may be run.
                 inner.unknown |= !inner.acts.is_empty();
-                inner.sets_insert_id = false;
+                // What is constant is computed all the same.
+                inner.sets_insert_id &= names_id;
                 inner.counts_found_rows = false;
                 inner.reads_only = true;
             }

@@ -70,6 +70,8 @@ What no text says and no server reports is not noticed, and may be found by whoe
 - `ROW_COUNT()` and `FOUND_ROWS()` that a trigger or routine reads behind a statement of its own are taken for
   what that left, whether or not it was run.
 - `CONNECTION_ID()` as a column's default, on MySQL.
+- On MySQL `@@character_set_database` of a handle's schema is what it is now, and not what it was when the handle went
+  there.
 - On MySQL a resource group that a procedure sets stays with the link.
 - `FOUND_ROWS()`, `ROW_COUNT()` and warnings of the statement before that a routine asks for are the link's, unless
   `keep_diagnostics` is set.

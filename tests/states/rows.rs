@@ -255,8 +255,21 @@ const CHARSETS: &[State] = &[
         &["SET character_set_results = NULL"],
     )
     .probe("SELECT @@character_set_results IS NULL"),
-    moves("collation_server", &["SET collation_server = latin1_bin"])
-        .probe("SELECT @@collation_server, @@character_set_server"),
+    pins(
+        "collation_server",
+        PinReason::SystemVariable,
+        &["SET collation_server = latin1_bin"],
+    )
+    .probe("SELECT @@collation_server, @@character_set_server")
+    .note("it and `character_set_server` set each other, and not both are reported"),
+    pins(
+        "default_collation_for_utf8mb4",
+        PinReason::SystemVariable,
+        &["SET default_collation_for_utf8mb4 = utf8mb4_general_ci"],
+    )
+    .on(MySql)
+    .probe("SELECT @@default_collation_for_utf8mb4")
+    .note("`SET NAMES utf8mb4` then means another"),
 ];
 
 const VARIABLES: &[State] = &[
@@ -429,6 +442,14 @@ const VARIABLES: &[State] = &[
     )
     .probe("SELECT @@max_join_size, @@sql_big_selects")
     .note("it turns sql_big_selects off, which is not reported"),
+    pins(
+        "alter_algorithm",
+        PinReason::SystemVariable,
+        &["SET old_alter_table = 'COPY'"],
+    )
+    .on(MariaDb)
+    .probe("SELECT @@alter_algorithm")
+    .note("it has two names, as `slow_query_log` has, and `log_slow_disabled_statements` has flags by name"),
     pins(
         "gtid_seq_no",
         PinReason::SystemVariable,

@@ -25,7 +25,7 @@ use crate::{
         wish::{Close, Got, Need},
     },
     session::{Doing, PinReason, variables},
-    sql::{self, Effect, Facts},
+    sql::{self, Act, Effect, Facts},
 };
 
 /// How long another link is waited for where the own one is in a transaction.
@@ -63,7 +63,22 @@ impl Seat {
         deadline: Deadline,
     ) -> Result<Vec<Reached>> {
         let mut all = Vec::new();
+        let mut blind = false;
         for ask in asks {
+            let effect = match ask {
+                Ask::Query(sql) => sql::read(sql).effect,
+                Ask::Execute(statement, _) => statement.statement.effect,
+            };
+            if blind && self.is_own() && effect != Effect::Other {
+                // Those before it have not run: what it reaches is not known.
+                let unknown = Doing::new(Facts::of_anything(), ask.sql());
+                all.push(Some(Arc::new(unknown)));
+                continue;
+            }
+            if effect == Effect::Other {
+                let facts = sql::facts(ask.sql());
+                blind |= facts.moves_names || facts.executes();
+            }
             let reached = match ask {
                 Ask::Query(sql) => {
                     let op = Op::Query(sql, None);
@@ -125,38 +140,82 @@ impl Seat {
         if statement.effect == Effect::Other {
             self.may_define(about);
         }
-        if self.shows_sessions() || !about.reaches && !about.begins {
+        if self.shows_sessions() || !(about.reaches || about.begins || about.executes) {
             return Ok(None);
         }
-        let own = || doing.map_or_else(|| sql::facts(text), |doing| doing.facts.clone());
+        let facts = || doing.map_or_else(|| sql::facts(text), |doing| doing.facts.clone());
+        let own = (statement.effect == Effect::Other).then(facts);
+        let anything = || {
+            let all = own.clone().unwrap_or_else(facts).and(Facts::of_anything());
+            Ok(Some(Arc::new(Doing::new(all, text))))
+        };
+        if own.as_ref().is_some_and(|own| own.blind) {
+            return anything();
+        }
         // Nothing may run before a statement that asks what the one before left.
-        let may_load = statement.effect != Effect::Other || !asks_what_was_left(&own());
+        let may_load = own.as_ref().is_none_or(|own| !asks_what_was_left(own));
         let home = name_of(&schema);
         let Some(catalog) = self.catalog_of(home, may_load, deadline).await? else {
-            let all = own().and(Facts::of_anything());
-            return Ok(Some(Arc::new(Doing::new(all, text))));
+            return anything();
         };
         if schema == self.schema {
             self.catalog = Some(catalog.clone());
         }
-        let mut found = catalog.find(text, statement);
-        for other in std::mem::take(&mut found.schemas) {
-            for name in catalog.names_of(&other) {
-                let more = match self.catalog_of(name, may_load, deadline).await? {
-                    Some(other) => other.find(text, statement).facts,
-                    None => Some(Facts::of_anything()),
-                };
-                if let Some(more) = more {
-                    found.facts.get_or_insert_default().merge(&more);
+        let mut texts = vec![text.to_vec()];
+        if let Some(own) = &own
+            && !self.add_executed(own, &mut texts)
+            && !catalog.is_empty()
+        {
+            return anything();
+        }
+        let mut found: Option<Facts> = None;
+        let mut add = |more: Option<Facts>| {
+            if let Some(more) = more {
+                found.get_or_insert_default().merge(&more);
+            }
+        };
+        for text in &texts {
+            let here = catalog.find(text, statement);
+            add(here.facts);
+            for other in here.schemas {
+                for name in catalog.names_of(&other) {
+                    add(match self.catalog_of(name, may_load, deadline).await? {
+                        Some(other) => other.find(text, statement).facts,
+                        None => Some(Facts::of_anything()),
+                    });
                 }
             }
         }
-        Ok(found.facts.map(|reached| {
-            let mut all = own();
+        Ok(found.map(|reached| {
+            let mut all = own.unwrap_or_else(facts);
             all.merge(&reached);
             all.reads_only = false;
-            Arc::new(Doing::new(all, text))
+            Arc::new(Doing::new(all, text).reaching())
         }))
+    }
+
+    /// The texts that a statement executes. `false`: one isn't known.
+    fn add_executed(&self, own: &Facts, texts: &mut Vec<Vec<u8>>) -> bool {
+        let pins = self.held.as_ref().map(|link| &link.session.pins);
+        let is_here = |wanted: &[u8]| {
+            own.acts.iter().rev().find_map(|act| match act {
+                Act::Prepare { name, text } if name.eq_ignore_ascii_case(wanted) => {
+                    Some(text.as_deref())
+                }
+                _ => None,
+            })
+        };
+        own.acts.iter().all(|act| {
+            let text = match act {
+                Act::Execute(name) => match is_here(name) {
+                    Some(text) => text,
+                    None => pins.and_then(|pins| pins.prepared_text(name)),
+                },
+                Act::ExecuteImmediate(text) => text.as_deref(),
+                _ => return true,
+            };
+            text.inspect(|text| texts.push(text.to_vec())).is_some()
+        })
     }
 
     /// Has all look again at what is defined, before a statement that may change it and behind it.

@@ -447,9 +447,12 @@ impl Seat {
         let said = Said {
             failed: error.is_some(),
             partly: doing.may_be_partly_done(),
+            untold: error.is_some() && doing.is_untold(),
             refused: !changed && doing.was_refused(error),
             changed,
             schema: session.schema.as_deref(),
+            is_one_schema: self.schema == session.schema
+                && doing.is_bound_to(session.schema.as_deref()),
             statement: outline,
             now,
         };

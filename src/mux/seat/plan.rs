@@ -261,9 +261,26 @@ impl Seat {
     /// With what the statements need that it executes by their names or texts.
     fn with_executed(&self, mut facts: Facts, depth: usize) -> Facts {
         let prepared = self.held.as_ref().map(|link| &link.session.pins);
+        // Prepared by itself, or forgotten, before it executes it.
+        let mut own: Vec<(Vec<u8>, Option<Facts>)> = Vec::new();
         for act in facts.acts.clone() {
             let inner = match act {
-                Act::Execute(name) => prepared.and_then(|pins| pins.prepared(&name)).cloned(),
+                Act::Prepare { name, text } => {
+                    let text = text.map(|text| sql::facts(&text));
+                    own.push((name.to_ascii_lowercase(), text));
+                    continue;
+                }
+                Act::Deallocate(name) => {
+                    own.push((name.to_ascii_lowercase(), None));
+                    continue;
+                }
+                Act::Execute(name) => {
+                    let mut own = own.iter().rev();
+                    match own.find(|(own, _)| own.eq_ignore_ascii_case(&name)) {
+                        Some((_, facts)) => facts.clone(),
+                        None => prepared.and_then(|pins| pins.prepared(&name)).cloned(),
+                    }
+                }
                 Act::ExecuteImmediate(Some(text)) if depth < 3 => {
                     Some(self.with_executed(sql::facts(&text), depth + 1))
                 }
