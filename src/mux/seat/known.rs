@@ -6,6 +6,7 @@
 //! atomics from then on.
 
 use std::{
+    iter,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -161,9 +162,9 @@ impl Seat {
         if schema == self.schema {
             self.catalog = Some(catalog.clone());
         }
-        let mut texts = vec![text.to_vec()];
+        let mut executed = Vec::new();
         if let Some(own) = &own
-            && !self.add_executed(own, &mut texts)
+            && !self.add_executed(own, &mut executed)
             && !catalog.is_empty()
         {
             return anything();
@@ -174,7 +175,7 @@ impl Seat {
                 found.get_or_insert_default().merge(&more);
             }
         };
-        for text in &texts {
+        for text in iter::once(text).chain(executed.iter().map(Vec::as_slice)) {
             let here = catalog.find(text, statement);
             add(here.facts);
             for other in here.schemas {
