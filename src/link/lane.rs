@@ -472,12 +472,13 @@ impl Lane {
         self.wire.stream().shutdown();
         let first = core.link.take();
         let cause = core.cause.get_or_insert(cause).clone();
-        let unsent = match self.wire.is_plain() {
-            true => core.unsent.len() as u64,
-            // Sealed bytes are longer: what of them is unsent says nothing exact.
-            false => 0,
-        };
-        let gone = core.gone.saturating_sub(unsent);
+        // Now and for good: the next to find the end may come when they are no more there.
+        let unsent = std::mem::take(&mut core.unsent);
+        // Sealed bytes are longer: what of them is unsent says nothing exact.
+        if self.wire.is_plain() {
+            core.gone = core.gone.saturating_sub(unsent.len() as u64);
+        }
+        let gone = core.gone;
         let lead = lead.or_else(|| core.lead.take());
         let mut dropped = lead.map(|lead| lead.due).unwrap_or_default();
         dropped.extend(core.asked.drain(..));
