@@ -2,14 +2,7 @@
 
 mod support;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
 use mysql_mux::{Params, Pipelining, Row, Value, error::DriverError, params};
 use support::*;
@@ -533,24 +526,15 @@ fn what_is_prepared_while_others_take_the_link_is_not_forgotten_at_the_server() 
     // It is free for all again.
     handle.reset().unwrap();
     let before = prepared(&mut root, id);
-    let over = Arc::new(AtomicBool::new(false));
-    let others: Vec<_> = handles(&mux, &opts, 2)
-        .into_iter()
-        .map(|mut other| {
-            let over = over.clone();
-            thread::spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    other.query_drop("BEGIN").unwrap();
-                    other.query_drop("COMMIT").unwrap();
-                }
-            })
-        })
-        .collect();
-    for n in 0..MANY {
-        handle.prep(format!("SELECT ? + {n}")).unwrap();
-    }
-    over.store(true, Ordering::Relaxed);
-    join("the others", others);
+    let commit = |other: &mut Handle| {
+        other.query_drop("BEGIN").unwrap();
+        other.query_drop("COMMIT").unwrap();
+    };
+    beside(handles(&mux, &opts, 2), commit, || {
+        for n in 0..MANY {
+            handle.prep(format!("SELECT ? + {n}")).unwrap();
+        }
+    });
     // The closes travel with the next command. Other tests prepare at the same time, never as many.
     handle.query_drop("DO 1").unwrap();
     eventually("old statements are closed", || {

@@ -695,24 +695,14 @@ fn who_changes_a_session_that_many_share_has_its_turn_among_statements_without_e
         .acquire_timeout(Duration::from_secs(5))
         .build();
     let opts = server().tcp().isolation(Isolation::Shared);
-    let over = Arc::new(AtomicBool::new(false));
-    let others: Vec<_> = handles(&mux, &opts, 32)
-        .into_iter()
-        .map(|mut handle| {
-            let over = over.clone();
-            thread::spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    handle.query_drop("SELECT 1").unwrap();
-                }
-            })
-        })
-        .collect();
-    let mut handle = mux.connect(opts).unwrap();
-    for round in 0..40 {
-        handle.query_drop(format!("SET @a = {round}")).unwrap();
-    }
-    assert_eq!(one::<u32>(&mut handle, "SELECT @a"), 39);
-    over.store(true, Ordering::Relaxed);
-    join("the others", others);
+    let mut handle = mux.connect(opts.clone()).unwrap();
+    let others = handles(&mux, &opts, 32);
+    let read = |other: &mut Handle| other.query_drop("SELECT 1").unwrap();
+    beside(others, read, || {
+        for round in 0..40 {
+            handle.query_drop(format!("SET @a = {round}")).unwrap();
+        }
+        assert_eq!(one::<u32>(&mut handle, "SELECT @a"), 39);
+    });
     assert_eq!(mux.stats().total.active_connections, 1);
 }

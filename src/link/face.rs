@@ -75,13 +75,24 @@ pub(crate) async fn offload<T: Send + 'static>(
         if let Some(done) = desk.done.take() {
             return Poll::Ready(done);
         }
-        let before = desk.waker.replace(cx.waker().clone());
+        let before = note_waker(&mut desk.waker, cx);
         drop(desk);
-        // Without the lock: it may be the last that is left of another task.
         drop(before);
         Poll::Pending
     })
     .await)
+}
+
+/// Has a task woken from here on. Gives whom it displaces, to be dropped without a lock: it may be the last that is
+/// left of another task.
+pub(crate) fn note_waker(noted: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    let is_known = noted
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(cx.waker()));
+    match is_known {
+        true => None,
+        false => noted.replace(cx.waker().clone()),
+    }
 }
 
 /// Where the thread leaves what it made.

@@ -42,7 +42,7 @@ pub(crate) use batch::{Ask, Behind};
 pub(crate) use begin::{Shape, not_run};
 pub(crate) use connect::open;
 pub(crate) use definitions::{Definition, Kind, Part, is_refusal};
-pub(crate) use face::{Face, now, offload};
+pub(crate) use face::{Face, note_waker, now, offload};
 pub(crate) use kill::{Kill, Victim};
 pub(crate) use lane::{
     Answer, Asked, How, Lane, Owner, Place, has_warnings, last_behind, leaves_insert_id,
@@ -200,9 +200,10 @@ impl Link {
         self.doomed.store(doomed, Ordering::Relaxed);
     }
 
-    /// The server has ended the connection, and with it what ran there.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.common.wire.check_idle(self.pipeline.buffer()) == Idle::Closed
+    /// The server may still run something here: it has not answered, nor ended the connection. One that has ended
+    /// has ended what ran there, and its number may be another's by now.
+    pub(crate) fn may_run(&mut self) -> bool {
+        self.in_flight() > 0 && self.common.wire.check_idle(self.pipeline.buffer()) != Idle::Closed
     }
 
     /// Replies that are to come.

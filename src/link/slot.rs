@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use super::sync::{Mutex, MutexGuard, Thread, now, thread, thread_local};
+use super::{
+    note_waker,
+    sync::{Mutex, MutexGuard, Thread, now, thread, thread_local},
+};
 use crate::{
     error::Error,
     proto::{pipeline::Reply, result::Rows},
@@ -184,13 +187,8 @@ impl Slot {
         if let Some(reply) = state.reply.take() {
             return Poll::Ready(Heard::Reply(reply));
         }
-        let is_known = state
-            .waker
-            .as_ref()
-            .is_some_and(|w| w.will_wake(cx.waker()));
-        let before = (!is_known).then(|| state.waker.replace(cx.waker().clone()));
+        let before = note_waker(&mut state.waker, cx);
         drop(state);
-        // Without the lock: it may be the last that is left of another task.
         drop(before);
         Poll::Pending
     }

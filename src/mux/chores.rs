@@ -144,8 +144,7 @@ impl Leftover {
         match done {
             Ok(()) => account.group.release(link, &account, None),
             Err(_) => {
-                // A connection that has ended has ended what ran there, and its number may be another's by now.
-                if link.in_flight() > 0 && !link.has_ended() {
+                if link.may_run() {
                     Victim::new(&link, &account.opts).kill(Kill::Connection);
                 }
                 account.group.give_up(link, &account, Close::Lost);

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::link::{Face, reactor::Timer};
+use crate::link::{Face, note_waker, reactor::Timer};
 
 /// The place for one thing, and one who waits for it.
 #[derive(Debug)]
@@ -100,13 +100,8 @@ impl<T> Handed<T> {
             if let Some(given) = state.given.take() {
                 return Poll::Ready(Ok(Some(given)));
             }
-            let is_known = state
-                .waker
-                .as_ref()
-                .is_some_and(|w| w.will_wake(cx.waker()));
-            let before = (!is_known).then(|| state.waker.replace(cx.waker().clone()));
+            let before = note_waker(&mut state.waker, cx);
             drop(state);
-            // Without the lock: it may be the last that is left of another task.
             drop(before);
             match timer.is_over(cx.waker()) {
                 true => Poll::Ready(Ok(None)),

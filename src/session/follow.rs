@@ -298,8 +298,7 @@ fn follow_one(pins: &mut Pins, facts: &Facts, said: &Said<'_>, explained: &mut b
                 }
             }
             Act::Execute(name) => {
-                let name = name.to_ascii_lowercase();
-                let known = pins.prepared.iter().find(|known| known.name == name);
+                let known = pins.prepared(name);
                 let is_bound = |known: &PreparedInSql| known.schema.as_deref() != said.one_schema();
                 let said = &Said {
                     is_one_schema: !known.is_some_and(is_bound),

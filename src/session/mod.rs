@@ -14,7 +14,7 @@ pub(crate) mod variables;
 
 pub(crate) use follow::{Doing, Said, follow, reasons};
 pub use pins::{Pin, PinPolicy, PinReason};
-pub(crate) use pins::{Pins, Policies};
+pub(crate) use pins::{Pins, Policies, PreparedInSql};
 pub(crate) use variables::Variables;
 
 /// Where a handle's `LAST_INSERT_ID()` is.

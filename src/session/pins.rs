@@ -219,7 +219,7 @@ impl fmt::Display for Pin {
 
 /// A statement that was prepared in SQL.
 #[derive(Debug)]
-pub(super) struct PreparedInSql {
+pub(crate) struct PreparedInSql {
     /// In lower case.
     pub name: Vec<u8>,
     pub text: Option<Vec<u8>>,
@@ -253,18 +253,10 @@ impl Pins {
         self.pins.iter().any(|pin| pin.reason == reason)
     }
 
-    /// What a statement would do that was prepared under this name, if that is known.
-    pub(crate) fn prepared(&self, name: &[u8]) -> Option<&Facts> {
-        let name = name.to_ascii_lowercase();
-        let known = self.prepared.iter().find(|known| known.name == name);
-        known.and_then(|known| known.facts.as_ref())
-    }
-
-    /// Its text, if that is known.
-    pub(crate) fn prepared_text(&self, name: &[u8]) -> Option<&[u8]> {
-        let name = name.to_ascii_lowercase();
-        let known = self.prepared.iter().find(|known| known.name == name);
-        known.and_then(|known| known.text.as_deref())
+    /// What was prepared under this name.
+    pub(crate) fn prepared(&self, name: &[u8]) -> Option<&PreparedInSql> {
+        let is_it = |known: &&PreparedInSql| known.name.eq_ignore_ascii_case(name);
+        self.prepared.iter().find(is_it)
     }
 
     /// Names that are known, of those pinned for this reason; and whether there is one without.

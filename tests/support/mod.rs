@@ -15,8 +15,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -279,6 +279,29 @@ pub fn join<T: Send + 'static>(what: &str, threads: Vec<thread::JoinHandle<T>>) 
 #[track_caller]
 pub fn join_one<T: Send + 'static>(thread: thread::JoinHandle<T>) -> T {
     within(VERY_GENEROUS, "a thread", || thread.join()).expect("a thread failed")
+}
+
+/// Has each handle do it again and again in a thread of its own, while `meanwhile` is done here.
+#[track_caller]
+pub fn beside<T>(
+    handles: Vec<Handle>,
+    again: impl Fn(&mut Handle) + Send + Sync + 'static,
+    meanwhile: impl FnOnce() -> T,
+) -> T {
+    let shared = Arc::new((again, AtomicBool::new(false)));
+    let threads = handles.into_iter().map(|mut handle| {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            while !shared.1.load(Ordering::Relaxed) {
+                (shared.0)(&mut handle);
+            }
+        })
+    });
+    let threads = threads.collect();
+    let done = meanwhile();
+    shared.1.store(true, Ordering::Relaxed);
+    join("the others", threads);
+    done
 }
 
 /// So many handles with the same options.

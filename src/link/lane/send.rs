@@ -94,29 +94,19 @@ impl Lane {
         raw: BytesMut,
         sent: io::Result<()>,
     ) {
+        core.unsent = raw;
         let failed = match sent {
             Ok(()) => {
-                core.unsent = raw;
                 let look = self.watch_writes(&mut core);
                 drop(core);
                 self.look_at_time(look);
                 let me = Arc::downgrade(self);
                 let armed = self.wire.registration().and_then(|r| r.on_writable(me));
-                match armed {
-                    Ok(()) => return,
-                    Err(e) => {
-                        core = self.core.lock();
-                        e
-                    }
-                }
-            }
-            Err(e) => {
-                // Sealed bytes are longer: what of them is unsent says nothing exact.
-                if self.wire.is_plain() {
-                    core.gone = core.gone.saturating_sub(raw.len() as u64);
-                }
+                let Err(e) = armed else { return };
+                core = self.core.lock();
                 e
             }
+            Err(e) => e,
         };
         self.fail(core, None, LostCause::Io(Arc::new(failed)));
     }

@@ -25,8 +25,8 @@ use crate::{
         op::Op,
         wish::{Close, Got, Need},
     },
-    session::{Doing, PinReason, variables},
-    sql::{self, Act, Effect, Facts},
+    session::{Doing, PinReason, seen, variables},
+    sql::{self, Effect, Facts},
 };
 
 /// How long another link is waited for where the own one is in a transaction.
@@ -45,14 +45,25 @@ impl Seat {
         statement: &sql::Statement,
         deadline: Deadline,
     ) -> Result<Reached> {
-        if self.reaches_nothing(op, statement) {
-            return Ok(None);
+        match self.reaches_nothing(op, statement) {
+            true => Ok(None),
+            false => self.reach_behind(op, statement, false, deadline).await,
         }
+    }
+
+    /// The same; `blind`: behind others that have not run, so that nobody knows where its names will lead.
+    async fn reach_behind(
+        &mut self,
+        op: &Op<'_>,
+        statement: &sql::Statement,
+        blind: bool,
+        deadline: Deadline,
+    ) -> Result<Reached> {
         let Some((text, doing)) = op.text() else {
             return Ok(None);
         };
         let schema = schema_of(op).unwrap_or(&self.schema).clone();
-        let reached = self.reach_in(schema, text, doing, statement, deadline);
+        let reached = self.reach_in(schema, text, doing, statement, blind, deadline);
         // Few statements come here: the others need not carry its future.
         Box::pin(reached).await
     }
@@ -66,31 +77,20 @@ impl Seat {
         let mut all = Vec::new();
         let mut blind = false;
         for ask in asks {
-            let effect = match ask {
-                Ask::Query(sql) => sql::read(sql).effect,
-                Ask::Execute(statement, _) => statement.statement.effect,
-            };
-            if blind && self.is_own() && effect != Effect::Other {
-                // Those before it have not run: what it reaches is not known.
-                let unknown = Doing::new(Facts::of_anything(), ask.sql());
-                all.push(Some(Arc::new(unknown)));
-                continue;
-            }
-            if effect == Effect::Other {
-                let facts = sql::facts(ask.sql());
-                blind |= facts.moves_names || facts.executes();
-            }
-            let reached = match ask {
-                Ask::Query(sql) => {
-                    let op = Op::Query(sql, None);
-                    self.reach(&op, &sql::read(sql), deadline).await?
-                }
-                Ask::Execute(statement, params) => {
-                    let op = Op::Execute(statement, params, None);
-                    self.reach(&op, &statement.statement, deadline).await?
+            let (op, statement) = match ask {
+                Ask::Query(sql) => (Op::Query(sql, None), seen::read(sql)),
+                Ask::Execute(prepared, params) => {
+                    (Op::Execute(prepared, params, None), prepared.statement)
                 }
             };
-            all.push(reached);
+            all.push(match blind && self.is_own() {
+                true => self.reach_behind(&op, &statement, true, deadline).await?,
+                false => self.reach(&op, &statement, deadline).await?,
+            });
+            if !blind && self.is_own() && statement.effect == Effect::Other {
+                let facts = &seen::doing(ask.sql()).facts;
+                blind = facts.moves_names || facts.executes();
+            }
         }
         Ok(all)
     }
@@ -131,6 +131,7 @@ impl Seat {
         text: &[u8],
         doing: Option<&Arc<Doing>>,
         statement: &sql::Statement,
+        blind: bool,
         deadline: Deadline,
     ) -> Result<Reached> {
         let about = match statement.effect {
@@ -141,7 +142,7 @@ impl Seat {
         if statement.effect == Effect::Other {
             self.may_define(about);
         }
-        if self.shows_sessions() || !(about.reaches || about.begins || about.executes) {
+        if !(about.reaches || about.begins || about.executes) {
             return Ok(None);
         }
         let facts = || doing.map_or_else(|| sql::facts(text), |doing| doing.facts.clone());
@@ -150,8 +151,11 @@ impl Seat {
             let all = own.clone().unwrap_or_else(facts).and(Facts::of_anything());
             Ok(Some(Arc::new(Doing::new(all, text))))
         };
-        if own.as_ref().is_some_and(|own| own.blind) {
+        if blind || own.as_ref().is_some_and(|own| own.blind) {
             return anything();
+        }
+        if self.shows_sessions() {
+            return Ok(None);
         }
         // Nothing may run before a statement that asks what the one before left.
         let may_load = own.as_ref().is_none_or(|own| !asks_what_was_left(own));
@@ -162,13 +166,15 @@ impl Seat {
         if schema == self.schema {
             self.catalog = Some(catalog.clone());
         }
-        let mut executed = Vec::new();
-        if let Some(own) = &own
-            && !self.add_executed(own, &mut executed)
-            && !catalog.is_empty()
-        {
+        let acts = own.as_ref().map_or(&[][..], |own| &own.acts);
+        let executed = self.executed(acts).into_iter();
+        let executed: Option<Vec<_>> = executed
+            .map(|executed| executed.text().map(<[u8]>::to_vec))
+            .collect();
+        if executed.is_none() && !catalog.is_empty() {
             return anything();
         }
+        let executed = executed.unwrap_or_default();
         let mut found: Option<Facts> = None;
         let mut add = |more: Option<Facts>| {
             if let Some(more) = more {
@@ -193,30 +199,6 @@ impl Seat {
             all.reads_only = false;
             Arc::new(Doing::new(all, text).reaching())
         }))
-    }
-
-    /// The texts that a statement executes. `false`: one isn't known.
-    fn add_executed(&self, own: &Facts, texts: &mut Vec<Vec<u8>>) -> bool {
-        let pins = self.held.as_ref().map(|link| &link.session.pins);
-        let is_here = |wanted: &[u8]| {
-            own.acts.iter().rev().find_map(|act| match act {
-                Act::Prepare { name, text } if name.eq_ignore_ascii_case(wanted) => {
-                    Some(text.as_deref())
-                }
-                _ => None,
-            })
-        };
-        own.acts.iter().all(|act| {
-            let text = match act {
-                Act::Execute(name) => match is_here(name) {
-                    Some(text) => text,
-                    None => pins.and_then(|pins| pins.prepared_text(name)),
-                },
-                Act::ExecuteImmediate(text) => text.as_deref(),
-                _ => return true,
-            };
-            text.inspect(|text| texts.push(text.to_vec())).is_some()
-        })
     }
 
     /// Has all look again at what is defined, before a statement that may change it and behind it.

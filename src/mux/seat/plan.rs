@@ -9,7 +9,7 @@ use crate::{
     link::Ask,
     mux::{group::Group, op::Op, wish::Need},
     opts::Opts,
-    session::{Doing, InsertId, PinPolicy, PinReason, reasons, seen},
+    session::{Doing, InsertId, PinPolicy, PinReason, PreparedInSql, reasons, seen},
     sql::{self, Act, Effect, Facts},
 };
 
@@ -114,6 +114,23 @@ impl Plan {
     /// Its text tells that something stays behind it.
     pub(super) fn pins(&self) -> bool {
         self.doing.is_some()
+    }
+}
+
+/// A statement that another one executes; `None`: nothing is known of it.
+pub(super) enum Executed<'a> {
+    /// The text that executes it has prepared it.
+    ByText(Option<&'a [u8]>),
+    ByName(Option<&'a PreparedInSql>),
+    AtOnce(Option<&'a [u8]>),
+}
+
+impl<'a> Executed<'a> {
+    pub(super) fn text(&self) -> Option<&'a [u8]> {
+        match self {
+            Executed::ByText(text) | Executed::AtOnce(text) => *text,
+            Executed::ByName(known) => known.and_then(|known| known.text.as_deref()),
+        }
     }
 }
 
@@ -258,33 +275,42 @@ impl Seat {
         Ok(plan)
     }
 
+    /// The statements that these acts execute, as they are prepared when it comes to that.
+    pub(super) fn executed<'a>(&'a self, acts: &'a [Act]) -> Vec<Executed<'a>> {
+        let held = self.held.as_ref().map(|link| &link.session.pins);
+        // Prepared, or forgotten, by the same text.
+        let mut own: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
+        let mut all = Vec::new();
+        for act in acts {
+            match act {
+                Act::Prepare { name, text } => own.push((name, text.as_deref())),
+                Act::Deallocate(name) => own.push((name, None)),
+                Act::Execute(name) => {
+                    let mut last_first = own.iter().rev();
+                    let own = last_first.find(|(own, _)| own.eq_ignore_ascii_case(name));
+                    all.push(match own {
+                        Some((_, text)) => Executed::ByText(*text),
+                        None => Executed::ByName(held.and_then(|pins| pins.prepared(name))),
+                    });
+                }
+                Act::ExecuteImmediate(text) => all.push(Executed::AtOnce(text.as_deref())),
+                _ => {}
+            }
+        }
+        all
+    }
+
     /// With what the statements need that it executes by their names or texts.
     fn with_executed(&self, mut facts: Facts, depth: usize) -> Facts {
-        let prepared = self.held.as_ref().map(|link| &link.session.pins);
-        // Prepared by itself, or forgotten, before it executes it.
-        let mut own: Vec<(Vec<u8>, Option<Facts>)> = Vec::new();
-        for act in facts.acts.clone() {
-            let inner = match act {
-                Act::Prepare { name, text } => {
-                    let text = text.map(|text| sql::facts(&text));
-                    own.push((name.to_ascii_lowercase(), text));
-                    continue;
+        let acts = facts.acts.clone();
+        for executed in self.executed(&acts) {
+            let inner = match executed {
+                Executed::ByText(text) => text.map(sql::facts),
+                Executed::ByName(known) => known.and_then(|known| known.facts.clone()),
+                Executed::AtOnce(Some(text)) if depth < 3 => {
+                    Some(self.with_executed(sql::facts(text), depth + 1))
                 }
-                Act::Deallocate(name) => {
-                    own.push((name.to_ascii_lowercase(), None));
-                    continue;
-                }
-                Act::Execute(name) => {
-                    let mut own = own.iter().rev();
-                    match own.find(|(own, _)| own.eq_ignore_ascii_case(&name)) {
-                        Some((_, facts)) => facts.clone(),
-                        None => prepared.and_then(|pins| pins.prepared(&name)).cloned(),
-                    }
-                }
-                Act::ExecuteImmediate(Some(text)) if depth < 3 => {
-                    Some(self.with_executed(sql::facts(&text), depth + 1))
-                }
-                _ => continue,
+                Executed::AtOnce(_) => continue,
             };
             let Some(inner) = inner else {
                 // Nobody prepared it, or its text isn't known.

@@ -116,7 +116,7 @@ impl Seat {
         let drained = link.drain().await;
         link.deadline = None;
         self.streaming = false;
-        if began.elapsed() >= DRAINING && link.in_flight() > 0 && !link.has_ended() {
+        if began.elapsed() >= DRAINING && link.may_run() {
             // What comes next is not to run beside it.
             let victim = Victim::new(link, &self.party.account.opts);
             let kill = move || victim.kill(Kill::Connection);
